@@ -1,4 +1,4 @@
-"""Make the recipe of an object that is here whole; who keeps it and deletes the whole decides when."""
+"""Make the recipe of an object that is here whole, and verify it before the whole is deleted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datapkg.objects.recipes import worthwhile
 def recipe_of(home: PackedObjects, writer: Writable, hash: str, steps: Sequence[Step]) -> list[Step]:
     """Return the ranges of a recipe for an object, `[]` if it would save little; put the remainder into `writer`.
 
-    The ranges were verified: they give the object's hash. Raise `ObjectNotFound`, `CorruptObject`.
+    Raise `ObjectNotFound`, `CorruptObject`.
     """
     ranges = worthwhile(home.recipes.flat(steps))
     own = [step for step in ranges if step.source is None]
@@ -26,8 +26,6 @@ def recipe_of(home: PackedObjects, writer: Writable, hash: str, steps: Sequence[
         with open_places([PackLocation(whole.path, whole.offset + at, size) for _, at, size in own]) as stream:
             remainder = writer.put(stream)
         ranges = _named(ranges, remainder)
-    if ranges and _hash_of(home, ranges) != hash:
-        raise CorruptObject(f"object {hash} is not what its recipe gives", hash=hash)
     return ranges
 
 
@@ -39,9 +37,11 @@ def _named(ranges: Sequence[Step], remainder: str) -> list[Step]:
     return found
 
 
-def _hash_of(home: PackedObjects, ranges: Sequence[Step]) -> str:
+def check_recipe(home: PackedObjects, hash: str, ranges: Sequence[Step]) -> None:
+    """Raise `CorruptObject`, `ObjectNotFound` unless the ranges give the object's bytes."""
     sha256 = hashlib.sha256()
     with open_places(home.places_of(ranges)) as stream:
         while piece := stream.read(READ_BYTES):
             sha256.update(piece)
-    return sha256.hexdigest()
+    if sha256.hexdigest() != hash:
+        raise CorruptObject(f"object {hash} is not what its recipe gives", hash=hash)

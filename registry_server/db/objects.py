@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select
 
+from registry_server.db import recipes
 from registry_server.db.database import batches, insert_new
 from registry_server.db.packages import visible
-from registry_server.db.tables import damaged_objects, objects, package_objects, packages, push_objects
+from registry_server.db.tables import damaged_objects, objects, package_objects, packages, push_objects, recipe_bases
 
 
 def held_by(connection: Connection, package_id: int, hashes: Collection[str]) -> dict[str, int]:
@@ -75,7 +76,10 @@ def after(connection: Connection, hash: str, limit: int) -> dict[str, int]:
 
 
 def referenced(connection: Connection, hashes: Collection[str]) -> set[str]:
-    """Return the objects that a package or an open push refers to; no push may rely on any other."""
+    """Return the objects that a package or an open push refers to, and those that these are ranges of.
+
+    No push may rely on any other.
+    """
     return set(_sizes(connection, hashes, _is_referenced()))
 
 
@@ -87,6 +91,7 @@ def unreferenced_after(connection: Connection, hash: str, limit: int) -> list[st
 
 def remove(connection: Connection, hashes: Collection[str]) -> None:
     """Delete the rows of objects that nothing refers to."""
+    recipes.remove(connection, hashes)
     for batch in batches(hashes):
         connection.execute(delete(damaged_objects).where(damaged_objects.c.hash.in_(batch)))
         connection.execute(delete(objects).where(objects.c.hash.in_(batch)))
@@ -126,7 +131,17 @@ def _in_push(push: str) -> ColumnElement[bool]:
 def _is_referenced() -> ColumnElement[bool]:
     held = select(package_objects.c.hash).where(package_objects.c.hash == objects.c.hash)
     sent = select(push_objects.c.hash).where(push_objects.c.hash == objects.c.hash)
-    return or_(held.correlate(objects).exists(), sent.correlate(objects).exists())
+    used = (
+        select(recipe_bases.c.base)
+        .where(recipe_bases.c.base == objects.c.hash)
+        .where(
+            or_(
+                exists().where(package_objects.c.hash == recipe_bases.c.hash).correlate(recipe_bases),
+                exists().where(push_objects.c.hash == recipe_bases.c.hash).correlate(recipe_bases),
+            )
+        )
+    )
+    return or_(*(each.correlate(objects).exists() for each in (held, sent, used)))
 
 
 def _in_visible(user_id: int) -> ColumnElement[bool]:
@@ -136,6 +151,12 @@ def _in_visible(user_id: int) -> ColumnElement[bool]:
         .where(package_objects.c.hash == objects.c.hash, visible(user_id))
     )
     return held.correlate(objects).exists()
+
+
+def sent_in(connection: Connection, push: str, min_bytes: int) -> list[str]:
+    """Return the objects of at least `min_bytes` that were sent in a push."""
+    query = select(objects.c.hash).join(push_objects, push_objects.c.hash == objects.c.hash)
+    return list(connection.execute(query.where(push_objects.c.push_id == push, objects.c.size >= min_bytes)).scalars())
 
 
 def add_sent(connection: Connection, push: str, sizes: dict[str, int], now: datetime) -> None:

@@ -182,6 +182,15 @@ package_objects = Table(
     sqlite_with_rowid=False,
 )
 
+# Objects that are kept as ranges of others, and these: they have to stay as long. No object is in both columns.
+recipe_bases = Table(
+    "recipe_bases",
+    metadata,
+    Column("hash", Hash, ForeignKey("objects.hash"), primary_key=True),
+    Column("base", Hash, ForeignKey("objects.hash"), primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
 pushes = Table(
     "pushes",
     metadata,

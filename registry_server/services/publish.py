@@ -32,7 +32,7 @@ from registry_server.db import checks, objects, packages, pushes, states
 from registry_server.db.packages import LATEST, PackageRow
 from registry_server.db.pushes import Push
 from registry_server.db.states import StateRow
-from registry_server.services import checking, downloads, policy, tags_versions, uploads
+from registry_server.services import checking, downloads, policy, recipes, tags_versions, uploads
 from registry_server.services.checking import ContentCheck
 from registry_server.services.policy import PackageRequest, PushRequest
 from registry_server.services.summaries import describe, search_texts
@@ -84,7 +84,9 @@ def publish(request: PushRequest, body: wire.Publish) -> wire.Published:
             states.set_record(connection, package.id, wanted.body.manifest, wanted.record)
         package = _publicise(connection, request, package, wanted)
         _set_names(connection, request, package, wanted)
+        sent = objects.sent_in(connection, push.id, LONG_BYTES)
         pushes.finish(connection, push.id, min(push.expires_at, request.registry.now() + RETRY))
+    recipes.replace_wholes(request.registry, sent)
     return wire.Published(
         package=package.full_name,
         hash=wanted.body.manifest,

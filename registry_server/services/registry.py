@@ -25,7 +25,7 @@ from registry_server.workers.checker import ClaimChecker
 # Batches of at least this many objects share one file. Packs are searched one after the other, so there should not be
 # many of them.
 PACK_FROM_OBJECTS = 64
-FOLDERS = ("packs", "objects", "trash", "tmp")
+FOLDERS = ("packs", "objects", "recipes", "trash", "tmp")
 
 
 def _now() -> datetime:
@@ -72,7 +72,7 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
         objects=stored,
         trash=Trash(stored),
         checker=ClaimChecker(
-            stored.locate,
+            stored.places,
             seconds=settings.check_timeout_s,
             max_bytes=settings.max_check_bytes,
             memory_bytes=settings.max_check_memory_bytes,
@@ -138,7 +138,7 @@ def database_problems(registry: Registry) -> list[str]:
 
 def _remains(settings: Settings) -> str:
     """Return what an earlier registry left in the data folder, such as `packs/`, or "" for nothing."""
-    for name in FOLDERS[:3]:
+    for name in FOLDERS[:4]:
         folder = settings.data / name
         if folder.is_dir() and any(each.is_file() for each in folder.rglob("*")):
             return f"{name}/"

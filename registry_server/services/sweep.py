@@ -25,7 +25,7 @@ from datapkg.objects.files import sweep_temp
 from datapkg.objects.pack_file import Pack
 from registry_server.db import objects, pushes
 from registry_server.db.database import batches
-from registry_server.services import policy
+from registry_server.services import policy, recipes
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry, database_problems
 
@@ -50,7 +50,7 @@ def sweep(registry: Registry, actor: Actor, is_stopped: Callable[[], bool] = lam
         sweep_temp(registry.settings.temporary, registry.settings.push_age_s)
         check = cache(partial(_check_database, registry))
         # The trash first, which needs no space on a full disk.
-        for step in (_empty_trash, _forget_pushes, _sweep_files, _sweep_packs, _forget_objects):
+        for step in (_empty_trash, _forget_pushes, _sweep_recipes, _sweep_files, _sweep_packs, _forget_objects):
             for _ in step(registry, check):
                 if is_stopped():
                     return
@@ -98,6 +98,16 @@ def _forget_pushes(registry: Registry, check: Check) -> Iterator[None]:
     with registry.db.write() as connection:
         pushes.remove_older(connection, registry.now())
     yield
+
+
+def _sweep_recipes(registry: Registry, check: Check) -> Iterator[None]:
+    for hashes in batches(registry.objects.recipes, AT_ONCE):
+        dead = set(_dead(registry, hashes))
+        if old := [hash for hash in dead if _is_old(registry, registry.objects.recipes.path(hash))]:
+            check()
+            recipes.forget(registry, old)
+        recipes.replace_wholes(registry, set(hashes) - dead)
+        yield
 
 
 def _sweep_files(registry: Registry, check: Check) -> Iterator[None]:

@@ -22,7 +22,7 @@ from datapkg.objects.directory import DirectoryObjects
 from registry_server.db import objects, pushes, states
 from registry_server.db.packages import PackageRow
 from registry_server.db.pushes import Push
-from registry_server.services import policy
+from registry_server.services import policy, recipes
 from registry_server.services.policy import PackageRequest, PushRequest
 from registry_server.services.registry import Registry
 from registry_server.settings import setting_name
@@ -158,6 +158,7 @@ def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
     with closing(DeltaStream(stream, part, request.registry.settings.max_object_bytes)) as built:
         request.registry.new_writer(1).put(built, expected=hash)  # type: ignore[arg-type]
         _note(request, {hash: built.size_bytes})
+        recipes.prepare(request.registry, hash, built.steps)
     return wire.Stored(hashes=[hash])
 
 

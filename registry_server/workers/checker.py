@@ -54,9 +54,9 @@ class ClaimChecker:
     """
 
     def __init__(
-        self, locate: Callable[[str], PackLocation], *, seconds: int, max_bytes: int, memory_bytes: int
+        self, places: Callable[[str], list[PackLocation]], *, seconds: int, max_bytes: int, memory_bytes: int
     ) -> None:
-        self._locate = locate
+        self._places = places
         self._seconds, self._max_bytes, self._memory_bytes = seconds, max_bytes, memory_bytes
         self._changed = threading.Condition()
         self._running: set[str] = set()
@@ -106,12 +106,13 @@ class ClaimChecker:
                 found.unchecked[table.path] = f"a push is checked up to {self._max_bytes:,} bytes"
                 continue
             try:
-                places = [self._locate(block.hash) for block in table.blocks]
+                places = [self._places(block.hash) for block in table.blocks]
             except (DatapkgError, OSError) as error:
                 found.unchecked[table.path] = str(error)
                 continue
             left -= table.size
-            tasks.append(CheckTask(table, [Location(str(each.path), each.offset, each.size) for each in places]))
+            where = [[Location(str(each.path), each.offset, each.size) for each in some] for some in places]
+            tasks.append(CheckTask(table, where))
         return tasks
 
     @contextmanager

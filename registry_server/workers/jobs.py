@@ -16,7 +16,7 @@ class WorkerLimits(msgspec.Struct, frozen=True):
 
 
 class Location(msgspec.Struct, frozen=True):
-    """The bytes of an object: `size` bytes from `offset` of a file."""
+    """A range of a file: `size` bytes from `offset`."""
 
     path: str
     offset: int
@@ -24,10 +24,10 @@ class Location(msgspec.Struct, frozen=True):
 
 
 class CheckTask(msgspec.Struct, frozen=True):
-    """A table as its manifest states it, and where its objects are, in order."""
+    """A table as its manifest states it, and where the ranges of its objects are, in order."""
 
     table: TableNode
-    objects: list[Location]
+    objects: list[list[Location]]
 
 
 class Job(msgspec.Struct, frozen=True):

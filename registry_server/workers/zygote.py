@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,10 +21,10 @@ import msgspec
 import pandas  # noqa: F401 - pyarrow would import it in each worker
 import pyarrow as pa
 
-from datapkg.objects.pack_file import PackLocation, open_place
+from datapkg.objects.pack_file import PackLocation, open_places
 from datapkg.tables import content_hash  # noqa: F401 - loaded before the fork
 from datapkg.tables.content_claims import claim_difference
-from registry_server.workers.jobs import CheckTask, Job, Location, Verdict, WorkerLimits
+from registry_server.workers.jobs import CheckTask, Job, Verdict, WorkerLimits
 
 OPEN_FILES = 64
 READ_BYTES = 1 << 20
@@ -85,23 +86,24 @@ def _leave_network() -> None:
 
 
 def _checked(task: CheckTask) -> Verdict:
-    places = [PackLocation(Path(each.path), each.offset, each.size) for each in task.objects]
+    places = [[PackLocation(Path(each.path), each.offset, each.size) for each in some] for some in task.objects]
     try:
-        for number, each in enumerate(task.objects, start=1):
+        for number, each in enumerate(places, start=1):
             if not _is_parquet(each):
                 return Verdict(False, is_false=True, reason=f"object {number} is not a Parquet file")
-        problem = claim_difference(task.table, [partial(open_place, place) for place in places])
+        problem = claim_difference(task.table, [partial(open_places, each) for each in places])
     except Exception as error:  # noqa: BLE001 - of pyarrow and of numpy, for what this version cannot read
         text = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
         return Verdict(False, reason=f"cannot be read by pyarrow {pa.__version__}: {text}")
     return Verdict(not problem, is_false=bool(problem), reason=problem)
 
 
-def _is_parquet(where: Location) -> bool:
-    with open(where.path, "rb", buffering=0) as file:
-        first = os.pread(file.fileno(), len(MAGIC), where.offset)
-        last = os.pread(file.fileno(), len(MAGIC), where.offset + where.size - len(MAGIC))
-    return where.size >= 2 * len(MAGIC) and first == last == MAGIC
+def _is_parquet(places: Sequence[PackLocation]) -> bool:
+    size = sum(place.size for place in places)
+    with open_places(places) as stream:
+        first = stream.read(len(MAGIC))
+    with open_places(places, max(0, size - len(MAGIC))) as stream:
+        return size >= 2 * len(MAGIC) and first == stream.read(len(MAGIC)) == MAGIC
 
 
 if __name__ == "__main__":

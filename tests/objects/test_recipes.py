@@ -13,7 +13,7 @@ from datapkg.format.chunks import Step
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Readable
 from datapkg.objects.packs import PackedObjects
-from datapkg.objects.recipe_maker import recipe_of
+from datapkg.objects.recipe_maker import check_recipe, recipe_of
 from datapkg.objects.recipes import MAX_RANGES, worthwhile
 from tests.contracts import BODIES, ReadableContract
 
@@ -23,6 +23,7 @@ BASE = Random(1).randbytes(1 << 20)
 def replace_by_recipe(home: PackedObjects, hash: str, steps: list[Step]) -> list[Step]:
     ranges = recipe_of(home, home, hash, steps)
     if ranges:
+        check_recipe(home, hash, ranges)
         home.recipes.keep(hash, ranges)
         home.loose.delete(hash)
     return ranges
@@ -97,9 +98,10 @@ def test_wrong_steps_make_no_recipe(home: PackedObjects) -> None:
     home.put_bytes(BASE)
     hash = home.put_bytes(edited(BASE, 500, b"x"))
     with pytest.raises(CorruptObject, match="is not what its recipe gives"):
-        recipe_of(home, home, hash, [Step(hash_bytes(BASE), 0, len(BASE))])
+        replace_by_recipe(home, hash, [Step(hash_bytes(BASE), 0, len(BASE))])
     with pytest.raises(CorruptObject, match="a recipe uses 1,048,577 bytes"):
-        recipe_of(home, home, hash, [Step(hash_bytes(BASE), 1, len(BASE))])
+        replace_by_recipe(home, hash, [Step(hash_bytes(BASE), 1, len(BASE))])
+    assert home.loose.path(hash).exists()
 
 
 def test_without_its_base_an_object_is_missing(home: PackedObjects) -> None:
@@ -125,7 +127,7 @@ def test_a_damaged_recipe_is_an_error(home: PackedObjects, change: object) -> No
     path.unlink()
     path.write_bytes(change(recipe))  # type: ignore[operator]
     assert home.missing([hash]) == {hash}
-    with pytest.raises(CorruptObject, match="recipe .* is damaged"):
+    with pytest.raises(CorruptObject, match=r"recipe .* is damaged"):
         home.read(hash)
     home.put_bytes(data)
     assert home.read(hash) == data

@@ -50,7 +50,7 @@ class DeltaStream:
     """The bytes that a delta describes, as a stream; `sources` opens a range of an object (hash, start, stop).
 
     Reading raises `InvalidInput` for a truncated delta, `QuotaExceeded` for more than `max_bytes` or too many steps,
-    and what `sources` raises. The caller verifies the hash of the whole.
+    and what `sources` raises. The caller verifies the hash of the whole. `steps` are those that were read so far.
     """
 
     def __init__(self, body: BinaryIO, sources: Callable[[str, int, int], BinaryIO], max_bytes: int) -> None:
@@ -59,7 +59,7 @@ class DeltaStream:
         self._stack = ExitStack()
         self._piece: BinaryIO = io.BytesIO()
         self._left = 0
-        self._steps = 0
+        self.steps: list[Step] = []
         self._max_bytes = max_bytes
         self.size_bytes = 0
 
@@ -82,10 +82,10 @@ class DeltaStream:
         head = read_exactly(self._body, HEAD_BYTES, allow_end=True)
         if not head:
             return False
-        self._steps += 1
         offset, self._left = (int.from_bytes(head[at : at + 8], "little") for at in (32, 40))
+        self.steps.append(Step(None if head[:32] == _NEW else head[:32].hex(), offset, self._left))
         self.size_bytes += self._left
-        if self._steps > MAX_STEPS:
+        if len(self.steps) > MAX_STEPS:
             raise QuotaExceeded(f"a delta of more than {MAX_STEPS:,} steps, which is the most allowed")
         if self.size_bytes > self._max_bytes:
             raise QuotaExceeded(

@@ -1,0 +1,30 @@
+"""Which objects are kept as ranges of which others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, or_, select
+
+from registry_server.db.database import batches, insert_new
+from registry_server.db.tables import objects, recipe_bases
+
+
+def keep(connection: Connection, hash: str, bases: Mapping[str, int], now: datetime) -> bool:
+    """Add an object that is kept as ranges of these (hash to size in bytes); return False where that cannot be.
+
+    An object that others are ranges of stays whole, so no object is read through two recipes, or through itself.
+    """
+    wrong = or_(recipe_bases.c.base == hash, recipe_bases.c.hash.in_(list(bases)))
+    if connection.execute(select(recipe_bases.c.hash).where(wrong).limit(1)).first():
+        return False
+    insert_new(connection, objects, [{"hash": base, "size": bases[base], "created_at": now} for base in sorted(bases)])
+    insert_new(connection, recipe_bases, [{"hash": hash, "base": base} for base in sorted(bases)])
+    return True
+
+
+def remove(connection: Connection, hashes: Collection[str]) -> None:
+    """Delete what was noted of the recipes of these objects."""
+    for batch in batches(hashes):
+        connection.execute(delete(recipe_bases).where(recipe_bases.c.hash.in_(batch)))
