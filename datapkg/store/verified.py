@@ -1,5 +1,7 @@
 """Objects of this machine, verified by hash again whenever their file has changed.
 
+A recipe counts as verified while its bases do. Reading the object writes it whole again: it is mapped and linked.
+
 `missing` quarantines corrupt objects, so install and build repair the store without a special case. Readers take no
 lock; one that finds its pack rewritten by another process locates the object again.
 """
@@ -16,13 +18,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-from datapkg.errors import CorruptObject, DatapkgError, ObjectNotFound
+from datapkg.errors import CorruptObject, DatapkgError, HashMismatch, ObjectNotFound
 from datapkg.format.chunks import Chunk
 from datapkg.format.hashing import READ_BYTES, is_hash
 from datapkg.objects.base import Objects
-from datapkg.objects.files import seal, temp_path
+from datapkg.objects.directory import DirectoryObjects
+from datapkg.objects.files import UNWRITABLE, seal, temp_path
 from datapkg.objects.pack_file import OpenFiles, PackLocation, open_place, read_place
 from datapkg.objects.packs import FEW_LOOKUPS, PackedObjects
+from datapkg.objects.recipe_maker import check_recipe
 from datapkg.store.index import Index
 
 RENEWED_NS = 300 * 10**9
@@ -38,6 +42,8 @@ class VerifiedObjects(Objects):
         self.quarantine_folder = folder / "quarantine"
         self.index = index
         self.is_renewing = False
+        # For a store that cannot be written.
+        self._restored = DirectoryObjects(index.path.parent / "restored", named=index.mark_verified)
 
     def trusted(self, hash: str) -> PackLocation:
         """Return the verified location of an object.
@@ -45,19 +51,37 @@ class VerifiedObjects(Objects):
         Raise `ObjectNotFound`; `CorruptObject` if the bytes have changed since they were stored.
         """
         for is_last in (False, True):
-            place = self.packed.locate(hash)
             try:
+                place = self._whole(hash)
                 if self._file_is_right(place, hash) or hash_place(place) == hash:
                     return place
                 break
             except (FileNotFoundError, ObjectNotFound):  # another process has just rewritten its pack
                 if is_last:
                     raise
+            except HashMismatch:  # of what its recipe gives
+                break
         raise CorruptObject(
             f"object {hash} in the store is damaged: its bytes have changed since it was stored; they were not used",
             hint="datapkg verify, then install the package again",
             hash=hash,
         )
+
+    def _whole(self, hash: str) -> PackLocation:
+        """Return the location of an object, after writing it whole if it is a recipe; raise `ObjectNotFound`."""
+        with contextlib.suppress(ObjectNotFound):
+            return self.packed.locate(hash)
+        for home in (self.packed.loose, self._restored):
+            if home.missing([hash]):
+                try:
+                    with self.packed.open(hash) as stream:
+                        home.put(stream, expected=hash)
+                except OSError as error:
+                    if isinstance(error, DatapkgError) or home is self._restored or error.errno not in UNWRITABLE:
+                        raise
+                    continue
+            return PackLocation(home.path(hash), 0, home.size(hash))
+        raise AssertionError
 
     def _is_verified(self, place: PackLocation) -> bool:
         if place.path.parent == self.packed.tmp:  # part of a batch still open in this process
@@ -83,9 +107,11 @@ class VerifiedObjects(Objects):
         wanted = asked.copy()
         packs = self._in_whole_packs(wanted)
         absent = self.packed.missing(wanted)
-        whole: set[Path] = set()
+        recipes = self.packed.missing_whole(wanted - absent) if self.packed.recipes else set()
+        lost, whole = self._check_recipes(recipes)
+        absent |= lost
         suspect: set[Path] = set()
-        for hash in wanted - absent:
+        for hash in wanted - absent - recipes:
             try:
                 place = self.packed.locate(hash)
                 if place.path not in whole and place.path not in suspect:
@@ -98,6 +124,22 @@ class VerifiedObjects(Objects):
         if self.is_renewing and not self._renew(packs | whole | suspect):
             absent |= self.packed.missing(asked - absent)
         return absent
+
+    def _check_recipes(self, hashes: set[str]) -> tuple[set[str], set[Path]]:
+        """Return those of the recipes that are wrong or rely on what is missing, and the files of the others."""
+        found = self.packed.recipes
+        sources = {hash: {str(each.source) for each in found.find(hash)} for hash in hashes}
+        absent = self.missing({source for some in sources.values() for source in some}) if hashes else set()
+        lost = {hash for hash, some in sources.items() if some & absent}
+        for hash in hashes - lost:
+            if not self.index.is_verified(found.path(hash)):
+                try:
+                    check_recipe(self.packed, hash, found.find(hash))
+                    self.index.mark_verified([found.path(hash)])
+                except (CorruptObject, ObjectNotFound):
+                    self.quarantine(hash)
+                    lost.add(hash)
+        return lost, {found.path(hash) for hash in hashes - lost}
 
     def _renew(self, paths: set[Path]) -> bool:
         """Give files a new access time, unless theirs is recent; return False if a file no longer exists."""
@@ -143,10 +185,16 @@ class VerifiedObjects(Objects):
             if here := wanted.intersection(pack.hashes()):
                 wanted -= here
                 files.add(pack.path)
-        return files | {self.packed.locate(digest.hex()).path for digest in wanted}
+        return files | {place.path for digest in wanted for place in self.packed.places(digest.hex())}
 
     def quarantine(self, hash: str) -> None:
-        """Move a corrupt object into the quarantine, keeping its bytes for inspection."""
+        """Move a corrupt object into the quarantine, keeping its bytes, or its recipe, for inspection."""
+        recipe = self.packed.recipes.path(hash)
+        if recipe.exists():
+            self.keep_aside(hash, recipe.read_bytes())
+            self.packed.recipes.delete(hash)
+        if self.packed.missing_whole([hash]):
+            return
         place = self.packed.locate(hash)
         self.keep_aside(hash, read_place(place))
         if place.pack:
@@ -181,7 +229,7 @@ class VerifiedObjects(Objects):
     def chunks(self, hash: str, size: int) -> list[Chunk] | None:
         """Return the chunks of an object that is here, in order; reads all of it the first time.
 
-        Raises `ObjectNotFound`, `CorruptObject`.
+        Raises `ObjectNotFound`, `HashMismatch`.
         """
         from datapkg.format.chunks import decode_chunks, encode_chunks
         from datapkg.objects.chunking import chunks_of_object
@@ -189,9 +237,9 @@ class VerifiedObjects(Objects):
         key = f"{CHUNKS_KEY}{hash}"
         with contextlib.suppress(DatapkgError):
             kept = decode_chunks(self.index.get_many([key]).get(key, b""))
-            if kept and kept[-1].stop == size and self._is_verified(self.packed.locate(hash)):
+            if kept and kept[-1].stop == size and all(map(self._is_verified, self.packed.places(hash))):
                 return kept
-        chunks = chunks_of_object(self, hash)
+        chunks = chunks_of_object(self.packed, hash)
         self.index.put_many({key: encode_chunks(chunks)})
         return chunks
 
@@ -200,7 +248,7 @@ class VerifiedObjects(Objects):
         whole: set[Path] = set()
         with contextlib.closing(OpenFiles()) as files:
             for hash in hashes:
-                place = self.packed.locate(hash)
+                place = self._whole(hash)
                 if place.path not in whole:
                     place = self.trusted(hash)
                     if self._is_verified(place):

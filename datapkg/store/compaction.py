@@ -1,0 +1,78 @@
+"""Turn big objects of older states into recipes over objects of newer ones, which stay whole."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Container, Iterable, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from datapkg.errors import CorruptObject, DatapkgError
+from datapkg.format.chunks import Step
+from datapkg.format.manifest.diff import replaced_objects
+from datapkg.objects.deltas import known_chunks, long_ones, steps_from
+from datapkg.objects.recipe_maker import check_recipe, recipe_of
+
+if TYPE_CHECKING:
+    from datapkg.format.manifest.parsed import Manifest
+    from datapkg.store.store import Store
+
+
+def compact(store: Store, states: Iterable[str], needed_whole: Container[str]) -> int:
+    """Turn objects of a package's states (hashes of manifests, newest first) into recipes; return the freed bytes.
+
+    Objects in `needed_whole` stay as they are, and those that others are ranges of. The caller holds the store's lock
+    alone; readers that look for an object just now find its recipe.
+    """
+    freed, relied_on = 0, sources_of(store, store.objects.packed.recipes)
+    for newer, older in pairwise(filter(None, (_manifest(store, hash) for hash in states))):
+        for bases, candidates in replaced_objects(newer, older):
+            wanted = {hash: size for hash, size in candidates.items() if hash not in needed_whole}
+            freed += _compact(store, bases, wanted, relied_on)
+    return freed
+
+
+def sources_of(store: Store, hashes: Iterable[str]) -> set[str]:
+    """Return what the objects among these that are recipes are ranges of."""
+    recipes, found = store.objects.packed.recipes, set[str]()
+    for hash in hashes:
+        with contextlib.suppress(CorruptObject):
+            found |= {str(each.source) for each in recipes.find(hash)}
+    return found
+
+
+def _manifest(store: Store, hash: str) -> Manifest | None:
+    with contextlib.suppress(DatapkgError):  # what is not here or damaged has no objects to compare
+        return store.open_manifest(hash)
+    return None
+
+
+def _compact(store: Store, bases: Mapping[str, int], candidates: Mapping[str, int], relied_on: set[str]) -> int:
+    home, recipes = store.objects.packed, dict[str, list[Step]]()
+    wanted = {hash for hash in long_ones(candidates) if home.loose.path(hash).exists()} - relied_on
+    known = known_chunks(store.objects, long_ones(bases)) if wanted else {}
+    with home.loose.batch():  # of remainders
+        for hash in wanted:
+            with contextlib.suppress(DatapkgError):
+                steps = steps_from(store.objects.chunks(hash, candidates[hash]) or [], known)
+                if ranges := recipe_of(home, home.loose, hash, steps):
+                    recipes[hash] = ranges
+    known_sources = relied_on | bases.keys()
+    freed = 0
+    for hash, ranges in recipes.items():
+        if _replaced(store, hash, ranges):
+            relied_on.update(str(each.source) for each in ranges)
+            freed += sum(each.size for each in ranges if each.source in known_sources)
+    return freed
+
+
+def _replaced(store: Store, hash: str, ranges: list[Step]) -> bool:
+    """Write a recipe and delete the whole object, if the recipe is right."""
+    home = store.objects.packed
+    with contextlib.suppress(DatapkgError):
+        check_recipe(home, hash, ranges)
+        home.recipes.keep(hash, ranges)
+        store.objects.index.mark_verified([home.recipes.path(hash)])
+        home.loose.delete(hash)
+        return True
+    return False

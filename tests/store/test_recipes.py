@@ -1,0 +1,128 @@
+"""Objects of older states become recipes: fewer bytes, the same data, restored when they are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from datapkg.errors import CorruptObject, ObjectNotFound
+from datapkg.format.hashing import hash_bytes
+from datapkg.format.manifest.parsed import FileNode, Manifest
+from datapkg.store.compaction import compact, sources_of
+from datapkg.store.index import Index
+from datapkg.store.store import Store
+
+SIZE = 2 << 20
+
+
+def versions(count: int) -> Iterator[bytes]:
+    """Yield versions of a file that differ in a few bytes each, at distant places."""
+    random = Random(5)
+    data = random.randbytes(SIZE)
+    for number in range(count):
+        at = number * (SIZE // count)
+        data = data[:at] + random.randbytes(50) + data[at + 50 :]
+        yield data
+
+
+VERSIONS = list(versions(12))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "store", Index(tmp_path / "cache" / "index.db"))
+    store.prepare()
+    return store
+
+
+def keep(store: Store, data: bytes) -> str:
+    store.objects.put_bytes(data)
+    node = FileNode(path="a.bin", file_name="a.bin", hash=hash_bytes(data), size=len(data))
+    return store.save(Manifest.make([node]))
+
+
+def disk_bytes(store: Store) -> int:
+    folders = ("objects", "packs", "recipes")
+    return sum(p.stat().st_size for name in folders for p in (store.folder / name).rglob("*") if p.is_file())
+
+
+def compacted(store: Store, data: list[bytes] = VERSIONS) -> list[str]:
+    states = [keep(store, each) for each in data]
+    compact(store, reversed(states), {hash_bytes(data[-1])})
+    return states
+
+
+def is_whole(store: Store, data: bytes) -> bool:
+    return store.objects.packed.loose.path(hash_bytes(data)).exists()
+
+
+def test_many_versions_take_little_more_than_one(store: Store) -> None:
+    states = [keep(store, each) for each in VERSIONS]
+    before = disk_bytes(store)
+    freed = compact(store, reversed(states), {hash_bytes(VERSIONS[-1])})
+    assert disk_bytes(store) < 1.8 * SIZE  # each version has a chunk of up to 256 KiB of its own
+    assert freed <= before - disk_bytes(store) + 12 * 4096
+    assert [is_whole(store, each) for each in VERSIONS] == [False] * 11 + [True]
+    assert store.objects.missing(map(hash_bytes, VERSIONS)) == set()
+    assert compact(store, reversed(states), {hash_bytes(VERSIONS[-1])}) == 0
+
+
+def test_reading_restores_the_object(store: Store) -> None:
+    compacted(store)
+    data = VERSIONS[3]
+    with store.objects.open(hash_bytes(data), 100, 200) as stream:
+        assert stream.read() == data[100:200]
+    assert is_whole(store, data)
+    assert dict(store.objects.read_many([hash_bytes(VERSIONS[4])])) == {hash_bytes(VERSIONS[4]): VERSIONS[4]}
+
+
+def test_later_versions_leave_bases_whole(store: Store) -> None:
+    compacted(store, VERSIONS[:4])
+    states = [keep(store, each) for each in VERSIONS]
+    compact(store, reversed(states), {hash_bytes(VERSIONS[-1])})
+    again = Store(store.folder, Index(store.index_path.with_name("other.db")))
+    bases = sources_of(again, again.objects.packed.recipes)
+    assert again.objects.packed.missing_whole(bases) == set()
+    assert again.objects.missing(map(hash_bytes, VERSIONS)) == set()
+    assert [again.objects.read(hash_bytes(each)) for each in VERSIONS] == VERSIONS
+
+
+def test_with_a_corrupt_base_an_object_is_missing_and_comes_back(store: Store) -> None:
+    compacted(store)
+    path = store.objects.packed.loose.path(hash_bytes(VERSIONS[-1]))
+    path.chmod(0o600)
+    path.write_bytes(VERSIONS[-1][:-1] + b"?")
+    assert store.objects.missing([hash_bytes(VERSIONS[0])]) == {hash_bytes(VERSIONS[0])}
+    with pytest.raises(ObjectNotFound):
+        store.objects.trusted(hash_bytes(VERSIONS[0]))
+    store.objects.put_bytes(VERSIONS[-1])
+    assert store.objects.missing([hash_bytes(VERSIONS[0])]) == set()
+    assert store.objects.read(hash_bytes(VERSIONS[0])) == VERSIONS[0]
+
+
+def test_a_corrupt_recipe_is_quarantined(store: Store) -> None:
+    compacted(store)
+    hash = hash_bytes(VERSIONS[0])
+    recipe, other = (store.objects.packed.recipes.path(hash_bytes(each)) for each in VERSIONS[:2])
+    os.replace(other, recipe)
+    with pytest.raises(CorruptObject, match="is damaged"):
+        store.objects.trusted(hash)
+    assert store.objects.missing([hash]) == {hash}
+    assert not recipe.exists()
+    assert store.objects.quarantined() == {hash}
+
+
+def test_a_store_that_cannot_be_written_restores_into_the_cache(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    compacted(store)
+
+    def read_only(*args: object, **options: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store.objects.packed.loose, "put", read_only)
+    place = store.objects.trusted(hash_bytes(VERSIONS[2]))
+    assert place.path.read_bytes() == VERSIONS[2]
+    assert place.path.is_relative_to(store.index_path.parent)
