@@ -64,6 +64,7 @@ def find_installed(home: Home, ref: Ref, start: Path | None = None) -> ResolvedS
         path, hash = pin[0], pin[1].hash
         for store in home.stores:
             if store.holds(hash):
+                store.known_locks.note(path)
                 return ResolvedState(store, ref, hash, path)
         raise PackageNotInstalled(
             f"{ref.package} is pinned to sha256:{hash[:12]}… by {path}, and that state is not installed",
@@ -83,13 +84,15 @@ def _pinned(ref: Ref, start: Path | None = None) -> tuple[str, Pin] | None:
 
 
 def _find_state(home: Home, ref: Ref, state: State) -> ResolvedState:
+    freed = None
     for store in home.stores:
         hash = _hash_of(store.refs, ref, state)
         if hash and store.holds(hash):
             return ResolvedState(store, ref, hash, "ref")
+        freed = freed or (store.freed(ref, hash) if hash else None)
     is_known = any(store.refs.current(ref) for store in home.stores)
     if not is_known or state.kind == "hash":
-        raise not_installed(ref, home)
+        raise freed or not_installed(ref, home)
     error = TagNotFound if state.kind == "tag" else VersionNotFound
     raise error(f"{ref} is not installed here", hint=f"datapkg install {ref}")
 

@@ -51,6 +51,7 @@ def write_lock(
     wanted = parse_requirements(path.read_bytes(), str(path))
     lock = _resolve(home, wanted, None if update else _read_lock(path.parent / LOCK), registry, progress)
     write_atomic(path.parent / LOCK, lock.to_bytes(), path.parent, mode=0o644)
+    home.store.known_locks.note(path.parent / LOCK)
     return path.parent / LOCK, lock, list(wanted.warnings)
 
 
@@ -85,11 +86,13 @@ def _fitting_lock(
         if nearest is None:
             _requirements_path(start)
             raise AssertionError("unreachable")
+        home.store.known_locks.note(nearest[0])
         return nearest[1]
     wanted = parse_requirements(_read(path), str(path))
     lock = _read_lock(path.parent / LOCK)
     problems = _misfits(wanted, lock)
     if lock is not None and not problems:
+        home.store.known_locks.note(path.parent / LOCK)
         return lock
     if frozen:
         listed = "\n".join(f"  {what}" for _, what in problems)

@@ -298,6 +298,39 @@ class RemoveResult:
 
 
 @dataclass(frozen=True)
+class FreedState:
+    """An older state that was given up; `created_at` is when it was last built, installed or pushed here.
+
+    `is_pushed` tells whether a registry had it when it was last asked, so that it can be installed again.
+    """
+
+    package: str
+    hash: str
+    created_at: str | None
+    is_pushed: bool
+
+
+@dataclass(frozen=True)
+class GcResult:
+    """The states and the number of objects that were deleted, and the bytes that this freed, leftovers included.
+
+    `bytes_stored` is the size of all objects before, `bytes_leftover` that of files that belonged to nothing.
+    `bytes_recent` stay for a day, as nothing needs them and an interrupted install may; `bytes_left` because a running
+    process may use them, until `frees_at` or its end (None).
+    """
+
+    states: list[FreedState]
+    objects: int
+    bytes_freed: int
+    bytes_stored: int = 0
+    bytes_leftover: int = 0
+    bytes_recent: int = 0
+    bytes_left: int = 0
+    frees_at: str | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
 class WarmResult:
     """A table that has a warm copy, and the bytes of the copy; `made` is false if it existed before."""
 

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "edit": ("datapkg.cli.changing:edit", "Remove nodes from a package, or move them to other paths."),
     "export": ("datapkg.cli.files:export", "Write a package as ordinary files with their original names."),
     "fetch": ("datapkg.cli.installing:fetch", "Download missing data of an installed package."),
+    "gc": ("datapkg.cli.maintenance:gc", "Free space: unneeded data and, if asked, older states."),
     "generate": ("datapkg.cli.publishing:generate", "Write a first build file and README for a folder."),
     "help": ("datapkg.cli.settings:help", "Show the help of a command."),
     "init": ("datapkg.cli.projects:init", "Create a project with an empty datapkg.yml."),
@@ -62,10 +63,10 @@ GROUPS = {
     "Edit packages": ("append", "edit", "merge", "cp"),
     "Publish data": ("push", "sync", "tag", "version", "access", "delete"),
     "Projects": ("init", "lock", "stubs"),
-    "This machine": ("config", "login", "logout", "whoami", "rm", "verify", "cache", "completion", "help"),
+    "This machine": ("config", "login", "logout", "whoami", "rm", "gc", "verify", "cache", "completion", "help"),
 }
 # Commands that remove something; a mistyped word never suggests one.
-REMOVING = frozenset({"delete", "logout", "rm"})
+REMOVING = frozenset({"delete", "gc", "logout", "rm"})
 SYNONYMS = {
     "checkout": "install",
     "combine": "merge",

@@ -1,19 +1,19 @@
-"""Commands that verify and remove: verify, rm, delete."""
+"""Commands that verify and remove: verify, rm, gc, delete."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
 
-from datapkg.cli.arguments import REF, pinned, ref_argument, registry_option
+from datapkg.cli.arguments import REF, TEXT, pinned, ref_argument, registry_option
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.errors import CorruptObject, InvalidInput
-from datapkg.format.texts import count_text, hash_text, size_text, time_text
+from datapkg.format.texts import SHOWN_HASH_DIGITS, count_text, hash_text, size_text, time_text
 
 if TYPE_CHECKING:
-    from datapkg.api.results import RemoveResult, VerifyResult
+    from datapkg.api.results import FreedState, GcResult, RemoveResult, VerifyResult
     from datapkg.format.names import Ref
 
 
@@ -107,14 +107,97 @@ def _removed_lines(done: RemoveResult, dry_run: bool) -> list[str]:
     if done.bytes_shared:
         lines.append(f"  {size_text(done.bytes_shared)} stay: other packages use them")
     if done.bytes_left:
-        end = f"until {time_text(done.frees_at)} UTC" if done.frees_at else "until it ends"
-        lines.append(f"  {size_text(done.bytes_left)} stay {end}: another datapkg process may use them")
-        lines.append("  with none at work, free them  datapkg rm --now")
+        lines += _left_lines(done.bytes_left, done.frees_at, "rm")
     if done.problem:
         lines.append(f"  nothing was freed: {done.problem}; mend it  datapkg verify")
     if done.still_in:
         lines.append(f"  {done.package} is still found in the read-only store {done.still_in}")
     return lines
+
+
+def _left_lines(bytes_left: int, frees_at: str | None, command: str) -> list[str]:
+    end = f"until {time_text(frees_at)} UTC" if frees_at else "until it ends"
+    return [
+        f"  {size_text(bytes_left)} stay {end}: another datapkg process may use them",
+        f"  with none at work, free them  datapkg {command} --now",
+    ]
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg gc --dry-run
+    datapkg gc --keep 3 --older-than 90d
+    datapkg gc --max-size 20GB --yes
+    """,
+)
+@click.option("--keep", type=click.IntRange(0, 1_000_000), metavar="N", help="Keep the N newest states of a package.")
+@click.option("--older-than", type=TEXT, metavar="AGE", help="Remove older states: 12h, 90d, 8w, 6m, 1y.")
+@click.option("--max-size", type=TEXT, metavar="SIZE", help="Remove the oldest states down to this size: 20GB.")
+@click.option("--now", is_flag=True, help="Free all space now; no other datapkg process may be running.")
+@click.option("--yes", is_flag=True, help="Free the space without confirmation.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, without removing it.")
+@pass_session
+def gc(
+    session: Session,
+    keep: int | None,
+    older_than: str | None,
+    max_size: str | None,
+    now: bool,
+    yes: bool,
+    dry_run: bool,
+) -> None:
+    """Free space: data that no package needs, leftovers of killed processes, and older states if asked.
+
+    Without --keep, --older-than and --max-size all states stay. Always kept are the current state of a package, its
+    two newest builds, states that lock files pin, and those of `datapkg cache keep`. --max-size removes only states
+    that were pushed or installed, so that they can be installed again. Data that arrived within a day stay for an
+    interrupted install to go on with, unless --now.
+    """
+    from datapkg.api.gc import free_space, parse_age
+    from datapkg.format.selection import parse_size
+    from datapkg.store.gc import Policy
+
+    policy = Policy(
+        keep, parse_age(older_than) if older_than else None, parse_size(max_size) if max_size else None, now
+    )
+    if not yes:
+        planned = free_space(session.home, policy, dry_run=True)
+        if dry_run or not (planned.objects or planned.bytes_leftover):
+            session.out.answer(asdict(replace(planned, dry_run=dry_run)), _gc_lines(planned))
+            return
+        _ask_to_free(session, planned)
+    done = free_space(session.home, policy, dry_run=dry_run)
+    session.out.answer(asdict(done), _gc_lines(done), quiet=[])
+
+
+def _ask_to_free(session: Session, planned: GcResult) -> None:
+    if not session.out.json:
+        session.out.answer({}, _gc_lines(planned))
+    if not session.out.can_ask:
+        raise InvalidInput("nothing was removed: that needs --yes here", hint="add --yes, or --dry-run to only look")
+    if session.out.ask(f"Free {size_text(planned.bytes_freed)}? [y/N]").lower() not in ("y", "yes"):
+        raise InvalidInput("nothing was removed")
+
+
+def _gc_lines(done: GcResult) -> list[str]:
+    what = [count_text(len(done.states), "older state")] if done.states else []
+    what += [count_text(done.objects, "object")] if done.objects else []
+    what += [f"{size_text(done.bytes_leftover)} of leftovers"] if done.bytes_leftover else []
+    lines = [f"  {pinned(each.package, each.hash[:SHOWN_HASH_DIGITS])}  {_origin_text(each)}" for each in done.states]
+    verb, frees = ("would remove", "frees") if done.dry_run else ("removed", "freed")
+    size = f"{frees} {size_text(done.bytes_freed)} of {size_text(done.bytes_stored)}"
+    lines.append(f"{verb} {', '.join(what)}; {size}" if what else "nothing to free")
+    if done.bytes_recent:
+        lines.append(f"  {size_text(done.bytes_recent)} stay for a day: an interrupted install may go on with them")
+    if done.bytes_left:
+        lines += _left_lines(done.bytes_left, done.frees_at, "gc")
+    return lines
+
+
+def _origin_text(state: FreedState) -> str:
+    at = time_text(state.created_at)[:10] if state.created_at else ""
+    return f"{at}  " + ("can be installed again" if state.is_pushed else "never pushed: it is gone for good")
 
 
 @click.command(

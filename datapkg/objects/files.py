@@ -62,9 +62,24 @@ def private_folder(folder: Path) -> None:
 
 
 def temp_path(folder: Path, kind: str = "put") -> Path:
-    """Return a name in a folder for temporary files that nobody else uses; make the folder."""
+    """Return a name in a folder for temporary files that nobody else uses; make the folder.
+
+    The name tells which process writes the file, by which `stale_temps` knows that it was killed.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder / f"{kind}-{os.getpid()}-{os.urandom(8).hex()}"
+    return folder / f"{kind}-{_machine()}-{os.getpid()}-{os.urandom(8).hex()}"
+
+
+@cache
+def _machine() -> str:
+    """Return 8 digits that are the same only where process ids mean the same: in one boot and one PID namespace."""
+    import hashlib
+
+    try:
+        where = Path("/proc/sys/kernel/random/boot_id").read_text() + os.readlink("/proc/self/ns/pid")
+    except OSError:
+        where = " ".join(os.uname())
+    return hashlib.sha256(where.encode()).hexdigest()[:8]
 
 
 def new_file(path: Path, buffering: int = -1) -> IO[bytes]:
@@ -186,10 +201,35 @@ def rename(temp: Path, path: Path) -> None:
 def sweep_temp(folder: Path, older_than_s: float = STALE_TEMP_S) -> int:
     """Remove what killed processes left in a folder of temporary files; return how many."""
     removed = 0
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+    for path in stale_temps(folder, older_than_s):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+            removed += 1
+    return removed
+
+
+def stale_temps(folder: Path, older_than_s: float = STALE_TEMP_S) -> Iterator[Path]:
+    """Yield the files in a folder of temporary files whose process has ended, or that are older than this.
+
+    Processes of other machines, which may share the folder, cannot be looked up: only the age counts there.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
-                if time.time() - entry.stat(follow_symlinks=False).st_ctime > older_than_s:
-                    os.unlink(entry.path)
-                    removed += 1
-    return removed
+                age_s = time.time() - entry.stat(follow_symlinks=False).st_ctime
+                if age_s > older_than_s or _is_abandoned(entry.name):
+                    yield Path(entry.path)
+
+
+def _is_abandoned(name: str) -> bool:
+    """Return whether a temporary file was made by a process of this machine that has ended."""
+    _, machine, pid, *_ = *name.split("-"), "", "", ""
+    if machine != _machine() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it belongs to somebody else
+        return False
+    return False

@@ -1,16 +1,11 @@
-"""Free the space of removed packages: delete what no other state refers to, and nothing that a process relies on.
+"""Free space: delete what no root of a store needs (`roots`), safely beside processes at work (`deletion`).
 
-`rm` frees what the removed package referred to; there is no collection of everything that is unreferenced. The steps:
-the pointers of a package are moved into the trash (`Refs.remove`); mark what the remaining states refer to; move
-unmarked objects and packs into the trash; mark again; restore what is needed after all; delete the rest. A package
-stays in the trash until all its space is freed, so a run that was killed, or that had to keep something, is continued
-by the next one.
+There are two occasions. `free` follows a removed package and deletes what only its states needed. `collect` looks at
+the whole store: objects that no state needs and that nobody has counted on for a day (an interrupted install takes up
+what has arrived), and older states, if the user asks for their space (`Policy`).
 
-A process that writes holds a lock (`Store.writing`), and what it counts as present gets a new access time
-(`VerifiedObjects.missing`), which leaves the modification time, by which it is trusted, unchanged. While there is such
-a process, files used since it began are kept, and files used within the last hour: it may take days, or be suspended
-with its machine. The second check finds a process that began after the first. One that ended before it has written its
-pointer, which the second marking finds.
+A package that is removed stays in the trash, with what its pointers name, until all its space is freed, so a run that
+was killed, or that had to keep something, is continued by the next one.
 """
 
 from __future__ import annotations
@@ -19,44 +14,25 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Collection, Container, Iterable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from datapkg.errors import CorruptObject, DatapkgError, ObjectNotFound
-from datapkg.format.hashing import is_hash
-from datapkg.objects.files import rename
-from datapkg.objects.pack_file import Pack, PackLocation
-from datapkg.store import writer_lock
+from datapkg.errors import DatapkgError
+from datapkg.store import leftovers, writer_lock
+from datapkg.store.deletion import GRACE_S, Deleted, Garbage, delete, put_all_back
 from datapkg.store.refs import Refs
-from datapkg.store.verified import RENEWED_NS, hash_place
+from datapkg.store.roots import Live, State, all_states, mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    from datapkg.format.manifest.parsed import Manifest
     from datapkg.format.names import Ref
-    from datapkg.store.verified import VerifiedObjects
+    from datapkg.store.roots import CollectableStore
 
-    class CollectableStore(Protocol):
-        """The parts of a store that garbage collection needs; the store itself imports this module, to free space."""
-
-        folder: Path
-        links_folder: Path
-        refs: Refs
-
-        @property
-        def objects(self) -> VerifiedObjects: ...
-
-        @property
-        def work_lock(self) -> Path: ...
-
-        def open_manifest(self, hash: str) -> Manifest: ...
-
-
-GRACE_S = 3600
-_MANIFEST_HEAD = b'{"datapkg":'
+UNUSED_S = 24 * 3600
+__all__ = ["GRACE_S", "UNUSED_S", "Freed", "Plan", "Policy", "collect", "estimate", "free", "has_removed", "plan"]
 
 
 @dataclass(frozen=True)
@@ -74,44 +50,74 @@ class Freed:
     problem: str = ""
 
 
-@dataclass
-class _Garbage:
-    """Objects that only removed states refer to: hash to size, manifests separately; `shared` are also used by others.
+@dataclass(frozen=True)
+class Policy:
+    """Which older states may go. A pinned one never does, nor one of the `keep` newest of a package.
 
-    `kept` are the states that were marked.
+    Of the others, those go that were last built, installed or pushed here more than `older_than_s` seconds ago; then
+    the oldest, until the store has at most `max_bytes`, but none that no registry has; without these two options all.
+    With none of the three, no state goes. `now` asserts that no other process is at work, nor interrupted.
     """
 
-    objects: dict[str, int] = field(default_factory=dict)
-    manifests: dict[str, int] = field(default_factory=dict)
-    shared: set[str] = field(default_factory=set)
-    shared_bytes: int = 0
-    kept: set[str] = field(default_factory=set)
-
-    @property
-    def hashes(self) -> set[str]:
-        """Return the hashes of all garbage."""
-        return {*self.objects, *self.manifests}
+    keep: int | None = None
+    older_than_s: float | None = None
+    max_bytes: int | None = None
+    now: bool = False
 
 
 @dataclass(frozen=True)
-class _Moved:
-    """A file that was moved into the trash: its original path, the garbage in it, and the bytes that it frees."""
+class Plan:
+    """What a collection deletes: states, oldest first; objects; and files that belong to nothing, with their sizes.
 
-    home: Path
-    trash: Path
-    hashes: set[str]
-    size_bytes: int
+    `store_bytes` is the size of all objects before; `recent_bytes` are those of objects that no state needs and that
+    stay because they are less than a day old. `live` is what stays and why.
+    """
+
+    states: list[State] = field(default_factory=list)
+    garbage: Garbage = field(default_factory=Garbage)
+    leftovers: dict[Path, int] = field(default_factory=dict)
+    store_bytes: int = 0
+    recent_bytes: int = 0
+    live: Live = field(default_factory=Live)
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes that are deleted."""
+        sizes = (self.garbage.objects, self.garbage.manifests, self.leftovers)
+        return sum(sum(each.values()) for each in sizes)
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether there is nothing to delete."""
+        return not (self.garbage.hashes or self.leftovers)
+
+
+@dataclass
+class _Inventory:
+    """The objects that are here: size, time of the last change of their file, and those that are here twice."""
+
+    sizes: dict[str, int] = field(default_factory=dict)
+    changed: dict[str, float] = field(default_factory=dict)
+    copies: set[str] = field(default_factory=set)
+
+    def add(self, hash: str, size: int, changed: float) -> None:
+        if hash in self.sizes:
+            self.copies.add(hash)
+        self.sizes[hash] = size
+        self.changed[hash] = max(changed, self.changed.get(hash, 0.0))
 
 
 def estimate(store: CollectableStore, ref: Ref) -> Freed:
     """Return what removing a package would free if no other process were running."""
     try:
-        garbage = _find_garbage(store, store.refs.known_hashes(ref), without=ref.package)
+        states = all_states(store, without=ref.package)
+        going = _unnamed_of(states, store.refs.known_hashes(ref))
+        garbage, shared_bytes = _only_needed_by(store, states, going)
     except DatapkgError as error:
         return Freed(problem=error.message)
     absent = store.objects.packed.missing(garbage.hashes)
     sizes = garbage.objects | garbage.manifests
-    return Freed(sum(size for hash, size in sizes.items() if hash not in absent), garbage.shared_bytes)
+    return Freed(sum(size for hash, size in sizes.items() if hash not in absent), shared_bytes)
 
 
 def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Freed:
@@ -119,254 +125,218 @@ def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Fr
 
     Only one run is active at a time: wait for another one, or without `wait` do nothing.
     """
-    trash = store.folder / "trash"
-    with writer_lock.exclusive(trash / "lock", wait=wait) as is_held:
+    with writer_lock.exclusive(store.folder / "trash" / "lock", wait=wait) as is_held:
         if not is_held:
             return Freed()
-        _put_all_back(store, trash)
-        removed = _removed(trash)
-        hashes = {hash for refs, ref in removed for hash in refs.known_hashes(ref)}
+        put_all_back(store)
         try:
-            garbage = _find_garbage(store, hashes)
+            states = all_states(store)
+            going = _unnamed_of(states, _removed_hashes(store))
+            garbage, shared_bytes = _only_needed_by(store, states, going)
         except DatapkgError as error:
             return Freed(problem=error.message)
-        freed, is_all = _free_files(store, trash, garbage, now=now)
-        if is_all:
-            freed = replace(freed, size_bytes=freed.size_bytes + _delete_derived(store, garbage))
-            shutil.rmtree(trash / "removed", ignore_errors=True)
-        return freed
+
+        def stays(state: State) -> bool:
+            return state.hash not in going or state.is_named
+
+        again = partial(_needed_again, store, garbage, _without(states, going), stays)
+        done = delete(store, garbage, again, now=now, manifests_last=True)
+        if done.is_all:
+            done.size_bytes += leftovers.remove(leftovers.of_hashes(store, garbage.hashes))
+            _forget_removed(store)
+        return Freed(done.size_bytes, shared_bytes, done.left_bytes, done.until)
 
 
 def has_removed(store: CollectableStore) -> bool:
     """Return whether the space of a removed package may still have to be freed."""
-    return bool(_names(store.folder / "trash" / "removed"))
+    return bool(_removed_folders(store))
 
 
-def _removed(trash: Path) -> list[tuple[Refs, Ref]]:
-    """Return the removed packages, each as it was when it was removed."""
-    found = []
-    for token in _names(trash / "removed"):
-        refs = Refs(trash / "removed" / token, trash)
-        found += [(refs, ref) for ref in refs.folders()]
+def plan(store: CollectableStore, policy: Policy) -> Plan:
+    """Return what `collect` would delete now. Raise `CorruptObject` if it is not known what is needed."""
+    states, inventory = all_states(store), _inventory(store)
+    return _plan(store, policy, states, inventory)[0]
+
+
+def collect(store: CollectableStore, policy: Policy) -> tuple[Plan, Deleted]:
+    """Delete what no root needs, and the older states that a policy gives up; return the plan and what was done.
+
+    Only one run is active at a time. Raise `CorruptObject`, before anything is deleted, if it is not known what is
+    needed.
+    """
+    with writer_lock.exclusive(store.folder / "trash" / "lock", wait=True):
+        put_all_back(store)
+        states = all_states(store)
+        found, going = _plan(store, policy, states, _inventory(store))
+
+        def stays(state: State) -> bool:
+            before = going.get(state.hash)
+            return before is None or state.is_pinned or state.at > before.at
+
+        again = partial(_needed_again, store, found.garbage, _without(states, going), stays)
+        done = delete(store, found.garbage, again, now=policy.now)
+        done.size_bytes += leftovers.remove(found.leftovers)
+        if done.is_all:
+            _forget_removed(store)
+        return found, done
+
+
+def _plan(
+    store: CollectableStore, policy: Policy, states: dict[str, State], inventory: _Inventory
+) -> tuple[Plan, dict[str, State]]:
+    """Return the plan, and every state that it gives up, by hash."""
+    limit = time.time() - (0 if policy.now else UNUSED_S)
+    going = {hash: states[hash] for hash in _unnamed_of(states, _removed_hashes(store)) if hash in states}
+    going |= {hash: each for hash, each in states.items() if not each.roots and inventory.changed[hash] < limit}
+    chosen = _chosen(store, _without(states, going), policy, inventory)
+    going |= {each.hash: each for each in chosen}
+    given_up = {hash for each in going for hash in _objects(store, each)}
+    live = mark(store, _without(states, going).values())
+    garbage, recent_bytes = Garbage(), 0
+    for hash, size in inventory.sizes.items():
+        if hash in live:
+            continue
+        if hash in given_up or inventory.changed[hash] < limit:
+            (garbage.manifests if hash in states else garbage.objects)[hash] = size
+        else:
+            recent_bytes += size
+    garbage.copies = inventory.copies - garbage.hashes
+    unneeded, total = leftovers.all_of(store, live, limit), sum(inventory.sizes.values())
+    return Plan(chosen, garbage, unneeded, total, recent_bytes, live), going
+
+
+def _inventory(store: CollectableStore) -> _Inventory:
+    """Return what is here. The change time of a file tells when it was made or last counted on, and not when read."""
+    found, packed = _Inventory(), store.objects.packed
+    for hash in packed.loose:
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(packed.loose.path(hash))
+            found.add(hash, status.st_size, status.st_ctime)
+    for pack in packed.packs():
+        with contextlib.suppress(FileNotFoundError):
+            changed = os.stat(pack.path).st_ctime
+            for digest, place in pack.entries():
+                if place:
+                    found.add(digest.hex(), place.size, changed)
     return found
 
 
-def _find_garbage(store: CollectableStore, removed: set[str], without: str = "") -> _Garbage:
-    """Return what only these states refer to; raise if something hides which objects are needed."""
-    garbage = _Garbage()
-    named = _named_states(store, without)
-    for hash in removed:
-        with contextlib.suppress(DatapkgError):  # a missing or corrupt manifest does not tell its objects
-            manifest = store.open_manifest(hash)
-            garbage.manifests[hash] = manifest.size_bytes
-            garbage.objects |= manifest.objects()
-    sizes = garbage.objects | garbage.manifests
+def _chosen(store: CollectableStore, states: dict[str, State], policy: Policy, inventory: _Inventory) -> list[State]:
+    """Return the states that a policy gives up, oldest first."""
+    if (policy.keep, policy.older_than_s, policy.max_bytes) == (None, None, None):
+        return []
+    here = sorted((each for each in states.values() if each.hash in inventory.sizes), key=lambda each: each.at)
+    newest = _newest(here, policy.keep or 0)
+    movable = [each for each in here if each.roots and not each.is_pinned and each.hash not in newest]
+    if policy.older_than_s is not None:
+        limit = time.time() - policy.older_than_s
+        chosen = [each for each in movable if each.at < limit]
+    else:
+        chosen = movable if policy.max_bytes is None else []
+    if policy.max_bytes is not None:
+        given_up = {each.hash for each in chosen}
+        staying = [each for each in here if each.hash not in given_up]
+        spare = [each for each in movable if each.is_pushed and each.hash not in given_up]
+        chosen += _until_small(store, staying, spare, inventory.sizes, policy.max_bytes)
+    return sorted(chosen, key=lambda each: each.at)
+
+
+def _newest(states: list[State], keep: int) -> set[str]:
+    """Return the `keep` newest states of each package, of states in the order of their age."""
+    counts: Counter[str] = Counter()
+    newest = set()
+    for state in reversed(states):
+        for package in state.packages:
+            counts[package] += 1
+            if counts[package] <= keep:
+                newest.add(state.hash)
+    return newest
+
+
+def _until_small(
+    store: CollectableStore, states: list[State], spare: list[State], sizes: dict[str, int], max_bytes: int
+) -> list[State]:
+    """Return the first of the `spare` states without which the others need at most so many bytes."""
+    mark(store, states)  # raises where it is not known what one of them needs
+    uses: Counter[str] = Counter()
+    for state in states:
+        uses.update(_objects(store, state.hash).keys())
+    total = sum(sizes.get(hash, 0) for hash in uses)
+    chosen = []
+    for state in spare:
+        if total <= max_bytes:
+            break
+        chosen.append(state)
+        for hash in _objects(store, state.hash):
+            uses[hash] -= 1
+            total -= 0 if uses[hash] else sizes.get(hash, 0)
+    return chosen
+
+
+def _objects(store: CollectableStore, state: str) -> dict[str, int]:
+    """Return what a state needs, its manifest included; nothing if that cannot be read."""
+    with contextlib.suppress(DatapkgError):
+        manifest = store.open_manifest(state)
+        return {**manifest.objects(), state: manifest.size_bytes}
+    return {}
+
+
+def _only_needed_by(store: CollectableStore, states: dict[str, State], going: Collection[str]) -> tuple[Garbage, int]:
+    """Return what only the states that go need, and the bytes of what others need too."""
+    sizes: dict[str, int] = {}
+    for hash in going:
+        sizes |= _objects(store, hash)
     if not sizes:
-        return garbage
-    garbage.kept = named | set(_manifests(store, sizes.keys()))
-    marked = _mark(store, garbage.kept, named).intersection(sizes)
-    garbage.shared = marked - store.objects.packed.missing(marked)
-    garbage.shared_bytes = sum(sizes[hash] for hash in garbage.shared)
-    for hash in marked:
-        garbage.objects.pop(hash, None)
-        garbage.manifests.pop(hash, None)
-    return garbage
+        return Garbage(), 0
+    live = mark(store, _without(states, going).values())
+    shared = {hash for hash in sizes if hash in live}
+    shared -= store.objects.packed.missing(shared)
+    garbage = Garbage(copies=shared)
+    for hash, size in sizes.items():
+        if hash not in live:
+            (garbage.manifests if hash in going else garbage.objects)[hash] = size
+    return garbage, sum(sizes[hash] for hash in shared)
 
 
-def _named_states(store: CollectableStore, without: str = "") -> set[str]:
-    """Return every state that a pointer or a log of this store names; raise `CorruptObject` if one cannot be read."""
-    named: set[str] = set()
-    for ref in store.refs.folders():
-        if ref.package == without:
-            continue
-        if damaged := store.refs.damaged(ref):
-            raise CorruptObject(f"{damaged[0][1]}, so it is not known what {ref.package} needs")
-        named |= store.refs.known_hashes(ref)
-    return named
+def _needed_again(
+    store: CollectableStore, garbage: Garbage, before: dict[str, State], stays: Callable[[State], bool]
+) -> Container[str]:
+    """Return what states need that came since the first look; all garbage if one that was given up came back.
 
-
-def _manifests(store: CollectableStore, garbage: Collection[str]) -> Iterator[str]:
-    """Yield the manifests among the other objects, also of states without a pointer, such as one that a lock pins.
-
-    Garbage is not read, since that would give it a new access time.
+    It is all garbage too if it is not known what the new states need.
     """
-    loose = store.objects.packed.loose
-    for hash in loose:
-        if hash in garbage:
-            continue
-        with contextlib.suppress(OSError, ObjectNotFound), loose.open(hash, 0, len(_MANIFEST_HEAD)) as stream:
-            if stream.read(len(_MANIFEST_HEAD)) == _MANIFEST_HEAD:
-                yield hash
-
-
-def _mark(store: CollectableStore, states: Iterable[str], named: set[str]) -> set[str]:
-    """Return the manifests and objects of states; raise for a corrupt one that is `named`: its objects are unknown."""
-    marked: set[str] = set()
-    for hash in states:
-        try:
-            manifest = store.open_manifest(hash)
-        except ObjectNotFound:
-            continue
-        except DatapkgError:
-            if hash in named:
-                raise
-            continue
-        marked.add(hash)
-        marked.update(manifest.objects())
-    return marked
-
-
-def _free_files(store: CollectableStore, trash: Path, garbage: _Garbage, *, now: bool) -> tuple[Freed, bool]:
-    """Move, mark again, restore, delete; return the result, and whether nothing had to be kept.
-
-    Manifests are deleted last, and only if everything else can be deleted: without them it would be unknown what is
-    left of a state.
-    """
-    limit = None if now else _limit(store)
-    left: list[tuple[int, float]] = []
-    moved = list(_move_objects(store, trash, garbage.objects, limit, left))
-    moved += _move_packs(store, trash, garbage, limit, left)
-    if limit is None:
-        moved += _move_objects(store, trash, garbage.manifests, limit, left)
-    if moved:
-        if not now and (later := _limit(store)) is not None:
-            limit = later if limit is None else min(limit, later)
-        needed = _newly_needed(store, garbage)
-        moved = [each for each in moved if not _put_back_if_needed(store, each, needed, limit, left)]
-    if limit is not None:
-        for each in [each for each in moved if each.hashes & garbage.manifests.keys()]:
-            _put_back(store, each.trash, each.home)
-            moved.remove(each)
-    for each in moved:
-        each.trash.unlink(missing_ok=True)
-    left_bytes = sum(size for size, _ in left)
-    until = max((used for _, used in left), default=0.0) + GRACE_S
-    if not left or until <= time.time():
-        until = 0
-    freed = Freed(sum(each.size_bytes for each in moved), garbage.shared_bytes, left_bytes, until)
-    return freed, limit is None
-
-
-def _limit(store: CollectableStore) -> float | None:
-    """Return the time after which anything used may be needed by a running process; None if there is none."""
-    since = writer_lock.busy_since(store.work_lock)
-    return None if since is None else min(time.time() - GRACE_S, since - RENEWED_NS / 1e9)
-
-
-def _newly_needed(store: CollectableStore, garbage: _Garbage) -> set[str]:
-    """Return what states added since the first marking refer to; all garbage if a removed state came back."""
-    named = _named_states(store)
-    if named & garbage.manifests.keys():
-        return garbage.hashes
-    return _mark(store, (named | set(_manifests(store, garbage.hashes))) - garbage.kept, set())
-
-
-def _move_objects(
-    store: CollectableStore, trash: Path, hashes: Iterable[str], limit: float | None, left: list[tuple[int, float]]
-) -> Iterator[_Moved]:
-    for hash in hashes:
-        path = store.objects.packed.loose.path(hash)
-        with contextlib.suppress(FileNotFoundError):
-            status = path.stat()
-            if limit is not None and status.st_atime > limit:
-                left.append((status.st_size, status.st_atime))
-                continue
-            target = trash / "objects" / hash
-            rename(path, target)
-            yield _Moved(path, target, {hash}, status.st_size)
-
-
-def _move_packs(
-    store: CollectableStore, trash: Path, garbage: _Garbage, limit: float | None, left: list[tuple[int, float]]
-) -> Iterator[_Moved]:
-    """Rewrite packs that also hold other objects without the garbage, however little it is.
-
-    Otherwise garbage could be read again as soon as a part of the package is installed. Second copies of objects are
-    removed too.
-    """
-    packed = store.objects.packed
-    digests = {bytes.fromhex(hash) for hash in garbage.hashes | garbage.shared}
-    for pack in packed.packs():
-        inside = {digest.hex() for digest in digests.intersection(pack.hashes())}
-        dead = inside - garbage.shared
-        spare = {hash for hash in inside - dead if _is_elsewhere(store, hash, pack)}
-        if not dead and len(spare) < pack.count:
-            continue
-        with contextlib.suppress(FileNotFoundError):
-            status = pack.path.stat()
-            if limit is not None and status.st_atime > limit:
-                left.append((_size_in(pack, dead), status.st_atime))
-                continue
-            gone = dead | spare
-            new_bytes = packed.write_without(pack, gone) if len(gone) < pack.count else 0
-            target = trash / "packs" / pack.path.name
-            rename(pack.path, target)
-            packed.look_again()
-            yield _Moved(pack.path, target, dead, status.st_size - new_bytes)
-
-
-def _is_elsewhere(store: CollectableStore, hash: str, pack: Pack) -> bool:
-    """Return whether an object in a pack has an intact copy outside of it."""
-    packed, digest = store.objects.packed, bytes.fromhex(hash)
-    path = packed.loose.path(hash)
-    places = [PackLocation(path, 0, path.stat().st_size)] if path.exists() else []
-    places += [place for each in packed.packs() if each.path != pack.path and (place := each.find(digest))]
-    return any(hash_place(place) == hash for place in places)
-
-
-def _size_in(pack: Pack, hashes: set[str]) -> int:
-    return sum(place.size for digest, place in pack.entries() if place and digest.hex() in hashes)
-
-
-def _put_back_if_needed(
-    store: CollectableStore, moved: _Moved, needed: set[str], limit: float | None, left: list[tuple[int, float]]
-) -> bool:
-    used = moved.trash.stat().st_atime
-    is_needed = bool(moved.hashes & needed)
-    if not is_needed and (limit is None or used <= limit):
-        return False
-    _put_back(store, moved.trash, moved.home)
-    if not is_needed:
-        left.append((moved.size_bytes, used))
-    return True
-
-
-def _put_back(store: CollectableStore, trash: Path, home: Path) -> None:
-    """Restore the name of a file; a file that took it meanwhile has the same bytes."""
-    rename(trash, home)
-    if home.suffix == ".pack":
-        store.objects.packed.look_again()
-
-
-def _put_all_back(store: CollectableStore, trash: Path) -> None:
-    """Restore the files moved by a run that was killed; what is still garbage is found again."""
-    packed = store.objects.packed
-    for name in _names(trash / "objects"):
-        if is_hash(name):
-            _put_back(store, trash / "objects" / name, packed.loose.path(name))
-    for name in _names(trash / "packs"):
-        _put_back(store, trash / "packs" / name, packed.packs_folder / name)
-
-
-def _delete_derived(store: CollectableStore, garbage: _Garbage) -> int:
-    """Delete what was derived from these objects, links and partial files; return their size in bytes."""
-    size_bytes = 0
-    for hash in garbage.manifests:
-        for path in (store.links_folder / hash).glob("*/*"):
-            with contextlib.suppress(OSError):
-                size_bytes += 0 if path.is_symlink() else path.stat().st_size
-        shutil.rmtree(store.links_folder / hash, ignore_errors=True)
-    hashes = garbage.hashes
-    for path in (store.folder / "partial").glob("*/*"):
-        if path.name[:64] in hashes:
-            with contextlib.suppress(OSError):
-                size_bytes += path.stat().st_blocks * 512
-                path.unlink()
-    return size_bytes
-
-
-def _names(folder: Path) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        new = {hash: each for hash, each in all_states(store).items() if hash not in before and stays(each)}
+        return garbage.hashes if new.keys() & garbage.manifests.keys() else mark(store, new.values())
+    except DatapkgError:
+        return garbage.hashes
+
+
+def _without(states: dict[str, State], going: Container[str]) -> dict[str, State]:
+    return {hash: each for hash, each in states.items() if hash not in going}
+
+
+def _unnamed_of(states: dict[str, State], hashes: Iterable[str]) -> set[str]:
+    """Return those of the hashes whose state is not named by a package; a lock alone does not keep a removed one."""
+    return {hash for hash in hashes if hash not in states or not states[hash].is_named}
+
+
+def _removed_hashes(store: CollectableStore) -> set[str]:
+    """Return the states of the removed packages, each as it was when it was removed."""
+    hashes: set[str] = set()
+    for folder in _removed_folders(store):
+        refs = Refs(folder, store.folder / "trash")
+        for ref in refs.folders():
+            hashes |= refs.known_hashes(ref)
+    return hashes
+
+
+def _removed_folders(store: CollectableStore) -> list[Path]:
+    try:
+        return sorted((store.folder / "trash" / "removed").iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _forget_removed(store: CollectableStore) -> None:
+    shutil.rmtree(store.folder / "trash" / "removed", ignore_errors=True)

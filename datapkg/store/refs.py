@@ -109,6 +109,18 @@ class Refs:
         """Return the registry's versions as last seen: version to hash."""
         return self._pointers(ref, "versions")
 
+    def kept(self, ref: Ref) -> set[str]:
+        """Return the states that the user pinned: `gc` never deletes them."""
+        return set(self._pointers(ref, "kept").values())
+
+    def keep(self, ref: Ref, hash: str) -> None:
+        """Pin a state, for `gc`."""
+        self._write(self._package(ref) / "kept" / hash, {"hash": hash})
+
+    def unkeep(self, ref: Ref, hash: str) -> None:
+        """Remove the pin of a state; one without a pin is no error."""
+        (self._package(ref) / "kept" / hash).unlink(missing_ok=True)
+
     def _pointers(self, ref: Ref, kind: str) -> dict[str, str]:
         folder = self._package(ref) / kind
         values = {each: _unless_damaged(folder / each) for each in _names(folder)}
@@ -168,7 +180,7 @@ class Refs:
     def damaged(self, ref: Ref) -> list[tuple[Path, str]]:
         """Return the corrupt files of a package, each with a message."""
         package = self._package(ref)
-        pointers = [package / kind / each for kind in ("tags", "versions") for each in _names(package / kind)]
+        pointers = [package / kind / each for kind in ("tags", "versions", "kept") for each in _names(package / kind)]
         events = [package / "log" / each for each in _names(package / "log")]
         found = []
         kinds: dict[Path, type[Current] | type[LogEvent] | None] = {package / "current": Current}
@@ -185,7 +197,7 @@ class Refs:
     def known_hashes(self, ref: Ref) -> set[str]:
         """Return every state of the package that is known on this machine."""
         known = {event.hash for event in self.log(ref)}
-        known.update(self.tags(ref).values(), self.versions(ref).values())
+        known.update(self.tags(ref).values(), self.versions(ref).values(), self.kept(ref))
         if current := self.current(ref):
             known.add(current.hash)
         return known

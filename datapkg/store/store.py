@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from pathlib import Path
 
-from datapkg.errors import UPGRADE_HINT, DamagedFile, NewerFormat
+from datapkg.errors import UPGRADE_HINT, DamagedFile, NewerFormat, PackageNotInstalled
 from datapkg.objects.files import private_folder, sweep_temp, write_atomic
 from datapkg.store.refs import Refs
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datapkg.objects.base import Readable
     from datapkg.store.arrow_cache import ArrowCache
     from datapkg.store.index import Index
+    from datapkg.store.known_locks import KnownLocks
     from datapkg.store.links import Links
     from datapkg.store.read_through import ReadThrough
     from datapkg.store.verified import VerifiedObjects
@@ -85,6 +86,13 @@ class Store:
 
         self._copies = ArrowCache(self._index.path.parent / "warm", self._index)
         return self._copies
+
+    @property
+    def known_locks(self) -> KnownLocks:
+        """Return the lock files that were used with this store, whose pins `gc` keeps."""
+        from datapkg.store.known_locks import KnownLocks
+
+        return KnownLocks(self.folder / "locks", self.tmp)
 
     @property
     def claims(self) -> VerifiedContent:
@@ -176,6 +184,18 @@ class Store:
         """
         loose = self.folder / "objects" / hash[:2] / hash[2:]
         return loose.exists() or not self.objects.packed.missing([hash])
+
+    def freed(self, ref: Ref, hash: str) -> PackageNotInstalled | None:
+        """Return the error for a state that was here by the log, and whose space `gc` has freed; None for another."""
+        events = list(self.refs.log(ref, hash=hash))
+        if not events or self.holds(hash):
+            return None
+        message = f"the state sha256:{hash[:12]}… of {ref.package} is not here any more: its space was freed"
+        if any("://" in each.origin for each in events):
+            hint = f"datapkg install {ref.package}@sha256:{hash}"
+        else:
+            hint, message = f"datapkg log {ref.package}", f"{message}; it was never pushed, so it must be built again"
+        return PackageNotInstalled(message, hint=hint, package=ref.package)
 
     def has(self, hash: str) -> bool:
         """Return whether the manifest with this hash is here and intact."""

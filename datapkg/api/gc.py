@@ -1,0 +1,57 @@
+"""Free space on this machine: objects that nothing needs, leftovers, and older states as the user asks."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from datapkg.api.results import FreedState, GcResult
+from datapkg.errors import InvalidInput
+from datapkg.format.texts import quoted
+from datapkg.home import Home
+from datapkg.store import gc
+from datapkg.store.gc import Policy
+
+_AGE = re.compile(r"\s*(\d{1,6})\s*([hdwmy])\s*\Z", re.IGNORECASE)
+_SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "m": 30 * 86_400, "y": 365 * 86_400}
+
+
+def free_space(home: Home, policy: Policy, *, dry_run: bool = False) -> GcResult:
+    """Delete what nothing needs, and the older states that the policy gives up; return what was (or would be) deleted.
+
+    Raise `CorruptObject`, before anything is deleted, if a pointer or manifest cannot be read.
+    """
+    if dry_run:
+        return _result(gc.plan(home.store, policy), dry_run=True)
+    plan, done = gc.collect(home.store, policy)
+    until = datetime.fromtimestamp(done.until, UTC).isoformat(timespec="seconds") if done.until else None
+    return _result(plan, bytes_freed=done.size_bytes, bytes_left=done.left_bytes, frees_at=until)
+
+
+def _result(plan: gc.Plan, *, bytes_freed: int | None = None, **more: int | str | bool | None) -> GcResult:
+    states = [
+        FreedState(
+            each.packages[0],
+            each.hash,
+            datetime.fromtimestamp(each.at, UTC).isoformat(timespec="seconds") if each.at else None,
+            each.is_pushed,
+        )
+        for each in plan.states
+    ]
+    return GcResult(
+        states,
+        len(plan.garbage.hashes),
+        plan.size_bytes if bytes_freed is None else bytes_freed,
+        plan.store_bytes,
+        sum(plan.leftovers.values()),
+        plan.recent_bytes,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def parse_age(text: str) -> int:
+    """Return the seconds of `12h`, `90d`, `8w`, `6m` (of 30 days) or `1y`; raise `InvalidInput`."""
+    match = _AGE.match(text)
+    if match is None:
+        raise InvalidInput(f"{quoted(text)} is not an age: write 12h, 90d, 8w, 6m or 1y")
+    return int(match[1]) * _SECONDS[match[2].lower()]

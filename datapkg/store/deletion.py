@@ -1,0 +1,225 @@
+"""Delete objects of a store that no state needs, and nothing that a running process relies on.
+
+The steps: move the files into the trash; look again for what is needed; put back what is; delete the rest. A run that
+was killed is undone by the next one.
+
+A process that writes holds a lock (`Store.writing`), and what it counts as present gets a new access time
+(`VerifiedObjects.missing`), which leaves the modification time, by which it is trusted, unchanged. While there is such
+a process, files used since it began are kept, and files used within the last hour: it may take days, or be suspended
+with its machine. The second check finds a process that began after the first. One that ended before it has written its
+pointer, which the second look finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datapkg.format.hashing import is_hash
+from datapkg.objects.files import NO_ROOM, rename
+from datapkg.objects.pack_file import Pack, PackLocation
+from datapkg.store import writer_lock
+from datapkg.store.verified import RENEWED_NS, hash_place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datapkg.store.roots import CollectableStore
+
+GRACE_S = 3600
+
+
+@dataclass
+class Garbage:
+    """Objects that no state needs: hash to size in bytes, manifests separately.
+
+    `copies` are objects that are needed and of which there may be a second copy to delete.
+    """
+
+    objects: dict[str, int] = field(default_factory=dict)
+    manifests: dict[str, int] = field(default_factory=dict)
+    copies: set[str] = field(default_factory=set)
+
+    @property
+    def hashes(self) -> set[str]:
+        """Return the hashes of all garbage."""
+        return {*self.objects, *self.manifests}
+
+
+@dataclass
+class Deleted:
+    """Bytes that were deleted; and the size and last use of each file that was kept, as a process may rely on it."""
+
+    size_bytes: int = 0
+    left: list[tuple[int, float]] = field(default_factory=list)
+    is_all: bool = True
+
+    @property
+    def left_bytes(self) -> int:
+        """Return the bytes of the files that were kept."""
+        return sum(size for size, _ in self.left)
+
+    @property
+    def until(self) -> float:
+        """Return when the last of them can be deleted, in seconds since 1970; 0 if that is when a process ends."""
+        until = max((used for _, used in self.left), default=0.0) + GRACE_S
+        return until if self.left and until > time.time() else 0.0
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """A file that was moved into the trash: its original path, the garbage in it, and the bytes that it frees."""
+
+    home: Path
+    trash: Path
+    hashes: set[str]
+    size_bytes: int
+
+
+def delete(
+    store: CollectableStore,
+    garbage: Garbage,
+    needed_again: Callable[[], Container[str]],
+    *,
+    now: bool = False,
+    manifests_last: bool = False,
+) -> Deleted:
+    """Move garbage away, put back what `needed_again` then contains, and delete the rest.
+
+    `now` asserts that no other process is running. With `manifests_last`, manifests are deleted only if everything else
+    can be: for a caller that could not tell without them what is left of a state.
+    """
+    trash = store.folder / "trash"
+    limit = None if now else _limit(store)
+    done = Deleted()
+    moved = list(_move_objects(store, trash, garbage.objects, limit, done.left))
+    moved += _move_packs(store, trash, garbage, limit, done.left)
+    if limit is None or not manifests_last:
+        moved += _move_objects(store, trash, garbage.manifests, limit, done.left)
+    if moved:
+        if not now and (later := _limit(store)) is not None:
+            limit = later if limit is None else min(limit, later)
+        needed = needed_again()
+        moved = [each for each in moved if not _put_back_if_needed(store, each, needed, limit, done.left)]
+    if manifests_last and (limit is not None or done.left):
+        for each in [each for each in moved if each.hashes & garbage.manifests.keys()]:
+            _put_back(store, each.trash, each.home)
+            moved.remove(each)
+    for each in moved:
+        each.trash.unlink(missing_ok=True)
+    done.size_bytes = sum(each.size_bytes for each in moved)
+    done.is_all = limit is None and not done.left
+    return done
+
+
+def put_all_back(store: CollectableStore) -> None:
+    """Restore the files moved by a run that was killed; what is still garbage is found again."""
+    packed, trash = store.objects.packed, store.folder / "trash"
+    for name in _names(trash / "objects"):
+        if is_hash(name):
+            _put_back(store, trash / "objects" / name, packed.loose.path(name))
+    for name in _names(trash / "packs"):
+        _put_back(store, trash / "packs" / name, packed.packs_folder / name)
+
+
+def _limit(store: CollectableStore) -> float | None:
+    """Return the time after which anything used may be needed by a running process; None if there is none."""
+    since = writer_lock.busy_since(store.work_lock)
+    return None if since is None else min(time.time() - GRACE_S, since - RENEWED_NS / 1e9)
+
+
+def _move_objects(
+    store: CollectableStore, trash: Path, hashes: Iterable[str], limit: float | None, left: list[tuple[int, float]]
+) -> Iterator[_Moved]:
+    for hash in hashes:
+        path = store.objects.packed.loose.path(hash)
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            if limit is not None and status.st_atime > limit:
+                left.append((status.st_size, status.st_atime))
+                continue
+            target = trash / "objects" / hash
+            rename(path, target)
+            yield _Moved(path, target, {hash}, status.st_size)
+
+
+def _move_packs(
+    store: CollectableStore, trash: Path, garbage: Garbage, limit: float | None, left: list[tuple[int, float]]
+) -> Iterator[_Moved]:
+    """Rewrite packs that also hold other objects without the garbage, however little it is.
+
+    Otherwise garbage could be read again as soon as a part of the package is installed. Second copies of objects are
+    removed too. A pack for whose remainder the disk has no room stays until there is.
+    """
+    packed = store.objects.packed
+    digests = {bytes.fromhex(hash) for hash in garbage.hashes | garbage.copies}
+    for pack in packed.packs():
+        inside = {digest.hex() for digest in digests.intersection(pack.hashes())}
+        dead = inside - garbage.copies
+        spare = {hash for hash in inside - dead if _is_elsewhere(store, hash, pack)}
+        if not dead and len(spare) < pack.count:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            status = pack.path.stat()
+            if limit is not None and status.st_atime > limit:
+                left.append((_size_in(pack, dead), status.st_atime))
+                continue
+            gone = dead | spare
+            try:
+                new_bytes = packed.write_without(pack, gone) if len(gone) < pack.count else 0
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                left.append((_size_in(pack, dead), 0.0))
+                continue
+            target = trash / "packs" / pack.path.name
+            rename(pack.path, target)
+            packed.look_again()
+            yield _Moved(pack.path, target, dead, status.st_size - new_bytes)
+
+
+def _is_elsewhere(store: CollectableStore, hash: str, pack: Pack) -> bool:
+    """Return whether an object in a pack has an intact copy outside of it."""
+    packed, digest = store.objects.packed, bytes.fromhex(hash)
+    path = packed.loose.path(hash)
+    places = [PackLocation(path, 0, path.stat().st_size)] if path.exists() else []
+    places += [place for each in packed.packs() if each.path != pack.path and (place := each.find(digest))]
+    return any(hash_place(place) == hash for place in places)
+
+
+def _size_in(pack: Pack, hashes: set[str]) -> int:
+    return sum(place.size for digest, place in pack.entries() if place and digest.hex() in hashes)
+
+
+def _put_back_if_needed(
+    store: CollectableStore,
+    moved: _Moved,
+    needed: Container[str],
+    limit: float | None,
+    left: list[tuple[int, float]],
+) -> bool:
+    used = moved.trash.stat().st_atime
+    is_needed = any(hash in needed for hash in moved.hashes)
+    if not is_needed and (limit is None or used <= limit):
+        return False
+    _put_back(store, moved.trash, moved.home)
+    if not is_needed:
+        left.append((moved.size_bytes, used))
+    return True
+
+
+def _put_back(store: CollectableStore, trash: Path, home: Path) -> None:
+    """Restore the name of a file; a file that took it meanwhile has the same bytes."""
+    rename(trash, home)
+    if home.suffix == ".pack":
+        store.objects.packed.look_again()
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,84 @@
+"""Files of a store that no object or pointer is: what killed processes left, and what was derived from what is gone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from pathlib import Path
+
+from datapkg.format.hashing import is_hash
+from datapkg.objects.files import stale_temps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datapkg.store.roots import CollectableStore
+
+
+def all_of(store: CollectableStore, live: Container[str], limit: float) -> dict[Path, int]:
+    """Return the files that belong to nothing, with the bytes of each; `live` are the objects that are needed.
+
+    An incomplete object of which something arrived after `limit`, in seconds since 1970, is left to the next install.
+    """
+    found: dict[Path, int] = {}
+    for folder in (store.folder / "tmp", store.links_folder / "tmp", *(store.folder / "partial").glob("*")):
+        found |= _sized(stale_temps(folder))
+    found |= _sized(_files_of(store.links_folder, "*/*/*", lambda path: path.parts[-3] not in live))
+    parts = [path for path in (store.folder / "partial").glob("*/*") if is_hash(path.name[:64])]
+    whole = {path.name[:64] for path in parts} - store.objects.packed.missing({path.name[:64] for path in parts})
+    found |= _sized(path for path in parts if path.name[:64] in whole or _is_idle(path, live, limit))
+    found |= _sized(_replaced(store, live))
+    return found | _sized(store.known_locks.gone())
+
+
+def of_hashes(store: CollectableStore, hashes: Collection[str]) -> dict[Path, int]:
+    """Return the links of these states, and the incomplete files of these objects, with the bytes of each."""
+    links = (path for hash in hashes for path in (store.links_folder / hash).glob("*/*"))
+    parts = (path for path in (store.folder / "partial").glob("*/*") if path.name[:64] in hashes)
+    return _sized(links) | _sized(parts)
+
+
+def remove(found: dict[Path, int]) -> int:
+    """Delete these files, and the folders that are then empty; return the bytes that this freed."""
+    size_bytes = 0
+    for path, size in found.items():
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            size_bytes += size
+        for folder in list(path.parents)[:2]:
+            with contextlib.suppress(OSError):
+                if is_hash(folder.name) or is_hash(folder.parent.name):
+                    folder.rmdir()
+    return size_bytes
+
+
+def _files_of(folder: Path, glob: str, is_meant: Callable[[Path], bool]) -> Iterator[Path]:
+    return (path for path in folder.glob(glob) if is_meant(path))
+
+
+def _is_idle(path: Path, live: Container[str], limit: float) -> bool:
+    """Return whether an incomplete object is of no state, and nobody is fetching it."""
+    try:
+        return path.name[:64] not in live and path.stat().st_mtime < limit
+    except FileNotFoundError:
+        return False
+
+
+def _replaced(store: CollectableStore, live: Container[str]) -> list[Path]:
+    """Return the wrong bytes in quarantine whose object is right again, or is not needed."""
+    folder = store.objects.quarantine_folder
+    lacking = store.objects.quarantined()
+    return [
+        path
+        for path in folder.glob("*")
+        if is_hash(path.name[:64]) and (path.name[:64] not in lacking or path.name[:64] not in live)
+    ]
+
+
+def _sized(paths: Iterable[Path]) -> dict[Path, int]:
+    """Return the bytes that each file takes on the disk; a link takes none."""
+    sizes = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            sizes[path] = 0 if path.is_symlink() else status.st_blocks * 512
+    return sizes

@@ -1,0 +1,260 @@
+"""The files of a store and its cache, and which of them name states: the one table of `gc`, `rm` and `verify`.
+
+An object is needed if a state needs it, and a state is needed by what names it: its roots. `FILES` has a line for each
+kind of file, with the function that reads the states that files of this kind name. A file kind that is missing there
+makes a test fail, so that no later one can name an object that `gc` does not know of.
+
+What decides whether a state stays: `PINNED` roots keep it always, and its objects whole; the others (an older event of
+a log, a registry's tag or version as last seen) keep it until the user asks `gc` for the space of older states.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from datapkg.errors import CorruptObject, DatapkgError, ObjectNotFound
+from datapkg.format.names import Ref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from datapkg.format.manifest.parsed import Manifest
+    from datapkg.store.known_locks import KnownLocks
+    from datapkg.store.refs import Refs
+    from datapkg.store.verified import VerifiedObjects
+
+    class CollectableStore(Protocol):
+        """The parts of a store that garbage collection needs; the store itself imports `gc`, to free space."""
+
+        folder: Path
+        links_folder: Path
+        refs: Refs
+
+        @property
+        def objects(self) -> VerifiedObjects: ...
+
+        @property
+        def known_locks(self) -> KnownLocks: ...
+
+        @property
+        def work_lock(self) -> Path: ...
+
+        def open_manifest(self, hash: str) -> Manifest: ...
+
+
+PINNED = frozenset({"current", "kept", "lock", "build"})
+NEWEST_BUILDS = 2
+_MANIFEST_HEAD = b'{"datapkg":'
+
+
+@dataclass(frozen=True)
+class State:
+    """A state of packages on this machine, and why it is here: the names of its roots.
+
+    `at` is when it was last built, installed or pushed here, in seconds since 1970; `is_pushed` tells whether a
+    registry had it when it was last asked, so that it can be installed again.
+    """
+
+    hash: str
+    packages: tuple[str, ...] = ()
+    roots: frozenset[str] = frozenset()
+    at: float = 0.0
+    is_pushed: bool = False
+
+    @property
+    def is_pinned(self) -> bool:
+        """Return whether the state stays whatever is asked for."""
+        return bool(self.roots & PINNED)
+
+    @property
+    def is_named(self) -> bool:
+        """Return whether a package names the state: not a lock alone, nor the mere presence of its manifest."""
+        return bool(self.packages)
+
+    def __or__(self, other: State) -> State:
+        packages = tuple(dict.fromkeys(self.packages + other.packages))
+        at, is_pushed = max(self.at, other.at), self.is_pushed or other.is_pushed
+        return State(self.hash, packages, self.roots | other.roots, at, is_pushed)
+
+
+@dataclass
+class Live:
+    """The objects that states need, hash to size in bytes, their manifests included.
+
+    `whole` are those that a pinned state needs: they stay as they are, since mapping them, their paths and load times
+    depend on it. `older` are needed by other states only.
+    """
+
+    whole: dict[str, int] = field(default_factory=dict)
+    older: dict[str, int] = field(default_factory=dict)
+
+    def __contains__(self, hash: object) -> bool:
+        return hash in self.whole or hash in self.older
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """Files of one kind: a glob below the store or, with `in_cache`, below the cache folder, and what they are.
+
+    `states` yields the states that files of this kind name, of one package or (for a kind outside of `packages/`) of
+    the store. A kind without it may hold hashes for the reason that `about` gives.
+    """
+
+    glob: str
+    about: str
+    states: Callable[[CollectableStore, Ref], Iterator[State]] | None = None
+    in_cache: bool = False
+
+
+def _current(store: CollectableStore, ref: Ref) -> Iterator[State]:
+    if current := store.refs.current(ref):
+        yield State(current.hash, roots=frozenset({"current"}), is_pushed=_is_registry(current.origin))
+
+
+def _kept(store: CollectableStore, ref: Ref) -> Iterator[State]:
+    for hash in store.refs.kept(ref):
+        yield State(hash, roots=frozenset({"kept"}))
+
+
+def _tagged(store: CollectableStore, ref: Ref) -> Iterator[State]:
+    for name, hash in store.refs.tags(ref).items():
+        yield State(hash, roots=frozenset({f"tag {name}"}), is_pushed=True)
+
+
+def _versioned(store: CollectableStore, ref: Ref) -> Iterator[State]:
+    for name, hash in store.refs.versions(ref).items():
+        yield State(hash, roots=frozenset({f"version {name}"}), is_pushed=True)
+
+
+def _logged(store: CollectableStore, ref: Ref) -> Iterator[State]:
+    builds: dict[str, None] = {}
+    for event in store.refs.log(ref):
+        if event.event == "build":
+            builds[event.hash] = None
+        is_new_build = event.hash in builds and len(builds) <= NEWEST_BUILDS
+        roots = {"log", "build"} if is_new_build else {"log"}
+        yield State(event.hash, roots=frozenset(roots), at=_seconds(event.at), is_pushed=_is_registry(event.origin))
+
+
+def _locked(store: CollectableStore, _: Ref) -> Iterator[State]:
+    for hash in store.known_locks.pinned():
+        yield State(hash, roots=frozenset({"lock"}))
+
+
+def _unnamed(store: CollectableStore, _: Ref) -> Iterator[State]:
+    """Yield every manifest, also of states that nothing names, such as one that was only looked at."""
+    loose = store.objects.packed.loose
+    for hash in loose:
+        with contextlib.suppress(OSError):
+            if _head(loose.path(hash)) == _MANIFEST_HEAD:
+                yield State(hash)
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file without a new access time, by which what a process relies on is known."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOATIME", 0))
+    except PermissionError:  # only the owner of a file may leave its access time
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, len(_MANIFEST_HEAD))
+    finally:
+        os.close(fd)
+
+
+FILES = (
+    FileKind("packages/*/*/current", "the state last built or installed", _current),
+    FileKind("packages/*/*/kept/*", "states that the user pinned with `cache keep`", _kept),
+    FileKind("packages/*/*/log/*.json", "events; records name sources and parents, which have events", _logged),
+    FileKind("packages/*/*/tags/*", "tags of the registry, as last seen", _tagged),
+    FileKind("packages/*/*/versions/*", "versions of the registry, as last seen", _versioned),
+    FileKind("locks/*", "paths of the lock files that were used on this machine", _locked),
+    FileKind("objects/*/*", "objects; those that are manifests name others", _unnamed),
+    FileKind("packs/*.pack", "small objects"),
+    FileKind("links/*/*/*", "names of objects of a state, which are deleted with it"),
+    FileKind("partial/*/*", "incomplete objects, and their chunk maps"),
+    FileKind("quarantine/*", "wrong bytes"),
+    FileKind("trash/objects/*", "objects that are being deleted; a run that was killed is undone by the next"),
+    FileKind("trash/packs/*", "packs that are being deleted"),
+    FileKind("trash/removed/**/*", "what names the states of packages that were removed"),
+    FileKind("trash/lock", "the lock of whoever deletes"),
+    FileKind("tmp/*", "files that are being written"),
+    FileKind("work.lock", "the lock of all writers"),
+    FileKind("format", "the version of this layout"),
+    FileKind("index.db*", "a cache; what it says of an object is checked against the store", in_cache=True),
+    FileKind("warm/**/*", "copies of tables in another format", in_cache=True),
+    FileKind("manifests/**/*", "indexes of long manifests", in_cache=True),
+    FileKind("links/*/*/*", "names of objects of read-only stores", in_cache=True),
+    FileKind("sources/**/*", "sources of builds by their own hash, which are not objects", in_cache=True),
+)
+
+
+def all_states(store: CollectableStore, without: str = "") -> dict[str, State]:
+    """Return every state that a root names or whose manifest is here, by hash; `without` what one package names.
+
+    Raise `CorruptObject` if a pointer or log cannot be read: what it names is not known.
+    """
+    found: dict[str, State] = {}
+    for ref in store.refs.folders():
+        if ref.package == without:
+            continue
+        if damaged := store.refs.damaged(ref):
+            raise CorruptObject(f"{damaged[0][1]}, so it is not known what {ref.package} needs", hint="datapkg verify")
+        for kind in FILES:
+            if kind.states and kind.glob.startswith("packages/"):
+                _add(found, (replace(each, packages=(ref.package,)) for each in kind.states(store, ref)))
+    for kind in FILES:
+        if kind.states and not kind.glob.startswith("packages/"):
+            _add(found, kind.states(store, _ANY))
+    return found
+
+
+_ANY = Ref("any", "any")
+
+
+def _add(found: dict[str, State], states: Iterable[State]) -> None:
+    for each in states:
+        found[each.hash] = found[each.hash] | each if each.hash in found else each
+
+
+def mark(store: CollectableStore, states: Iterable[State]) -> Live:
+    """Return what these states need. Raise `CorruptObject` if that is unknown, as for a manifest that is corrupt.
+
+    A state whose manifest is not here needs nothing, unless it is a current one: its objects may still be restored.
+    """
+    live = Live()
+    for state in sorted(states, key=lambda each: not each.is_pinned):
+        try:
+            manifest = store.open_manifest(state.hash)
+            needed = {state.hash: manifest.size_bytes, **manifest.objects()}
+        except ObjectNotFound as error:
+            if "current" in state.roots:
+                what = f"the manifest of {state.packages[0]} is not here, so it is not known what the package needs"
+                raise CorruptObject(what, hint=f"datapkg install {state.packages[0]}", hash=state.hash) from error
+            continue
+        except DatapkgError:
+            if state.roots:
+                raise
+            continue
+        if state.is_pinned:
+            live.whole.update(needed)
+        else:
+            live.older.update((hash, size) for hash, size in needed.items() if hash not in live.whole)
+    return live
+
+
+def _is_registry(origin: str) -> bool:
+    return "://" in origin
+
+
+def _seconds(at: str) -> float:
+    try:
+        return datetime.fromisoformat(at).timestamp()
+    except ValueError:
+        return 0.0
