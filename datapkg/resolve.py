@@ -204,16 +204,17 @@ def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:
 
 def keep(home: Home, ref: Ref, manifest: Manifest, resolved: wire.Resolved) -> None:
     """Save a manifest, and the registry's tags, versions and list of unchecked tables."""
-    _save(home, manifest, resolved)
+    save(home, manifest, resolved.unchecked)
     home.store.refs.set_pointers(ref, "tags", resolved.tags)
     home.store.refs.set_pointers(ref, "versions", resolved.versions)
 
 
-def _save(home: Home, manifest: Manifest, resolved: wire.Resolved) -> None:
+def save(home: Home, manifest: Manifest, unchecked: list[str] | None) -> None:
+    """Save a manifest and which of its tables whoever sent it has not checked; None if that is not known."""
     import json
 
     home.store.save(manifest)
-    home.index.put_many({f"{_UNCHECKED}{manifest.hash}": json.dumps(resolved.unchecked).encode()})
+    home.index.put_many({f"{_UNCHECKED}{manifest.hash}": json.dumps(unchecked).encode()})
 
 
 def unchecked_tables(home: Home, manifest: Manifest, path: str = "") -> list[str]:
@@ -315,7 +316,7 @@ def find_or_peek(home: Home, ref: Ref, registry: str | None = None, *, remote: b
                 raise
             what = f"{absent.message}, and its registry cannot be asked: {error.message}"
             raise Unreachable(what, hint=error.hint, **error.detail) from error
-        _save(home, fetch_manifest(home, client, wanted, resolved), resolved)
+        save(home, fetch_manifest(home, client, wanted, resolved), resolved.unchecked)
     return ResolvedState(home.store, ref, resolved.hash, client.url)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -77,7 +77,7 @@ def _install_from_registry(home: Home, ref: Ref, options: InstallOptions, progre
     current, known = home.store.refs.current(ref), home.store.refs.record
     is_kept = (current and current.hash == manifest.hash) or known(ref, manifest.hash, "install")
     record = {} if is_kept else resolve.checks_of(client, ref, manifest.hash)
-    return _finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes), record)
+    return finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes), record)
 
 
 def _install_offline(home: Home, ref: Ref, options: InstallOptions) -> InstallResult | None:
@@ -87,7 +87,7 @@ def _install_offline(home: Home, ref: Ref, options: InstallOptions) -> InstallRe
     manifest = store.manifest(ref.state.value)
     if store.objects.missing(options.selection.of(manifest, ref.path)):
         return None
-    return _finish(home, ref, manifest, _origin(home, ref, manifest.hash, options), options, (0, 0))
+    return finish(home, ref, manifest, _origin(home, ref, manifest.hash, options), options, (0, 0))
 
 
 def _origin(home: Home, ref: Ref, hash: str, options: InstallOptions) -> str:
@@ -164,19 +164,23 @@ def _fetch_objects(
 
 
 def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> TransferPlan:
-    """Return the objects to download; raise `QuotaExceeded` if the disk has too little space."""
-    planned = plan(selection.of(manifest, ref.path), home.store.objects)
+    return plan_fetch(home, ref.package, selection.of(manifest, ref.path))
+
+
+def plan_fetch(home: Home, what: str, wanted: Mapping[str, int]) -> TransferPlan:
+    """Return which of these objects are missing here; raise `QuotaExceeded` if the disk has too little space."""
+    found = plan(wanted, home.store.objects)
     free = shutil.disk_usage(home.store.folder).free
-    if planned.size_bytes > free:
+    if found.size_bytes > free:
         raise QuotaExceeded(
-            f"{ref.package} needs {planned.size_bytes:,} bytes more, and {home.store.folder} has {free:,} free; "
+            f"{what} needs {found.size_bytes:,} bytes more, and {home.store.folder} has {free:,} free; "
             "nothing was downloaded",
             hint="make room, or set DATAPKG_HOME to a larger disk",
         )
-    return planned
+    return found
 
 
-def _finish(
+def finish(
     home: Home,
     ref: Ref,
     manifest: Manifest,
@@ -185,6 +189,7 @@ def _finish(
     received: tuple[int, int],
     record: dict[str, Any] | None = None,
 ) -> InstallResult:
+    """Make a state whose objects are here current; `received` counts the objects and bytes that arrived for it."""
     unpushed = unpushed_build(home, ref)
     selection = options.selection
     is_part = bool(ref.path) or selection.is_partial

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datapkg.api.notebook_progress import shown
-from datapkg.api.results import CheckResults, ExportResult, PushResult, SyncResult, VerifyResult
+from datapkg.api.results import BundleResult, CheckResults, ExportResult, PushResult, SyncResult, VerifyResult
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import Selection
@@ -146,6 +146,40 @@ def install(
     with shown(progress) as report_progress:
         installed = install_one(home, wanted, InstallOptions(selection, replace, registry), report_progress)
     return _opened(home, wanted, installed.hash)
+
+
+def bundle(
+    refs: str | Sequence[str], dest: str | PathLike[str], *, force: bool = False, progress: Progress | None = None
+) -> BundleResult:
+    """Write installed states of packages into one file, for a machine without a network; all of them or nothing.
+
+    Raise `Conflict` if `dest` exists, unless `force`; `PackageNotInstalled`, `ObjectNotFound`.
+    """
+    from datapkg.api.bundle import write_bundle
+
+    wanted = [Ref.parse(each) for each in ([refs] if isinstance(refs, str) else refs)]
+    with shown(progress) as report_progress:
+        return write_bundle(Home(), wanted, Path(dest), force=force, progress=report_progress)
+
+
+def install_bundle(
+    path: str | PathLike[str],
+    *,
+    registry: str | None = None,
+    replace: bool = False,
+    progress: Progress | None = None,
+) -> list[Any]:
+    """Install all packages of a bundle, or none if it is damaged; return them.
+
+    `registry` is recorded as their origin; by default the one that they came from, if it is in the settings. Raise
+    `InvalidInput`, `IntegrityError`, `Conflict`.
+    """
+    from datapkg.api.bundle import install_bundle as install_all
+
+    home = Home()
+    with shown(progress) as report_progress:
+        done = install_all(home, Path(path), registry=registry, replace=replace, progress=report_progress)
+    return [_opened(home, Ref.parse(each.package), each.hash) for each in done]
 
 
 def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> Any:

@@ -200,6 +200,16 @@ class LockResult:
 
 
 @dataclass(frozen=True)
+class BundleResult:
+    """A written bundle: its file and size in bytes, its states (package, hash, path), and how many objects it has."""
+
+    bundle: str
+    packages: list[dict[str, str]]
+    objects: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class PackageOutcome:
     """The outcome of one of several installs: the result, or the error."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datapkg.cli.command import Session
 
 MAX_TEXT = 100_000
+SUFFIX = ".dpkg"  # of `format.bundle`, which loads more than most commands need
 # Commands whose package may be at a registry only; a name given to others is most often a new one.
 _READING = frozenset({"cat", "fetch", "install", "log", "mount", "show"})
 MAX_MESSAGE = 10_000  # as a registry has it
@@ -67,6 +68,25 @@ def _advise(error: InvalidName, name: str, ctx: click.Context | None) -> None:
         error.detail["meant"] = [name, here[0]]
     elif ctx is not None and ctx.info_name in _READING:
         error.explain("", f"datapkg search {shlex.quote(name)}")
+
+
+class RefOrBundleType(RefType):
+    """The type of a ref, or of the path of a bundle: a name that ends in .dpkg, or that cannot be a ref."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, Path):
+            return value
+        if isinstance(value, str) and (value.endswith(SUFFIX) or value.startswith(("/", "./", "../", "~"))):
+            with contextlib.suppress(InvalidName):
+                if not Path(value).expanduser().exists():
+                    return Ref.parse(value)
+            return PATH.convert(value, param, ctx)
+        return super().convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return super().shell_complete(ctx, param, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
 class TextType(click.ParamType):
@@ -126,6 +146,7 @@ def _name(param: click.Parameter | None) -> str:
 
 
 REF = RefType()
+REF_OR_BUNDLE = RefOrBundleType()
 TEXT = TextType()
 MESSAGE = TextType(MAX_MESSAGE)
 PATH = PathType()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.cli.arguments import PATH, REF, TEXT, import_line, pinned, registry_option
+from datapkg.cli.arguments import PATH, REF, REF_OR_BUNDLE, TEXT, import_line, pinned, registry_option
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State, check_tag, check_version
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     datapkg install uciml/iris
     datapkg install uciml/iris@1.2.0 me/sales@stable
     datapkg install me/pictures/raw --include "**/*.jpg" --max-size 10MB
+    datapkg install packages.dpkg
     """,
 )
-@click.argument("refs", type=REF, nargs=-1, metavar="[REF]...")
+@click.argument("refs", type=REF_OR_BUNDLE, nargs=-1, metavar="[REF|FILE.dpkg]...")
 @click.option("-x", "--hash", type=TEXT, help="The state with this hash; a unique beginning is enough.")
 @click.option("-t", "--tag", type=TEXT, help="The state with this tag.")
 @click.option("-v", "--version", type=TEXT, help="The state with this version.")
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 @pass_session
 def install(
     session: Session,
-    refs: tuple[Ref, ...],
+    refs: tuple[Ref | Path, ...],
     hash: str | None,
     tag: str | None,
     version: str | None,
@@ -61,14 +62,22 @@ def install(
     """Install packages from a registry, or the packages of a project.
 
     REF is USER/NAME for the latest state, or USER/NAME@ followed by a version, a tag or sha256:HASH. Without REF, the
-    packages of the nearest datapkg.yml are installed as its datapkg.lock pins them.
+    packages of the nearest datapkg.yml are installed as its datapkg.lock pins them. FILE.dpkg is a bundle: all of its
+    packages are installed, without a network.
     """
     from datapkg.api.install import install_packages
     from datapkg.api.lock import install_locked
 
     options: dict[str, Any] = {"registry": registry, "replace": replace}
-    wanted = _with_state(refs, hash, tag, version)
     selection = selected(include, exclude, max_size, meta_only)
+    if bundles := [each for each in refs if isinstance(each, Path)]:
+        is_plain = len(bundles) == len(refs) and not selection.is_partial
+        if not is_plain or any((hash, tag, version, requirements, frozen)):
+            what = "a bundle is installed whole and by itself, with no options but --registry and --replace"
+            raise InvalidInput(what, hint=f"datapkg install {bundles[0]}")
+        _install_bundles(session, bundles, options)
+        return
+    wanted = _with_state([each for each in refs if isinstance(each, Ref)], hash, tag, version)
     _check_usage(wanted, selection, requirements, frozen)
     with session.progress() as progress:
         if wanted:
@@ -81,6 +90,15 @@ def install(
     if wanted:
         outcomes = [_confirmed(session, *pair, options) for pair in zip(wanted, outcomes, strict=True)]
     _report(session, outcomes)
+
+
+def _install_bundles(session: Session, paths: Sequence[Path], options: dict[str, Any]) -> None:
+    from datapkg.api.bundle import install_bundle
+    from datapkg.api.results import PackageOutcome
+
+    with session.progress() as progress:
+        done = [each for path in paths for each in install_bundle(session.home, path, progress=progress, **options)]
+    _report(session, [PackageOutcome(each.package, installed=each) for each in done])
 
 
 def _with_state(refs: Sequence[Ref], hash: str | None, tag: str | None, version: str | None) -> list[Ref]:

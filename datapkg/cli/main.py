@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "access": ("datapkg.cli.sharing:access", "Manage who can read and write a package."),
     "append": ("datapkg.cli.changing:append", "Add files to a package, or rows to a table in it."),
     "build": ("datapkg.cli.publishing:build", "Build a package from files, a build file or a repository."),
+    "bundle": ("datapkg.cli.bundling:bundle", "Write packages into one file, for machines without a network."),
     "cache": ("datapkg.cli.caching:cache", "Manage uncompressed copies of tables, which load at once."),
     "cat": ("datapkg.cli.files:cat", "Print one file or table of a package, installed or not."),
     "check": ("datapkg.cli.checking:check", "Run the checks of a build file without building a package."),
@@ -58,7 +59,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 # How `--help` lists them.
 GROUPS = {
-    "Use data": ("search", "install", "fetch", "ls", "show", "log", "cat", "export", "mount", "unmount"),
+    "Use data": ("search", "install", "fetch", "ls", "show", "log", "cat", "export", "bundle", "mount", "unmount"),
     "Build packages": ("generate", "build", "check", "status"),
     "Edit packages": ("append", "edit", "merge", "cp"),
     "Publish data": ("push", "sync", "tag", "version", "access", "delete"),
