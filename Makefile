@@ -19,7 +19,11 @@ NOT_QUICK = $(filter-out $(QUICK:=/) tests/__pycache__/ tests/golden/,$(sort $(w
 # How much the benchmarks measure: tiny, small or full.
 SIZE := small
 
-.PHONY: help demo quick test test-all bench docs clean
+# How long `make chaos` tries, and what it draws by; a number printed by an earlier run repeats it.
+CHAOS_SECONDS := 600
+SEED :=
+
+.PHONY: help demo quick test test-all chaos bench docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -50,6 +54,9 @@ test-all: $(VENV)/.with-all-tests ## everything, with the big tests; fails if a 
 	$(BIN)/mypy
 	$(BIN)/python scripts/check_wheel.py --install
 	$(BIN)/pytest $(PARALLEL) -rs --everything
+
+chaos: $(VENV)/.with-tests ## commands with crashes, failing system calls and connections; CHAOS_SECONDS=60 SEED=1
+	$(BIN)/python -m tests.faults.chaos --seconds $(CHAOS_SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.with-tests ## run every benchmark; SIZE=full for the figures of the documentation
 	@scripts/apt.sh git-lfs

@@ -34,9 +34,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(handler: type[Handler]) -> Iterator[str]:
-    """Run a server, and yield its address."""
-    with _Server(("127.0.0.1", 0), handler) as server:
+def serving(handler: type[Handler], port: int = 0) -> Iterator[str]:
+    """Run a server, on a free port by default, and yield its address."""
+    with _Server(("127.0.0.1", port), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:

@@ -53,6 +53,9 @@ class LogEvent:
     record: dict[str, Any] = {}  # noqa: RUF012 - each event has its own
 
 
+_LOG_TIME, _LOG_DIGITS = "%Y%m%dT%H%M%S.%fZ", 22
+
+
 class Refs:
     """The folder `packages/` of a store: user, name, then one small file for each pointer.
 
@@ -145,12 +148,15 @@ class Refs:
                 self._write(folder / each, {"hash": hash})
 
     def append_log(self, ref: Ref, event: LogEvent) -> None:
-        """Write one event as a file of its own; events are never changed."""
-        from datetime import datetime
+        """Write one event as a file of its own, named so that it is the newest; events are never changed."""
+        from datetime import datetime, timedelta
 
-        at = datetime.fromisoformat(event.at).strftime("%Y%m%dT%H%M%S.%fZ")
-        file_name = f"{at}-{event.hash[:12]}-{os.urandom(4).hex()}.json"
-        self._write(self._package(ref) / "log" / file_name, vars(event))
+        folder = self._package(ref) / "log"
+        at = datetime.fromisoformat(event.at).replace(tzinfo=None)
+        with contextlib.suppress(ValueError, IndexError):  # the clock may have been set back since the event before
+            at = max(at, datetime.fromisoformat(_names(folder)[-1][:_LOG_DIGITS]) + timedelta(microseconds=1))
+        file_name = f"{at.strftime(_LOG_TIME)}-{event.hash[:12]}-{os.urandom(4).hex()}.json"
+        self._write(folder / file_name, vars(event))
 
     def log(self, ref: Ref, event: Event | None = None, hash: str = "") -> Iterator[LogEvent]:
         """Yield the events of a package, of one kind or of one state if these are given, newest first.

@@ -193,6 +193,13 @@ def test_log_reads_only_the_events_that_are_used(store: Store, monkeypatch: pyte
     assert len(read) == 3
 
 
+def test_newest_event_is_the_last_appended_whatever_the_clock_says(store: Store) -> None:
+    ref, hours = Ref("u", "p"), [10, 12, 11, 9]
+    for hour in hours:
+        store.refs.append_log(ref, LogEvent("build", f"{hour:02}" * 32, f"2026-11-21T{hour:02}:00:00+00:00"))
+    assert [each.hash[:2] for each in store.refs.log(ref)] == ["09", "11", "12", "10"]
+
+
 def test_pointers(store: Store) -> None:
     refs, ref = store.refs, Ref("u", "p")
     assert (refs.current(ref), refs.packages(), list(refs.log(ref))) == (None, [], [])

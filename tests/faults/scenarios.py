@@ -1,0 +1,131 @@
+"""Commands that are tried with faults, what they may leave behind, and what must be true afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from datapkg.format.names import Ref
+from datapkg.store.refs import Refs
+from tests.faults import forked
+from tests.faults.forked import HANGS, Ended
+from tests.faults.world import P, Q, World, report
+
+# Errors that never are the answer to a lack of space, rights or files: they blame the data.
+BLAMING = frozenset({"integrity", "build_failed", "error"})
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A command of a machine; `before` and `after` are the versions of the package there, 0 for none.
+
+    `again` repeats it where that is another command; `registry` is the one that runs meanwhile.
+    """
+
+    name: str
+    machine: str
+    words: tuple[str, ...]
+    before: int = 0
+    after: int = 0
+    package: str = P
+    registry: str = ""
+    again: tuple[str, ...] = ()
+    pushes: bool = False
+
+    def command(self, world: World) -> list[str]:
+        """Return the words of the command, as JSON."""
+        return [*_filled(self.words, world), "--json"]
+
+
+def _filled(words: tuple[str, ...], world: World) -> list[str]:
+    names = {"{1}": world.sources(1), "{2}": world.sources(2), "{3}": world.sources(3), "{out}": str(world.now / "out")}
+    return [names.get(word, word) for word in words]
+
+
+SCENARIOS = [
+    Scenario("build", "maker", ("build", P, "{3}"), before=2, after=3),
+    Scenario("build-first", "fresh", ("build", P, "{3}"), after=3),
+    Scenario("cp", "maker", ("cp", P, "me/r"), after=2, package="me/r"),
+    Scenario("merge", "maker", ("merge", P, f"{Q}/t", "--on-conflict", "ours", "-o", "me/r"), package="me/r"),
+    Scenario("rm", "maker", ("rm", P), before=2, again=("rm", "--now")),
+    Scenario("export", "maker", ("export", P, "{out}"), before=2, after=2, again=("export", P, "{out}", "--force")),
+    Scenario("verify", "maker", ("verify",), before=2, after=2),
+    Scenario("install", "fresh", ("install", P), after=2, registry="new"),
+    Scenario("upgrade", "user", ("install", P), before=1, after=2, registry="new"),
+    Scenario("fetch", "thin", ("fetch", P), before=2, after=2, registry="new"),
+    Scenario("cat", "fresh", ("cat", f"{P}/t"), registry="new"),
+    Scenario("push", "maker", ("push", P), before=2, after=2, registry="old", pushes=True),
+    Scenario("sync", "user", ("sync", "{3}", P), before=1, after=3, registry="old", pushes=True),
+    Scenario("append", "user", ("append", P, "{3}", "--to", "more"), before=1, registry="old", pushes=True),
+]
+BY_NAME = {each.name: each for each in SCENARIOS}
+
+
+@contextlib.contextmanager
+def beside(world: World, scenario: Scenario, port: int | None = None) -> Iterator[str]:
+    """Run the registry of a scenario, if it has one."""
+    if not scenario.registry:
+        yield ""
+        return
+    with forked.serving(world.now / scenario.registry, world.port if port is None else port) as (url, _):
+        yield url
+
+
+def check_end(world: World, scenario: Scenario, ended: Ended, kind: str) -> str:
+    """Return how a command ended; raise `AssertionError` for a crash, a hang, or an error that is not the fault's."""
+    assert ended.err != HANGS, "it hangs"
+    assert "Traceback" not in ended.err, ended.err[-3000:]
+    if ended.is_killed:
+        return "killed"
+    if ended.code == 0:
+        return "done"
+    code, message = report(ended)
+    assert "bug in datapkg" not in message, message
+    if kind in ("ENOSPC", "EDQUOT", "EACCES", "EROFS", "EMFILE", "small disk"):
+        assert code not in BLAMING or (code != "integrity" and _names_fault(message)), f"{code}: {message}"
+    return code
+
+
+def _names_fault(message: str) -> bool:
+    words = ("No space", "quota", "Permission", "Read-only", "Too many open files", "Input/output")
+    return any(word in message for word in words)
+
+
+def check_after(world: World, scenario: Scenario, ended: Ended) -> None:
+    """Check that nothing is damaged or lost, and that the command succeeds now."""
+    allowed = {scenario.before, scenario.after}
+    _check_here(world, scenario, allowed)
+    repeated = scenario.again or scenario.words
+    result = forked.command([*_filled(repeated, world), "--json"], world.environ(scenario.machine)).wait()
+    is_gone = scenario.name == "rm" or (scenario.name == "export" and ended.code == 0)
+    assert result.code == 0 or is_gone, f"the second run: {result.code}: {result.err or result.out}"
+    _check_here(world, scenario, {scenario.after})
+    if scenario.pushes:
+        _check_registry(world, scenario)
+
+
+def _check_here(world: World, scenario: Scenario, allowed: set[int]) -> None:
+    verified = forked.command(["verify", "--json"], world.environ(scenario.machine)).wait()
+    assert verified.code == 0, f"verify: {verified.code}: {verified.out}{verified.err}"
+    assert verified.json["damaged"] == []
+    assert verified.json["set_aside"] == [], verified.out
+    here = {each["package"]: each["hash"] for each in world.ask(scenario.machine, "ls")["packages"]}
+    found = here.get(scenario.package)
+    known = {world.hashes.get(version) for version in allowed}
+    if scenario.after or scenario.name == "rm":
+        assert found in known, f"{scenario.package} is {found}, not of {allowed}"
+    log = Refs(world.now / scenario.machine / "store" / "packages", world.now / "tmp").log(Ref.parse(scenario.package))
+    newest = next((each.hash for each in log if each.event != "push"), found)
+    assert newest == found, f"the newest of the log is {newest}, current is {found}"
+    if scenario.machine == "maker":
+        assert here[Q] == world.hashes[1], f"{Q} is lost: {here}"
+
+
+def _check_registry(world: World, scenario: Scenario) -> None:
+    result = forked.operate(["verify", "--data", str(world.now / scenario.registry), "--json"]).wait()
+    assert result.code == 0, f"the registry: {result.out}{result.err}"
+    installed: Any = world.ask("fresh", "install", P)["installed"][0]["hash"]
+    assert scenario.after == 0 or installed == world.hashes[scenario.after], installed
+    assert world.ask("fresh", "verify")["damaged"] == []
