@@ -1,4 +1,7 @@
-"""Read a table in batches of a fixed number of rows, with at most one block and one batch in memory."""
+"""Read a table in batches of a fixed number of rows, with at most one block and one batch in memory.
+
+Of a row group, however long it is, some rows at a time are decoded.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.reading.tables import arrow_cache, arrow_reader, block_access, row_selection
 from datapkg.reading.tables.arrow_reader import Question
 from datapkg.reading.tables.row_selection import BlockRows
 from datapkg.tables.pandas_metadata import restore_categories
+
+PIECE_BYTES = 16 << 20
 
 
 def batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:
@@ -22,6 +28,15 @@ def batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:
     if not isinstance(length, int) or isinstance(length, bool) or length < 1:
         raise InvalidInput(f"rows is how many rows a batch has, at least 1; got {length!r:.80}")
     return _batches(question, length)
+
+
+def pieces(question: Question, length: int) -> Iterator[pa.RecordBatch]:
+    """Yield all rows in order, in pieces of at most this many rows and, on average, `PIECE_BYTES`; raise as `batches`.
+
+    Rows that cost nothing to join are not joined: a piece ends where a block or row group does.
+    """
+    for piece in _pieces(question, length):
+        yield from piece.to_batches()
 
 
 def _batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:
@@ -48,7 +63,7 @@ def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
             (buffer,) = block_access.buffers(table, [part], needed, question.condition)
             file = block_access.opened(table, part.number, buffer)
             block_access.check_types(table, file.schema_arrow, question.schema)
-            for batch in file.iter_batches(length, _groups(question, part, buffer), needed):
+            for batch in file.iter_batches(_rows(file, length), _groups(question, part, buffer), needed):
                 piece = pa.Table.from_batches([batch]).replace_schema_metadata(question.schema.metadata)
                 if question.condition is not None:
                     piece = piece.filter(question.condition)
@@ -57,6 +72,13 @@ def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
             raise
         except (pa.ArrowException, OSError) as error:
             raise arrow_reader.unreadable(question, error) from error
+
+
+def _rows(file: pq.ParquetFile, length: int) -> int:
+    """Return how many rows are decoded at once: fewer than `length` if rows are long."""
+    groups = range(file.metadata.num_row_groups)
+    size = sum(file.metadata.row_group(number).total_byte_size for number in groups)
+    return max(1, min(length, PIECE_BYTES * file.metadata.num_rows // max(1, size)))
 
 
 def _groups(question: Question, part: BlockRows, buffer: pa.Buffer) -> list[int] | None:

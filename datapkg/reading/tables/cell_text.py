@@ -22,13 +22,17 @@ import pyarrow.compute as pc
 import pyarrow.types as types
 
 from datapkg.errors import DatapkgError, InvalidInput
-from datapkg.reading.tables import arrow_reader
-from datapkg.reading.tables.batches import batches
+from datapkg.reading.tables import arrow_reader, batches
 from datapkg.reading.tables.stored_table import StoredTable
+from datapkg.tables.ordered_map import in_threads
 from datapkg.tables.pandas_metadata import pandas_metadata
 
-_BATCH_CELLS = 256 << 10
-_MAX_ROWS = 16_384
+_BATCH_CELLS = 512 << 10
+_MAX_ROWS = 32_768
+_UNITS = {0: "s", 3: "ms", 6: "us", 9: "ns"}
+_DIGITS = {unit: digits for digits, unit in _UNITS.items()}
+_SAMPLE = 4_096
+_WORTH_ENCODING = 0.7
 _NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 DAYS = -1
 
@@ -82,9 +86,9 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def pieces(table: StoredTable, names: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a table in batches of some ten thousand cells; memory is that of a block."""
+    """Yield the rows of a table in batches of some hundred thousand cells and a few megabytes."""
     width = len(table.node.columns) if names is None else len(names)
-    yield from batches(arrow_reader.ask(table, names), max(1, min(_MAX_ROWS, _BATCH_CELLS // max(1, width))))
+    return batches.pieces(arrow_reader.ask(table, names), max(1, min(_MAX_ROWS, _BATCH_CELLS // max(1, width))))
 
 
 def explained(table: StoredTable, text: Iterator[bytes]) -> Iterator[bytes]:
@@ -115,9 +119,9 @@ def cell_text(array: pa.Array, digits: int | None = None) -> pa.Array:
     if types.is_timestamp(kind):
         return _times(array, digits)
     if types.is_duration(kind):
-        return pa.array([_duration(each, kind.unit) for each in array.cast(pa.int64()).to_pylist()], pa.string())
+        return _durations(array)
     if types.is_decimal(kind):
-        return pa.array([None if each is None else f"{each:f}" for each in array.to_pylist()], pa.string())
+        return _decimals(array)
     if types.is_temporal(kind):
         return array.cast(pa.string())
     if _is_plain(kind):
@@ -127,20 +131,47 @@ def cell_text(array: pa.Array, digits: int | None = None) -> pa.Array:
     return pa.array(texts, pa.large_string())
 
 
+def compact(array: pa.Array) -> pa.Array:
+    """Return floats that repeat often as a dictionary, and a dictionary longer than its rows as plain values."""
+    if types.is_dictionary(array.type):
+        return array.dictionary_decode() if len(array.dictionary) > len(array) else array
+    if not types.is_float64(array.type) or len(array) < _SAMPLE:
+        return array
+    # As integers, since 0.0 and -0.0 are two texts.
+    bits = array.view(pa.int64())
+    if pc.count_distinct(bits.slice(0, _SAMPLE), mode="all").as_py() > _WORTH_ENCODING * _SAMPLE:
+        return array
+    encoded = bits.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(encoded.indices, encoded.dictionary.view(array.type))
+
+
+def data_of(text: pa.Array) -> bytes:
+    """Return the bytes of all large strings, one after the other; there are no nulls."""
+    first, last = np.frombuffer(text.buffers()[1], np.int64, len(text) + 1, text.offset * 8)[[0, -1]].tolist()
+    return bytes(memoryview(text.buffers()[2])[first:last]) if first < last else b""
+
+
 def _floats(array: pa.Array) -> pa.Array:
-    text = (array.cast(pa.float32()) if types.is_float16(array.type) else array).cast(pa.string())
-    whole = pc.match_substring_regex(text, "^-?[0-9]+$")
-    return pc.if_else(whole, pc.binary_join_element_wise(text, pa.scalar(".0"), ""), text)
+    array = array.cast(pa.float32()) if types.is_float16(array.type) else array
+    text = array.cast(pa.string())
+    whole = pc.equal(array, pc.floor(array)).fill_null(False)
+    if not pc.any(whole).as_py():
+        return text
+    some = text.filter(whole)
+    # Large ones have an exponent, and infinities are words.
+    digits = pc.match_substring_regex(some, "^-?[0-9]+$")
+    some = pc.if_else(digits, pc.binary_join_element_wise(some, pa.scalar(".0"), ""), some)
+    return pc.replace_with_mask(text, whole, some)
 
 
 def _times(array: pa.Array, digits: int | None) -> pa.Array:
-    text = _with_far_years(array, array.cast(pa.string()))
+    """Return times with this many digits of a second; no value needs more."""
     if digits == DAYS:
-        return pc.replace_substring_regex(text, " .*", "")
-    if digits is not None:
-        pattern, kept = (r"\.[0-9]+", "") if digits == 0 else (rf"(\.[0-9]{{{digits}}})[0-9]+", r"\1")
-        text = pc.replace_substring_regex(text, pattern, kept)
-    if array.type.tz is None:
+        array = array.cast(pa.date32())
+    elif digits is not None and (unit := _UNITS[digits]) != array.type.unit:
+        array = array.cast(pa.timestamp(unit, array.type.tz))
+    text = _with_far_years(array, array.cast(pa.string()))
+    if digits == DAYS or array.type.tz is None:
         return text
     text = pc.replace_substring_regex(text, "([+-][0-9]{2})([0-9]{2})$", r"\1:\2")
     return pc.replace_substring_regex(text, "Z$", "+00:00")
@@ -155,36 +186,56 @@ def _with_far_years(array: pa.Array, text: pa.Array) -> pa.Array:
     return pa.array([re.sub("(?<=[0-9])T", " ", other) if each and each[0] == "<" else each for each, other in pairs])
 
 
-def _duration(value: int | None, unit: str) -> str | None:
-    """Return a duration as pandas writes it: `1 days 00:00:02.000003`."""
-    if value is None:
-        return None
-    days, rest = divmod(value * _NS[unit], 86_400 * 10**9)
-    seconds, fraction = divmod(rest, 10**9)
-    shown = f".{fraction:09d}" if fraction else ""
-    return f"{days} days {seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{shown}"
+def _durations(array: pa.Array) -> pa.Array:
+    """Return durations as pandas writes them: `1 days 00:00:02.000003000`."""
+    width = _NS[array.type.unit]
+    values = array.cast(pa.int64()).fill_null(0).to_numpy()
+    days, rest = np.divmod(values, 86_400 * 10**9 // width)
+    clock = pa.array(rest * width).view(pa.time64("ns")).cast(pa.string())
+    clock = pc.replace_substring(clock, ".000000000", "")
+    text = pc.binary_join_element_wise(pa.array(days).cast(pa.string()), clock, " days ")
+    return pc.if_else(array.is_valid(), text, pa.scalar(None, pa.string())) if array.null_count else text
 
 
-def digits_of_times(table: StoredTable, columns: Sequence[TextColumn]) -> dict[str, int]:
-    """Return how many digits of a second the times of each column need; `DAYS` if all are midnights."""
-    times = {each.name: each.kind for each in columns if types.is_timestamp(each.kind)}
-    found = dict.fromkeys(times, DAYS)
-    for batch in pieces(table, list(times)) if times else ():
-        for at, (name, kind) in enumerate(times.items()):
-            values = batch.column(at).cast(pa.int64())
-            found[name] = max(found[name], _needed(values, _NS[kind.unit], kind.tz is None))
+def _decimals(array: pa.Array) -> pa.Array:
+    text = array.cast(pa.string())
+    if not pc.any(pc.match_substring(text, "E")).as_py():
+        return text
+    return pa.array([None if each is None else f"{each:f}" for each in array.to_pylist()], pa.string())
+
+
+def digits_of_times(table: StoredTable, columns: Sequence[TextColumn]) -> dict[int, int]:
+    """Return how many digits of a second the times of each column need, by its position; `DAYS` if all are midnights.
+
+    Columns of times are read up to the row that needs all digits of its type.
+    """
+    kinds = {each.at: each.kind for each in columns if types.is_timestamp(each.kind)}
+    found = dict.fromkeys(kinds, DAYS)
+    most = {at: _DIGITS[kind.unit] for at, kind in kinds.items()}
+    names = list(dict.fromkeys(each.name for each in columns if each.at in kinds))
+    order = [at for name in names for at in sorted(each.at for each in columns if each.name == name)]
+
+    def needed(batch: pa.RecordBatch) -> dict[int, int]:
+        return {at: _needed(array, found[at]) for at, array in zip(order, batch.columns, strict=True) if at in kinds}
+
+    for part in in_threads(needed, pieces(table, names) if names else ()):
+        found = {at: max(digits, part[at]) for at, digits in found.items()}
+        if found == most:
+            break
     return found
 
 
-def _needed(values: pa.Array, width_ns: int, may_be_days: bool) -> int:
-    if may_be_days and _divides(values, 86_400 * 10**9 // width_ns):
-        return DAYS
-    steps = [(0, 10**9), (3, 10**6), (6, 10**3)]
-    return next((digits for digits, step in steps if step <= width_ns or _divides(values, step // width_ns)), 9)
-
-
-def _divides(values: pa.Array, by: int) -> bool:
-    return bool(pc.all(pc.equal(pc.multiply(pc.divide(values, by), by), values)).as_py() in (True, None))
+def _needed(times: pa.Array, least: int) -> int:
+    """Return how many digits these times need, at least so many."""
+    if least == _DIGITS[times.type.unit]:
+        return least
+    values = times.cast(pa.int64()).fill_null(0).to_numpy()
+    least = 0 if times.type.tz is not None else least
+    width = _NS[times.type.unit]
+    for digits, step in ((DAYS, 86_400 * 10**9), (0, 10**9), (3, 10**6), (6, 10**3)):
+        if digits >= least and (step <= width or np.array_equal(values // (step // width) * (step // width), values)):
+            return digits
+    return 9
 
 
 def json_values(array: pa.Array) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Write a table as delimited text, a few thousand rows at a time.
+"""Write a table as delimited text, a few thousand rows at a time, in threads.
 
 Text is quoted (RFC 4180) where necessary; empty text is `""`, and a null is the dialect's marker without quotes, by
 default nothing. `cell_text` renders single values.
@@ -10,14 +10,26 @@ import ast
 import codecs
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
 from datapkg.reading.tables import arrow_reader
-from datapkg.reading.tables.cell_text import TextColumn, cell_text, columns_of, digits_of_times, explained, pieces
+from datapkg.reading.tables.cell_text import (
+    TextColumn,
+    cell_text,
+    columns_of,
+    compact,
+    data_of,
+    digits_of_times,
+    explained,
+    pieces,
+)
+from datapkg.reading.tables.quoting import quoted
 from datapkg.reading.tables.stored_table import StoredTable
+from datapkg.tables.ordered_map import in_threads
 
 
 @dataclass(frozen=True)
@@ -66,8 +78,8 @@ def _write_text(table: StoredTable, dialect: Dialect) -> Iterator[bytes]:
     is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
     digits = {} if dialect.full_times else digits_of_times(table, columns)
     yield encoder.encode(_head(columns, dialect))
-    for batch in pieces(table):
-        lines = _lines(batch, columns, dialect, digits)
+    lines_of = partial(_lines, columns=columns, dialect=dialect, digits=digits)
+    for lines in in_threads(lines_of, pieces(table)):
         yield lines if is_utf8 else encoder.encode(lines.decode())
     yield encoder.encode((dialect.separator * (len(columns) - 1) + "-\n") * dialect.footer, final=True)
 
@@ -100,7 +112,7 @@ def _header(columns: list[TextColumn], dialect: Dialect) -> list[str]:
 
 
 def _header_line(labels: list[str], dialect: Dialect) -> str:
-    cells = _quoted(pa.array(labels, pa.large_string()), dialect).to_pylist()
+    cells = quoted(pa.array(labels, pa.large_string()), dialect.separator, dialect.quote).to_pylist()
     empty = dialect.quote * 2
     return dialect.separator.join(cell if cell != empty or len(cells) == 1 else "" for cell in cells) + "\n"
 
@@ -116,32 +128,34 @@ def _levels(column: TextColumn, levels: int) -> tuple[str, ...]:
     return (column.label, *[""] * (levels - 1))
 
 
-def _lines(batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, digits: dict[str, int]) -> bytes:
-    arrays = []
-    for column in columns:
-        cells = _cells(batch.column(column.at), column, dialect, digits)
-        missing = dialect.missing_of.get(column.label, dialect.missing)
-        arrays.append(cells.fill_null(missing if missing or len(columns) > 1 else dialect.quote * 2))
+def _lines(batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, digits: dict[int, int]) -> bytes:
     if not len(batch):
         return b""
+    arrays = []
+    for column in columns:
+        cells = _cells(batch.column(column.at), column, dialect, digits.get(column.at))
+        missing = dialect.missing_of.get(column.label, dialect.missing)
+        missing = missing if missing or len(columns) > 1 else dialect.quote * 2
+        arrays.append(cells.fill_null(missing) if cells.null_count else cells)
     arrays[-1] = pc.binary_join_element_wise(arrays[-1], _large("\n"), _large(""))
     lines = arrays[0] if len(arrays) == 1 else pc.binary_join_element_wise(*arrays, _large(dialect.separator))
-    return b"".join(lines.cast(pa.large_binary()).to_pylist())
+    return data_of(lines)
 
 
-def _cells(array: pa.Array, column: TextColumn, dialect: Dialect, digits: dict[str, int]) -> pa.Array:
-    """Return the text of each cell, quoted where necessary; nulls stay nulls."""
-    text = _rendered(array, column, dialect, digits.get(column.name)).cast(pa.large_string())
+def _cells(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | None) -> pa.Array:
+    """Return the text of each cell, quoted where necessary; nulls stay nulls. Values of a dictionary are done once."""
+    array = compact(array)
+    if types.is_dictionary(array.type):
+        return _cells(array.dictionary, column, dialect, digits).take(array.indices)
+    text = _rendered(array, column, dialect, digits).cast(pa.large_string())
     is_number = types.is_integer(column.kind) or types.is_floating(column.kind)
     if is_number and dialect.separator in ",;\t|" and dialect.decimal != dialect.separator:
         return text
-    return _quoted(text, dialect)
+    return quoted(text, dialect.separator, dialect.quote)
 
 
 def _rendered(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | None) -> pa.Array:
-    """Return the text of each cell as the dialect has it; a dictionary's values are rendered once."""
-    if types.is_dictionary(array.type):
-        return _rendered(array.dictionary, column, dialect, digits).take(array.indices)
+    """Return the text of each cell as the dialect has it."""
     format = dialect.date_formats.get(column.label, dialect.date_formats.get("", ""))
     if types.is_timestamp(array.type) and format:
         # Arrow's %S includes the fraction, with the digits of the time's unit.
@@ -155,16 +169,6 @@ def _rendered(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int
     if dialect.decimal != "." and (types.is_floating(array.type) or types.is_decimal(array.type)):
         return pc.replace_substring(text, ".", dialect.decimal)
     return text
-
-
-def _quoted(text: pa.Array, dialect: Dialect) -> pa.Array:
-    special = "".join(f"\\x{{{ord(each):x}}}" for each in {dialect.separator, dialect.quote, "\n", "\r"})
-    needs = pc.match_substring_regex(text, f"[{special}]|^\\s|\\s$|^$")
-    if not pc.any(needs).as_py():
-        return text
-    mark = _large(dialect.quote)
-    doubled = pc.replace_substring(text, dialect.quote, dialect.quote * 2)
-    return pc.if_else(needs, pc.binary_join_element_wise(mark, doubled, mark, _large("")), text)
 
 
 def _large(text: str) -> pa.Scalar:

@@ -33,7 +33,7 @@ def _write_json(table: StoredTable) -> Iterator[bytes]:
     yield b"["
     lead = "\n"
     for batch in pieces(table):
-        values = [_values(batch.column(each.at), digits.get(each.name)) for each in columns]
+        values = [_values(batch.column(each.at), digits.get(each.at)) for each in columns]
         rows = (json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) for row in zip(*values, strict=True))
         if text := ",\n".join(rows):
             yield (lead + text).encode()

@@ -7,7 +7,6 @@ a slower engine reads the file.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,12 +16,12 @@ from datapkg.building.readers.csv.columns import convert, demands, least_demand
 from datapkg.building.readers.csv.dialect import CsvDialect
 from datapkg.building.readers.csv.inferred_types import demand, dtypes_of, join, same_values, widen
 from datapkg.building.readers.csv.numeric_fast_path import with_numbers
-from datapkg.building.readers.csv.ordered_map import ordered_map
 from datapkg.building.readers.csv.record_splitter import Piece, Text, pieces, record_end, row_starts
 from datapkg.building.readers.csv.schemas import schema_of
 from datapkg.building.readers.csv.tokenizer import tokens
 from datapkg.building.readers.csv.unsupported import UnsupportedByEngine
 from datapkg.errors import InvalidInput
+from datapkg.tables.ordered_map import cores, ordered_map
 from datapkg.tables.table_stream import Needs, RestartRead, TablePart, TableStream
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class BlockSizeControl:
     @property
     def threads(self) -> int:
         """Return the number of parser threads."""
-        return self.workers or min(_MOST_WORKERS, _cores())
+        return self.workers or min(_MOST_WORKERS, cores())
 
     @property
     def pieces(self) -> int:
@@ -254,10 +253,6 @@ class _FirstRows:
             return tokens(data[:end], self._layout)[0]
         except UnsupportedByEngine:
             return [pa.array([], pa.string())] * len(self._layout.used)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _RowStarts:
