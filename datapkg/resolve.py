@@ -265,7 +265,7 @@ def make_current(
     current = Current(manifest.hash, origin, partial, str(manifest.meta.get("title", "")), sum(sizes.values()))
     if before is None or before.hash != manifest.hash:
         at = datetime.now(UTC).isoformat()
-        refs.append_log(ref, LogEvent("install", manifest.hash, at, origin, record=record or {}))
+        home.store.append_log(ref, LogEvent("install", manifest.hash, at, origin, record=record or {}))
     if before != current:
         refs.set_current(ref, current)
     return before
@@ -382,7 +382,7 @@ def _pins(home: Home, ref: Ref, hash: str) -> list[Ref]:
     """Return the states whose nodes a state built here contains, by its record and those of the states before."""
     found: dict[str, Ref] = {}
     for _ in range(_PARENTS):
-        record = home.store.refs.record(ref, hash) or {}
+        record = home.store.record(ref, hash) or {}
         for pin in record.get("packages", ()):
             package = Ref.parse(str(pin["package"]))
             found[str(pin["hash"])] = Ref(package.user, package.name, state=State("hash", str(pin["hash"])))

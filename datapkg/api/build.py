@@ -101,7 +101,7 @@ def _build(
     from datapkg.building.rebuild_reasons import explain
     from datapkg.building.sources.prepare import prepared
 
-    record = home.store.refs.record(ref, before.hash) if before else None
+    record = home.store.record(ref, before.hash) if before else None
     hint = f"datapkg build {ref.package} {source} --update" if isinstance(source, str | Path) else ""
     opening = prepared(source, fetcher(home, progress), options, environ=home.settings.environ, hint=hint)
     with opening as found, home.store.writing():
@@ -229,7 +229,7 @@ def _keep(home: Home, ref: Ref, built: BuildOutput, message: str, before: Curren
     parent = before.hash if before and before.hash != manifest.hash else None
     record = {**built.record, **({"parent": parent} if parent else {})}
     at = datetime.now(UTC).isoformat()
-    store.refs.append_log(ref, LogEvent("build", manifest.hash, at, "local", message, record))
+    store.append_log(ref, LogEvent("build", manifest.hash, at, "local", message, record))
     title = str(manifest.meta.get("title", ""))
     current = Current(manifest.hash, "local", is_partial, title, built.bytes_logical)
     store.refs.set_current(ref, current)
@@ -239,7 +239,7 @@ def _same_record(home: Home, ref: Ref, built: BuildOutput) -> bool:
     """Return whether the log has the same check results, skipped sources, and sources as `status` compares them."""
     from datapkg.building.status import compared
 
-    record = home.store.refs.record(ref, built.manifest.hash) or {}
+    record = home.store.record(ref, built.manifest.hash) or {}
     is_same = all(record.get(key) == built.record.get(key) for key in ("checks", "rules", "left_out"))
     return is_same and compared(record) == compared(built.record)
 

@@ -47,7 +47,7 @@ def copy(
 
 def _record(home: Home, ref: Ref, found: ResolvedState) -> dict[str, Any]:
     """Return the record of the copy: how its state was built, the results of its checks, and the original."""
-    record = found.store.refs.record(ref, found.hash) or {"sources": []}
+    record = found.store.record(ref, found.hash) or {"sources": []}
     made = {name: value for name, value in record.items() if name not in ("parent", "origin")}
     asked = found.why if "://" in found.why else None  # None: ask the registry that the state came from
     checks = packed(known_checks(home, found.store, ref, found.hash, asked)[0])
@@ -68,6 +68,6 @@ def _keep(home: Home, into: Ref, current: Current, message: str, record: dict[st
         parent = {"parent": before.hash} if before and before.hash != current.hash else {}
         at = datetime.now(UTC).isoformat()
         event = LogEvent("build", current.hash, at, "local", message, {**record, **parent})
-        refs.append_log(into, event)
+        home.store.append_log(into, event)
     if before != current:
         refs.set_current(into, current)

@@ -133,10 +133,10 @@ def _origins(found: ResolvedState, ref: Ref, manifest: Manifest) -> Origins:
     For a state without a build record (made by `edit`, for example), entries of newer builds are used for files of the
     same name. They may be out of date: text written by them is accepted only if it reads back equal.
     """
-    refs = found.store.refs
+    store = found.store
     try:
-        record = refs.record(ref, found.hash)
-        records = [record] if record else refs.newest_records(ref, _RECORDS)
+        record = store.record(ref, found.hash)
+        records = [record] if record else [store.record_of(each) for each in store.refs.newest_builds(ref, _RECORDS)]
     except CorruptObject:  # a corrupt log event does not prevent the export
         return {}
     origins: dict[str, dict[str, Any]] = {}

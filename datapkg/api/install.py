@@ -74,7 +74,7 @@ def _install_from_registry(home: Home, ref: Ref, options: InstallOptions, progre
     with explained(ResolvedState(home.store, ref, manifest.hash, "ref"), home):
         received = _fetch_objects(home, client, ref, manifest, options, progress)
     resolve.keep(home, ref, manifest, resolved)
-    current, known = home.store.refs.current(ref), home.store.refs.record
+    current, known = home.store.refs.current(ref), home.store.record
     is_kept = (current and current.hash == manifest.hash) or known(ref, manifest.hash, "install")
     record = {} if is_kept else resolve.checks_of(client, ref, manifest.hash)
     return finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes), record)

@@ -90,12 +90,11 @@ def _checks(home: Home, found: ResolvedState, ref: Ref, registry: str) -> list[d
     """Return the recorded check results of the tables of the ref, from this machine or the registry."""
     from datapkg.building.checks.definitions import unpacked
 
-    recorded = found.store.refs.record
+    recorded = found.store.record
     record = checks_of(home.client(registry), ref, found.hash) if registry else {}
-    record = record or recorded(ref, found.hash) or {}
-    record = record or recorded(ref, found.hash, "install") or {}
+    known = record or recorded(ref, found.hash) or recorded(ref, found.hash, "install") or {}
     below = f"{ref.path}/"
-    return [each for each in unpacked(record) if not ref.path or f"{each['path']}/".startswith(below)]
+    return [each for each in unpacked(known) if not ref.path or f"{each['path']}/".startswith(below)]
 
 
 def readme_lines(home: Home, ref: Ref, shown: PackageDetails, limit: int) -> list[str]:

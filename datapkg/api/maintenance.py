@@ -74,6 +74,9 @@ def _used(home: Home, store: Store, ref: Ref | None) -> dict[str, _Use]:
             continue
         path = ref.path if ref else ""
         _add_nodes(used, manifest, package, path, not partial)
+    for each in store.refs.packages() if ref is None else ():
+        for hash in store.refs.record_objects(each):
+            used.setdefault(hash, (each.package, "", False))
     return used
 
 

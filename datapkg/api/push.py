@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from datapkg.api.push_plan import PushPlan, new_objects, planned_bytes
+from datapkg.api.push_record import for_older_registry, record_sizes, sizes_before, whole_record, with_record
 from datapkg.api.results import PushResult, unchecked_text
 from datapkg.api.states import check_complete
 from datapkg.errors import Conflict, DatapkgError, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
@@ -64,13 +65,14 @@ def push_package(
         public=public,
         confirm_public=confirm,
         message=message or _message(home, ref, hash),
-        record=record or {},
         tag=check_tag(tag, f"datapkg push {ref} --version {tag}") if tag else None,
         version=check_new_version(version) if version else None,
     )
     manifest = home.store.manifest(request.manifest)
+    request, lost = with_record(home, ref, request, record)
     client = home.client(allowed_registry(home, ref, registry))
-    return _push(home, client, ref, manifest, request, dry_run, progress)
+    result = _push(home, client, ref, manifest, request, dry_run, progress)
+    return replace(result, warnings=lost + result.warnings)
 
 
 def _check_request(ref: Ref, message: str) -> None:
@@ -84,28 +86,19 @@ def _push(
     home: Home, client: Client, ref: Ref, manifest: Manifest, request: wire.Publish, dry_run: bool, progress: Progress
 ) -> PushResult:
     before = _state_before(home, ref, request.parent)
-    asked = {manifest.hash: manifest.size_bytes, **new_objects(before, manifest)}
+    asked = {manifest.hash: manifest.size_bytes, **record_sizes(home, request), **new_objects(before, manifest)}
     begun = _begin(home, client, ref, manifest, request, list(asked)[: wire.MAX_HASHES])
     started, request, manifest = begun.started, begun.request, begun.manifest
     sending = PushPlan(home.store.objects, client.objects(ref, started.push), started, before, begun.theirs)
-    planned = TransferPlan({}, len(asked)) if begun.is_adopted else sending.plan(manifest, asked)
+    records = record_sizes(home, request)
+    planned = _planned(sending, begun, asked, records)
     _check_here(home, ref, planned)
-    deltas = sending.deltas(planned, manifest)
-    result = PushResult(
-        package=ref.package,
-        hash=manifest.hash,
-        objects_sent=len(planned.needed),
-        bytes_sent=planned_bytes(planned, deltas),
-        bytes_logical=_size(home, ref, manifest),
-        url=f"{client.url}/{ref.package}",
-        changed=manifest.hash != started.latest,
-        public=started.public or request.public,
-        record=request.record,
-        warnings=begun.refused + (_warnings(home, manifest) if request.public else []),
-    )
+    deltas = sending.deltas(planned, manifest, (sizes_before(home, ref, started.latest), records))
+    result = _result(home, client, ref, begun, planned, planned_bytes(planned, deltas))
+    if planned.needed or dry_run:  # so that no limit of the registry is noticed after everything was sent
+        client.check_publish(ref, started.push, _check_of(request, manifest, planned, records))
     if dry_run:
-        client.check_publish(ref, started.push, _check_of(request, manifest, planned))
-        return replace(result, changes=review(begun.theirs, manifest))
+        return replace(result, record=whole_record(home, request), changes=review(begun.theirs, manifest))
     sent_before = client.session.sent_bytes
     left = sending.send_deltas(planned, manifest, deltas, progress)
     transfer(home.store.objects, sending.target, left, progress)
@@ -122,11 +115,41 @@ def _push(
     )
 
 
+def _planned(sending: PushPlan, begun: _Begun, asked: dict[str, int], records: dict[str, int]) -> TransferPlan:
+    """Return what has to be sent; of a state that the registry has already, at most the object of the record."""
+    if begun.is_adopted:
+        lacking = {hash: size for hash, size in records.items() if hash in begun.started.missing}
+        return TransferPlan(lacking, len(asked))
+    planned = sending.plan(begun.manifest, asked)
+    if begun.unwanted:
+        planned.needed.pop(begun.unwanted, None)
+    return planned
+
+
+def _result(
+    home: Home, client: Client, ref: Ref, begun: _Begun, planned: TransferPlan, bytes_planned: int
+) -> PushResult:
+    public = begun.started.public or begun.request.public
+    return PushResult(
+        package=ref.package,
+        hash=begun.manifest.hash,
+        objects_sent=len(planned.needed),
+        bytes_sent=bytes_planned,
+        bytes_logical=_size(home, ref, begun.manifest),
+        url=f"{client.url}/{ref.package}",
+        changed=begun.manifest.hash != begun.started.latest,
+        public=public,
+        record=begun.request.record,
+        warnings=begun.refused + (_warnings(home, begun.manifest) if begun.request.public else []),
+    )
+
+
 @dataclass(frozen=True)
 class _Begun:
     """A started push that does not conflict with the registry's latest state, `theirs`.
 
     `is_adopted` is true if their manifest is pushed because it has the same data; `refused` explains why it was not.
+    `unwanted` is the object of the record, which an older registry takes inside the request.
     """
 
     started: wire.PushStarted
@@ -135,6 +158,7 @@ class _Begun:
     theirs: Manifest | None
     is_adopted: bool
     refused: list[str]
+    unwanted: str | None = None
 
 
 def _begin(
@@ -150,18 +174,23 @@ def _begin(
     if agreed.hash != started.latest:
         _check_parent(ref, client.url, started.latest, request)
     if is_adopted:  # a push is for one manifest
-        started = client.start_push(ref, agreed.hash, [agreed.hash])
+        started = client.start_push(ref, agreed.hash, [agreed.hash, *record_sizes(home, request)])
     # With `force`, a given beginning of a hash may not match `latest`; a request needs a full hash.
     parent = request.parent if request.parent is None or is_hash(request.parent) else started.latest
-    record = request.record or _record(home, ref, agreed.hash) or _record(home, ref, manifest.hash)
-    request = msgspec.structs.replace(request, manifest=agreed.hash, record=record, parent=parent)
+    request = msgspec.structs.replace(request, manifest=agreed.hash, parent=parent)
+    if request.record_object and not started.record_objects:
+        request, unwanted = for_older_registry(home, request), request.record_object
+        return _Begun(started, request, agreed, theirs, is_adopted, refused, unwanted)
     return _Begun(started, request, agreed, theirs, is_adopted, refused)
 
 
-def _check_of(request: wire.Publish, manifest: Manifest, planned: TransferPlan) -> wire.PublishCheck:
+def _check_of(
+    request: wire.Publish, manifest: Manifest, planned: TransferPlan, records: dict[str, int]
+) -> wire.PublishCheck:
     return wire.PublishCheck(
         publish=request,
         manifest_size=manifest.size_bytes,
+        record_size=sum(records.values()),
         bytes_logical=manifest.size(),
         largest_to_send=max(planned.needed.values(), default=0),
         bytes_to_send=planned.size_bytes,
@@ -302,11 +331,6 @@ def _message(home: Home, ref: Ref, hash: str) -> str:
     return next((event.message for event in home.store.refs.log(ref, "build", hash)), "")
 
 
-def _record(home: Home, ref: Ref, hash: str) -> dict[str, object]:
-    """Return the record of the build that made this state here, or {}."""
-    return home.store.refs.record(ref, hash) or {}
-
-
 def _remember(home: Home, ref: Ref, manifest: Manifest, url: str, request: wire.Publish, changed: bool) -> None:
     refs = home.store.refs
     tags = {**refs.tags(ref), LATEST: manifest.hash}
@@ -318,4 +342,4 @@ def _remember(home: Home, ref: Ref, manifest: Manifest, url: str, request: wire.
         refs.set_pointers(ref, "versions", versions)
     if changed:
         at = datetime.now(UTC).isoformat()
-        refs.append_log(ref, LogEvent("push", manifest.hash, at, url, request.message))
+        home.store.append_log(ref, LogEvent("push", manifest.hash, at, url, request.message))

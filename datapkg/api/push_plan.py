@@ -64,15 +64,20 @@ class PushPlan:
         needed = {hash: size for hash, size in wanted.items() if hash in missing}
         return TransferPlan(needed, len(wanted) - len(needed))
 
-    def deltas(self, planned: TransferPlan, manifest: Manifest) -> dict[str, list[Step]]:
-        """Return, by hash, the steps that build needed objects from chunks of those that they replace."""
+    def deltas(
+        self, planned: TransferPlan, manifest: Manifest, records: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    ) -> dict[str, list[Step]]:
+        """Return, by hash, the steps that build needed objects from chunks of those that they replace.
+
+        `records` has the previous and the new object of the record: hash to size in bytes.
+        """
         deltas: dict[str, list[Step]] = {}
         if manifest.hash in planned.needed and (steps := self._steps(manifest)):
             deltas[manifest.hash] = steps
         if self.latest is None or self.started.damaged is None:
             return deltas
         damaged = set(self.started.damaged)
-        for removed, added in replaced_objects(self.latest, manifest):
+        for removed, added in (records, *replaced_objects(self.latest, manifest)):
             wanted = long_ones({hash: size for hash, size in added.items() if hash in planned.needed})
             absent = self.objects.missing(removed) if wanted else set()
             bases = {hash: size for hash, size in removed.items() if hash not in damaged | absent}

@@ -46,7 +46,7 @@ def check_complete(home: Home, ref: Ref, hash: str, consequence: str, hint: str)
     refs = home.store.refs
     if any(refs.log(ref, "push", hash)):
         return
-    left_out = [each["path"] for each in (refs.record(ref, hash) or {}).get("left_out", [])]
+    left_out = [each["path"] for each in (home.store.record(ref, hash) or {}).get("left_out", [])]
     if ref.path:
         left_out = [path for path in left_out if f"{path}/".startswith(f"{ref.path}/")]
     if left_out:

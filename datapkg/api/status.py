@@ -54,7 +54,7 @@ def _built_here(home: Home, here: Path) -> list[Ref]:
 
 def _status(home: Home, ref: Ref, source: Path | None) -> PackageStatus:
     current = home.store.refs.current(ref)
-    record = home.store.refs.record(ref, current.hash) if current else None
+    record = home.store.record(ref, current.hash) if current else None
     if current is None or record is None:
         raise NotFound(
             f"{ref.package} was not built on this machine, so there is nothing to compare with",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from datapkg.building.record import settings_text
 
+Record = Mapping[str, Any]
 # Reasons as node builders record them, with the text shown to users: cached results, and sources always read.
 _KNOWN = {
     "unchanged": "size and times of the file are the same",
@@ -19,7 +21,7 @@ _ALWAYS = {
 }
 
 
-def explain(why: dict[str, str], record: dict[str, Any], before: dict[str, Any] | None, forced: bool) -> dict[str, str]:
+def explain(why: dict[str, str], record: Record, before: Record | None, forced: bool) -> dict[str, str]:
     """Return one line for each node's path; `before` is the previous build's record, None if there was none."""
     now, then = _by_path(record), _by_path(before or {})
     libraries = _changes("", record.get("libraries", {}), (before or {}).get("libraries", {}))
@@ -40,7 +42,7 @@ def _known(reason: str, now: dict[str, Any], then: dict[str, Any] | None) -> str
 
 
 def _reason(
-    now: dict[str, Any], then: dict[str, Any] | None, libraries: list[str], forced: bool, before: dict[str, Any] | None
+    now: dict[str, Any], then: dict[str, Any] | None, libraries: list[str], forced: bool, before: Record | None
 ) -> str:
     if forced:
         return "read: --force"
@@ -71,7 +73,7 @@ def _changes(prefix: str, now: dict[str, Any], then: dict[str, Any]) -> list[str
     return [f"{prefix}{name} {then.get(name, 'not set')} → {now.get(name, 'not set')}" for name in names]
 
 
-def _by_path(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _by_path(record: Record) -> dict[str, dict[str, Any]]:
     return {str(each.get("path")): each for each in record.get("sources", ()) if isinstance(each, dict)}
 
 

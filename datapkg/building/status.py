@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +29,7 @@ class Changes:
         return bool(self.added or self.changed or self.removed or self.renamed)
 
 
-def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Changes:
+def compare(spec: BuildSpec, record: Mapping[str, Any], cache: BuildCache) -> Changes:
     """Return what a build would change compared with the record of the last one.
 
     A file is read only if its stat has changed. Raise `BuildFailed` for a file that cannot be read.
@@ -56,12 +57,12 @@ def compare(spec: BuildSpec, record: dict[str, Any], cache: BuildCache) -> Chang
     return changes
 
 
-def compared(record: dict[str, Any]) -> list[tuple[str, str, str]]:
+def compared(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return what `compare` uses of a record: path, hash and settings of each source."""
     return sorted((str(each["path"]), str(each.get("hash")), settings_text(each)) for each in _sources(record).values())
 
 
-def _sources(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _sources(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {str(each["path"]): each for each in record.get("sources", ()) if "path" in each}
 
 

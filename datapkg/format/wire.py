@@ -182,6 +182,7 @@ class PushStarted(_Reply, kw_only=True, frozen=True):
     latest: Hash | None = None
     public: bool = False
     exists: bool = False
+    record_objects: bool = False
 
 
 class Missing(_Reply, kw_only=True, frozen=True):
@@ -202,10 +203,11 @@ class Stored(_Reply, kw_only=True, frozen=True):
     hashes: list[str]
 
 
-class Publish(_Request, kw_only=True, frozen=True):
+class Publish(_Request, kw_only=True, frozen=True, omit_defaults=True):
     """Make the pushed manifest a state of the package and move `latest` (and `tag`) to it, in one step.
 
     `parent` is the `latest` that the pusher saw; another one at the registry is a Conflict unless `force`.
+    `record_object` was sent like other objects and has the long lists of the record (`format/record_lists.py`).
     """
 
     manifest: Hash
@@ -217,17 +219,20 @@ class Publish(_Request, kw_only=True, frozen=True):
     tag: Annotated[str, Meta(max_length=64)] | None = None
     version: Annotated[str, Meta(max_length=64)] | None = None
     record: dict[str, Any] = {}
+    record_object: Hash | None = None
     previews: dict[str, Any] = {}
 
 
-class PublishCheck(_Request, kw_only=True, frozen=True):
+class PublishCheck(_Request, kw_only=True, frozen=True, omit_defaults=True):
     """Check whether a push could be published, before anything is sent.
 
-    The sizes are those of the manifest, of all objects of the state, and of the largest and of all objects to be sent.
+    The sizes are those of the manifest, of the record's object, of all objects of the state, and of the largest and of
+    all objects to be sent.
     """
 
     publish: Publish
     manifest_size: int
+    record_size: int = 0
     bytes_logical: int
     largest_to_send: int = 0
     bytes_to_send: int = 0

@@ -24,7 +24,7 @@ from datapkg.errors import DatapkgError
 from datapkg.store import leftovers, writer_lock
 from datapkg.store.deletion import GRACE_S, Deleted, Garbage, delete, put_all_back
 from datapkg.store.refs import Refs
-from datapkg.store.roots import Live, State, all_states, mark
+from datapkg.store.roots import Live, State, all_states, mark, sizes_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def estimate(store: CollectableStore, ref: Ref) -> Freed:
     try:
         states = all_states(store, without=ref.package)
         going = _unnamed_of(states, store.refs.known_hashes(ref))
-        garbage, shared_bytes = _only_needed_by(store, states, going)
+        garbage, shared_bytes = _only_needed_by(store, states, going, store.refs.record_objects(ref))
     except DatapkgError as error:
         return Freed(problem=error.message)
     absent = store.objects.packed.missing(garbage.hashes)
@@ -131,8 +131,9 @@ def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Fr
         put_all_back(store)
         try:
             states = all_states(store)
-            going = _unnamed_of(states, _removed_hashes(store))
-            garbage, shared_bytes = _only_needed_by(store, states, going)
+            hashes, records = _removed_hashes(store)
+            going = _unnamed_of(states, hashes)
+            garbage, shared_bytes = _only_needed_by(store, states, going, records)
         except DatapkgError as error:
             return Freed(problem=error.message)
 
@@ -186,11 +187,11 @@ def _plan(
 ) -> tuple[Plan, dict[str, State]]:
     """Return the plan, and every state that it gives up, by hash."""
     limit = time.time() - (0 if policy.now else UNUSED_S)
-    going = {hash: states[hash] for hash in _unnamed_of(states, _removed_hashes(store)) if hash in states}
+    going = {hash: states[hash] for hash in _unnamed_of(states, _removed_hashes(store)[0]) if hash in states}
     going |= {hash: each for hash, each in states.items() if not each.roots and inventory.changed[hash] < limit}
     chosen = _chosen(store, _without(states, going), policy, inventory)
     going |= {each.hash: each for each in chosen}
-    given_up = {hash for each in going for hash in _objects(store, each)}
+    given_up = {hash for each in going.values() for hash in _objects(store, each.hash, each.records)}
     live = mark(store, _without(states, going).values())
     garbage, recent_bytes = Garbage(), 0
     for hash, size in inventory.sizes.items():
@@ -260,30 +261,33 @@ def _until_small(
     mark(store, states)  # raises where it is not known what one of them needs
     uses: Counter[str] = Counter()
     for state in states:
-        uses.update(_objects(store, state.hash).keys())
+        uses.update(_objects(store, state.hash, state.records).keys())
     total = sum(sizes.get(hash, 0) for hash in uses)
     chosen = []
     for state in spare:
         if total <= max_bytes:
             break
         chosen.append(state)
-        for hash in _objects(store, state.hash):
+        for hash in _objects(store, state.hash, state.records):
             uses[hash] -= 1
             total -= 0 if uses[hash] else sizes.get(hash, 0)
     return chosen
 
 
-def _objects(store: CollectableStore, state: str) -> dict[str, int]:
-    """Return what a state needs, its manifest included; nothing if that cannot be read."""
+def _objects(store: CollectableStore, state: str, records: Iterable[str] = ()) -> dict[str, int]:
+    """Return what a state needs, its manifest and the objects of its records included; without what is not here."""
+    needed = sizes_of(store, records)
     with contextlib.suppress(DatapkgError):
         manifest = store.open_manifest(state)
-        return {**manifest.objects(), state: manifest.size_bytes}
-    return {}
+        needed |= {**manifest.objects(), state: manifest.size_bytes}
+    return needed
 
 
-def _only_needed_by(store: CollectableStore, states: dict[str, State], going: Collection[str]) -> tuple[Garbage, int]:
-    """Return what only the states that go need, and the bytes of what others need too."""
-    sizes: dict[str, int] = {}
+def _only_needed_by(
+    store: CollectableStore, states: dict[str, State], going: Collection[str], records: Iterable[str]
+) -> tuple[Garbage, int]:
+    """Return what only the states that go and these objects of records need, and the bytes of what others need too."""
+    sizes = sizes_of(store, records)
     for hash in going:
         sizes |= _objects(store, hash)
     if not sizes:
@@ -321,14 +325,16 @@ def _unnamed_of(states: dict[str, State], hashes: Iterable[str]) -> set[str]:
     return {hash for hash in hashes if hash not in states or not states[hash].is_named}
 
 
-def _removed_hashes(store: CollectableStore) -> set[str]:
-    """Return the states of the removed packages, each as it was when it was removed."""
+def _removed_hashes(store: CollectableStore) -> tuple[set[str], set[str]]:
+    """Return the states of the removed packages, each as it was when it was removed, and the objects of records."""
     hashes: set[str] = set()
+    records: set[str] = set()
     for folder in _removed_folders(store):
         refs = Refs(folder, store.folder / "trash")
         for ref in refs.folders():
             hashes |= refs.known_hashes(ref)
-    return hashes
+            records |= refs.record_objects(ref)
+    return hashes, records
 
 
 def _removed_folders(store: CollectableStore) -> list[Path]:

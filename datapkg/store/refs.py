@@ -43,7 +43,10 @@ class Current:
 
 @dataclass(frozen=True)
 class LogEvent:
-    """One build, install or push of a package on this machine; `at` is UTC in ISO format."""
+    """One build, install or push of a package on this machine; `at` is UTC in ISO format.
+
+    `record_object` is the hash of the object with the long lists of the record (`format/record_lists.py`), or "".
+    """
 
     event: Event
     hash: str
@@ -51,6 +54,7 @@ class LogEvent:
     origin: str = "local"
     message: str = ""
     record: dict[str, Any] = {}  # noqa: RUF012 - each event has its own
+    record_object: str = ""
 
 
 _LOG_TIME, _LOG_DIGITS = "%Y%m%dT%H%M%S.%fZ", 22
@@ -169,19 +173,19 @@ class Refs:
             if found and event in (None, found.event) and hash in ("", found.hash):
                 yield found
 
-    def record(self, ref: Ref, hash: str, event: Event = "build") -> dict[str, Any] | None:
-        """Return the record of the newest build of this state on this machine; None if there is none.
+    def recorded(self, ref: Ref, hash: str, event: Event = "build") -> LogEvent | None:
+        """Return the newest build of this state on this machine; None if there is none.
 
-        With "install", return the check results that came with it from a registry; events without them are skipped.
+        With "install", return the event with the check results that came from a registry; those without are skipped.
         """
         events = self.log(ref, event, hash)
-        return next((each.record for each in events if event == "build" or each.record), None)
+        return next((each for each in events if event == "build" or each.record), None)
 
-    def newest_records(self, ref: Ref, most: int) -> list[dict[str, Any]]:
-        """Return the records of builds among the newest `most` events of a package, the newest first."""
+    def newest_builds(self, ref: Ref, most: int) -> list[LogEvent]:
+        """Return the builds among the newest `most` events of a package, the newest first."""
         folder = self._package(ref) / "log"
         events = [_event(folder / each) for each in _names(folder)[: -most - 1 : -1]]
-        return [each.record for each in events if each and each.event == "build"]
+        return [each for each in events if each and each.event == "build"]
 
     def damaged(self, ref: Ref) -> list[tuple[Path, str]]:
         """Return the corrupt files of a package, each with a message."""
@@ -207,6 +211,10 @@ class Refs:
         if current := self.current(ref):
             known.add(current.hash)
         return known
+
+    def record_objects(self, ref: Ref) -> set[str]:
+        """Return the objects that have long lists of the records in the log of the package."""
+        return {event.record_object for event in self.log(ref) if event.record_object}
 
     def remove(self, ref: Ref) -> bool:
         """Move a package, including its log, into the trash in one step; return False if it was not here.
@@ -237,6 +245,8 @@ def _known(cls: type[Current] | type[LogEvent], value: dict[str, Any], path: Pat
     wrong += [name for name in _NEEDED[cls] if name not in known]
     if cls is LogEvent and known.get("event") not in ("build", "install", "push"):
         wrong.append("event")
+    if (lists := known.get("record_object")) and not is_hash(lists):
+        wrong.append("record_object")
     if wrong:
         raise _damaged(path, f"wrong or without: {', '.join(wrong)}")
     return known
@@ -244,7 +254,7 @@ def _known(cls: type[Current] | type[LogEvent], value: dict[str, Any], path: Pat
 
 _TYPES: dict[type, dict[str, type]] = {
     Current: {"hash": str, "origin": str, "partial": bool, "title": str, "bytes_logical": int},
-    LogEvent: {"event": str, "hash": str, "at": str, "origin": str, "message": str, "record": dict},
+    LogEvent: {**dict.fromkeys(("event", "hash", "at", "origin", "message", "record_object"), str), "record": dict},
 }
 _NEEDED = {Current: ("hash", "origin"), LogEvent: ("event", "hash", "at")}
 

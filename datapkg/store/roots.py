@@ -58,7 +58,8 @@ class State:
     """A state of packages on this machine, and why it is here: the names of its roots.
 
     `at` is when it was last built, installed or pushed here, in seconds since 1970; `is_pushed` tells whether a
-    registry had it when it was last asked, so that it can be installed again.
+    registry had it when it was last asked, so that it can be installed again. `records` are the objects with long lists
+    of its records, which stay and go with it.
     """
 
     hash: str
@@ -66,6 +67,7 @@ class State:
     roots: frozenset[str] = frozenset()
     at: float = 0.0
     is_pushed: bool = False
+    records: frozenset[str] = frozenset()
 
     @property
     def is_pinned(self) -> bool:
@@ -80,7 +82,7 @@ class State:
     def __or__(self, other: State) -> State:
         packages = tuple(dict.fromkeys(self.packages + other.packages))
         at, is_pushed = max(self.at, other.at), self.is_pushed or other.is_pushed
-        return State(self.hash, packages, self.roots | other.roots, at, is_pushed)
+        return State(self.hash, packages, self.roots | other.roots, at, is_pushed, self.records | other.records)
 
 
 @dataclass
@@ -139,7 +141,9 @@ def _logged(store: CollectableStore, ref: Ref) -> Iterator[State]:
             builds[event.hash] = None
         is_new_build = event.hash in builds and len(builds) <= NEWEST_BUILDS
         roots = {"log", "build"} if is_new_build else {"log"}
-        yield State(event.hash, roots=frozenset(roots), at=_seconds(event.at), is_pushed=_is_registry(event.origin))
+        records = frozenset({event.record_object} - {""})
+        at, is_pushed = _seconds(event.at), _is_registry(event.origin)
+        yield State(event.hash, roots=frozenset(roots), at=at, is_pushed=is_pushed, records=records)
 
 
 def _locked(store: CollectableStore, _: Ref) -> Iterator[State]:
@@ -171,7 +175,11 @@ def _head(path: Path) -> bytes:
 FILES = (
     FileKind("packages/*/*/current", "the state last built or installed", _current),
     FileKind("packages/*/*/kept/*", "states that the user pinned with `cache keep`", _kept),
-    FileKind("packages/*/*/log/*.json", "events; records name sources and parents, which have events", _logged),
+    FileKind(
+        "packages/*/*/log/*.json",
+        "events, and objects of records; these name sources and parents, which have events",
+        _logged,
+    ),
     FileKind("packages/*/*/tags/*", "tags of the registry, as last seen", _tagged),
     FileKind("packages/*/*/versions/*", "versions of the registry, as last seen", _versioned),
     FileKind("locks/*", "paths of the lock files that were used on this machine", _locked),
@@ -232,7 +240,7 @@ def mark(store: CollectableStore, states: Iterable[State]) -> Live:
     for state in sorted(states, key=lambda each: not each.is_pinned):
         try:
             manifest = store.open_manifest(state.hash)
-            needed = {state.hash: manifest.size_bytes, **manifest.objects()}
+            needed = {state.hash: manifest.size_bytes, **manifest.objects(), **sizes_of(store, state.records)}
         except ObjectNotFound as error:
             if "current" in state.roots:
                 what = f"the manifest of {state.packages[0]} is not here, so it is not known what the package needs"
@@ -247,6 +255,15 @@ def mark(store: CollectableStore, states: Iterable[State]) -> Live:
         else:
             live.older.update((hash, size) for hash, size in needed.items() if hash not in live.whole)
     return live
+
+
+def sizes_of(store: CollectableStore, hashes: Iterable[str]) -> dict[str, int]:
+    """Return the sizes in bytes of those objects that are here."""
+    sizes = {}
+    for hash in hashes:
+        with contextlib.suppress(ObjectNotFound):
+            sizes[hash] = store.objects.size(hash)
+    return sizes
 
 
 def _is_registry(origin: str) -> bool:

@@ -6,13 +6,21 @@ import contextlib
 import warnings
 from pathlib import Path
 
-from datapkg.errors import UPGRADE_HINT, DamagedFile, NewerFormat, PackageNotInstalled
+from datapkg.errors import (
+    UPGRADE_HINT,
+    CorruptObject,
+    DamagedFile,
+    NewerFormat,
+    ObjectNotFound,
+    PackageNotInstalled,
+)
 from datapkg.objects.files import private_folder, sweep_temp, write_atomic
 from datapkg.store.refs import Refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
     from datapkg.format.manifest.parsed import Manifest
     from datapkg.format.names import Ref
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from datapkg.store.known_locks import KnownLocks
     from datapkg.store.links import Links
     from datapkg.store.read_through import ReadThrough
+    from datapkg.store.refs import Event, LogEvent
     from datapkg.store.verified import VerifiedObjects
     from datapkg.store.verified_content import VerifiedContent
 
@@ -205,6 +214,41 @@ class Store:
         """Return the objects of a package (below a path) that are missing or corrupt: hash to size in bytes."""
         wanted = manifest.objects(path)
         return {hash: wanted[hash] for hash in self.objects.missing(wanted)}
+
+    def append_log(self, ref: Ref, event: LogEvent) -> None:
+        """Write an event to the log of a package; long lists of its record become an object."""
+        from dataclasses import replace
+
+        from datapkg.format.record_lists import split_record
+
+        record, lists = split_record(event.record)
+        if lists:
+            event = replace(event, record=record, record_object=self.objects.put_bytes(lists))
+        self.refs.append_log(ref, event)
+
+    def record(self, ref: Ref, hash: str, event: Event = "build") -> Mapping[str, Any] | None:
+        """Return the record of a state; None if there is none (see `Refs.recorded`)."""
+        found = self.refs.recorded(ref, hash, event)
+        return None if found is None else self.record_of(found)
+
+    def record_of(self, event: LogEvent) -> Mapping[str, Any]:
+        """Return the whole record of an event; lists that are lost are empty, which a `DamagedFile` warning says."""
+        if not event.record_object:
+            return event.record
+        from datapkg.format.record_lists import Record
+
+        return Record(event.record, lambda: self._record_lists(event))
+
+    def _record_lists(self, event: LogEvent) -> dict[str, list[Any]]:
+        from datapkg.format.record_lists import read_lists
+
+        try:
+            with self.objects.open(event.record_object) as stream:
+                return read_lists(stream)
+        except (CorruptObject, ObjectNotFound, ValueError) as error:
+            what = f"the record of the {event.event} of {event.hash[:12]}… lost its lists"
+            warnings.warn(f"{what}: {error}", DamagedFile, stacklevel=3)
+            return {}
 
     def here(self, ref: Ref, hash: str) -> str:
         """Return the hash in a package's pointer, or the newest hash of its log that is here if that one is not.

@@ -10,7 +10,15 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select
 from registry_server.db import recipes
 from registry_server.db.database import batches, insert_new
 from registry_server.db.packages import visible
-from registry_server.db.tables import damaged_objects, objects, package_objects, packages, push_objects, recipe_bases
+from registry_server.db.tables import (
+    damaged_objects,
+    log,
+    objects,
+    package_objects,
+    packages,
+    push_objects,
+    recipe_bases,
+)
 
 
 def held_by(connection: Connection, package_id: int, hashes: Collection[str]) -> dict[str, int]:
@@ -23,13 +31,15 @@ def usable(
 ) -> dict[str, int]:
     """Return the objects that a push may rely on, with their sizes in bytes; others are omitted.
 
-    Those are the objects that were sent in this push or that are held by a package that its user may read, unless they
-    are damaged. The package that is pushed to is queried first, since it holds most of them.
+    Those are the objects that were sent in this push or that are held by a package that its user may read, and those of
+    the records of the package that is pushed to, unless they are damaged. That package is queried first, since it holds
+    most of them.
     """
     bad = damaged(connection)
     hashes = [hash for hash in hashes if hash not in bad] if bad else hashes
     found = {} if package_id is None else held_by(connection, package_id, hashes)
-    for where in (_in_push(push), _in_visible(user_id)):
+    records = [] if package_id is None else [_in_records(package_id)]
+    for where in (*records, _in_push(push), _in_visible(user_id)):
         if left := [hash for hash in hashes if hash not in found]:
             found |= _sizes(connection, left, where)
     return found
@@ -38,9 +48,9 @@ def usable(
 def held_or_sent(
     connection: Connection, hashes: Collection[str], *, push: str, package_id: int | None
 ) -> dict[str, int]:
-    """Return the objects that the package holds or that were sent in the push, with their sizes in bytes."""
-    where = _in_push(push) if package_id is None else or_(_in_package(package_id), _in_push(push))
-    return _sizes(connection, hashes, where)
+    """Return the objects that the package or its records hold or that were sent in the push, with sizes in bytes."""
+    held = [] if package_id is None else [_in_package(package_id), _in_records(package_id)]
+    return _sizes(connection, hashes, or_(*held, _in_push(push)))
 
 
 def damaged_in(connection: Connection, package_id: int) -> list[str]:
@@ -98,11 +108,12 @@ def remove(connection: Connection, hashes: Collection[str]) -> None:
 
 
 def holders(connection: Connection, hash: str) -> list[str]:
-    """Return the packages that hold an object, as `user/name`, sorted."""
+    """Return the packages that hold an object, in a state or a record, as `user/name`, sorted."""
+    held = select(package_objects.c.package_id).where(package_objects.c.hash == hash)
+    recorded = select(log.c.package_id).where(log.c.record_object == hash)
     rows = connection.execute(
         select(packages.c.user_name, packages.c.name)
-        .join(package_objects, package_objects.c.package_id == packages.c.id)
-        .where(package_objects.c.hash == hash)
+        .where(packages.c.id.in_(held.union(recorded)))
         .order_by(packages.c.user_name, packages.c.name)
     )
     return [f"{user}/{name}" for user, name in rows]
@@ -128,20 +139,17 @@ def _in_push(push: str) -> ColumnElement[bool]:
     return sent.correlate(objects).exists()
 
 
+def _in_records(package_id: int) -> ColumnElement[bool]:
+    recorded = select(log.c.id).where(log.c.package_id == package_id, log.c.record_object == objects.c.hash)
+    return recorded.correlate(objects).exists()
+
+
 def _is_referenced() -> ColumnElement[bool]:
-    held = select(package_objects.c.hash).where(package_objects.c.hash == objects.c.hash)
-    sent = select(push_objects.c.hash).where(push_objects.c.hash == objects.c.hash)
-    used = (
-        select(recipe_bases.c.base)
-        .where(recipe_bases.c.base == objects.c.hash)
-        .where(
-            or_(
-                exists().where(package_objects.c.hash == recipe_bases.c.hash).correlate(recipe_bases),
-                exists().where(push_objects.c.hash == recipe_bases.c.hash).correlate(recipe_bases),
-            )
-        )
-    )
-    return or_(*(each.correlate(objects).exists() for each in (held, sent, used)))
+    roots = (package_objects.c.hash, push_objects.c.hash, log.c.record_object)
+    based = (exists().where(root == recipe_bases.c.hash).correlate(recipe_bases) for root in roots)
+    used = select(recipe_bases.c.base).where(recipe_bases.c.base == objects.c.hash).where(or_(*based))
+    found = (*(select(root).where(root == objects.c.hash) for root in roots), used)
+    return or_(*(each.correlate(objects).exists() for each in found))
 
 
 def _in_visible(user_id: int) -> ColumnElement[bool]:

@@ -114,6 +114,7 @@ def add_push(
     author: str,
     message: str,
     record: str,
+    record_object: str | None,
     now: datetime,
 ) -> None:
     """Add a line to the log."""
@@ -125,6 +126,7 @@ def add_push(
             author=author,
             message=message,
             record=record,
+            record_object=record_object,
             pushed_at=now,
         )
     )
@@ -142,17 +144,18 @@ def pushes_of(connection: Connection, package_id: int, *, before: int | None, li
     return [LogLine(*row) for row in connection.execute(query.order_by(log.c.id.desc()).limit(limit))]
 
 
-def record_of(connection: Connection, package_id: int, hash: str) -> str | None:
-    """Return the record of the newest push of a state, as JSON."""
-    query = select(log.c.record).where(log.c.package_id == package_id, log.c.hash == hash)
-    return connection.execute(query.order_by(log.c.id.desc()).limit(1)).scalar_one_or_none()
+def record_of(connection: Connection, package_id: int, hash: str) -> tuple[str, str | None] | None:
+    """Return the record of the newest push of a state, as JSON, and the object that has its long lists."""
+    query = select(log.c.record, log.c.record_object).where(log.c.package_id == package_id, log.c.hash == hash)
+    row = connection.execute(query.order_by(log.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else (row.record, row.record_object)
 
 
-def set_record(connection: Connection, package_id: int, hash: str, record: str) -> None:
+def set_record(connection: Connection, package_id: int, hash: str, record: str, record_object: str | None) -> None:
     """Replace the record of the newest push of a state."""
     query = select(func.max(log.c.id)).where(log.c.package_id == package_id, log.c.hash == hash)
     newest = connection.execute(query).scalar_one()
-    connection.execute(update(log).where(log.c.id == newest).values(record=record))
+    connection.execute(update(log).where(log.c.id == newest).values(record=record, record_object=record_object))
 
 
 def latest_of(connection: Connection, package_id: int) -> str | None:

@@ -121,6 +121,8 @@ log = Table(
     Column("message", Text, nullable=False),
     Column("pushed_at", UtcTime, nullable=False),
     Column("record", Text, nullable=False),
+    # The object with the long lists of the record. No reader of the package may read it: its hash is in no reply.
+    Column("record_object", Hash, ForeignKey("objects.hash"), index=True),
     Index(None, "package_id", "id"),
 )
 

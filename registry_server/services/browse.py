@@ -16,7 +16,7 @@ from datapkg.format.names import State
 from datapkg.format.texts import quoted
 from registry_server.db import packages, states
 from registry_server.db.packages import LATEST, PackageLine, PackageRow
-from registry_server.services import policy, tags_versions
+from registry_server.services import downloads, policy, tags_versions
 from registry_server.services.policy import Actor, PackageRequest
 from registry_server.services.registry import Registry
 from registry_server.services.search_matches import Originals, explain, read_originals
@@ -178,10 +178,12 @@ def checks(request: PackageRequest, hash: str) -> wire.StateChecks:
     """
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
-        text = states.record_of(connection, package.id, hash)
-    if text is None:
+        found = states.record_of(connection, package.id, hash)
+    if found is None:
         raise tags_versions.state_not_found(package, hash[:64])
-    record = json.loads(text)
+    record = json.loads(found[0])
+    if found[1] is not None:
+        record |= downloads.check_lists(request.registry, found[1])
     entries = {key: record.get(key) if isinstance(record.get(key), list) else [] for key in ("checks", "rules")}
     return wire.StateChecks(
         checks=[each for each in entries["checks"] if isinstance(each, dict)],

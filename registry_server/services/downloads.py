@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, ObjectNotFound
+from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, ObjectNotFound, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.chunks import LONG_BYTES, Chunk, chunks_of_lines, encode_chunks, line_offsets
 from datapkg.format.hashing import hash_bytes
+from datapkg.format.record_lists import CHECK_LISTS, read_lists
 from datapkg.objects.base import not_found
 from datapkg.objects.chunking import chunks_of_object
 from registry_server.db import objects, states
@@ -18,6 +19,7 @@ from registry_server.services import policy
 from registry_server.services.policy import PackageRequest
 from registry_server.services.registry import Registry
 from registry_server.services.reply_sizes import SLOW_BYTES, OpenReplies
+from registry_server.settings import setting_name
 
 MAX_LISTED = 100
 logger = logging.getLogger(__name__)
@@ -77,6 +79,26 @@ def read_checked(registry: Registry, hash: str) -> bytes:
     if data is None or hash_bytes(data) != hash:
         raise _corrupt(registry, hash)
     return data
+
+
+def check_lists(registry: Registry, hash: str) -> dict[str, list[Any]]:
+    """Return the checks from the object of a record; none if it is not such an object.
+
+    Raise `QuotaExceeded` for more than `max_record_bytes`, `CorruptObject`.
+    """
+    limit = registry.settings.max_record_bytes
+    try:
+        with registry.objects.open(hash) as stream:
+            return read_lists(stream, CHECK_LISTS, limit)
+    except QuotaExceeded as error:
+        setting = setting_name("max_record_bytes")
+        raise QuotaExceeded(f"{error.message} ({setting})", limit=limit, setting=setting) from error
+    except (ObjectNotFound, ValueError):
+        try:
+            chunks_of_object(registry.objects, hash)  # hashes it
+        except (HashMismatch, ObjectNotFound) as error:
+            raise _corrupt(registry, hash) from error
+        return {}
 
 
 def manifest(request: PackageRequest, hash: str) -> Served:

@@ -78,10 +78,12 @@ def publish(request: PushRequest, body: wire.Publish) -> wire.Published:
         if changed:
             _check_parent(request.full_name, wanted, latest)
             _add_state(connection, request, push, package, prepared)
+            _check_record(connection, request, push, package, body.record_object)
             _add_to_log(connection, request, package, wanted, latest)
-        elif body.record.get("checks"):
+        elif body.record.get("checks") or body.record_object:
             # The same data with other checks: whoever changes them next needs the current ones.
-            states.set_record(connection, package.id, wanted.body.manifest, wanted.record)
+            _check_record(connection, request, push, package, body.record_object)
+            states.set_record(connection, package.id, wanted.body.manifest, wanted.record, body.record_object)
         package = _publicise(connection, request, package, wanted)
         _set_names(connection, request, package, wanted)
         sent = objects.sent_in(connection, push.id, LONG_BYTES)
@@ -105,6 +107,7 @@ def check(request: PushRequest, body: wire.PublishCheck) -> wire.PublishChecked:
     """
     wanted, settings = _check_body(request, body.publish), request.registry.settings
     _check_bound("the manifest", body.manifest_size, settings.max_manifest_bytes, "max_manifest_bytes")
+    _check_bound("the object of the record", body.record_size, settings.max_manifest_bytes, "max_manifest_bytes")
     _check_bound("the package", body.bytes_logical, settings.max_package_bytes, "max_package_bytes")
     _check_bound("an object", body.largest_to_send, settings.max_object_bytes, "max_object_bytes")
     with request.registry.db.read() as connection:
@@ -249,6 +252,18 @@ def _check_objects(
             )
 
 
+def _check_record(
+    connection: Connection, request: PackageRequest, push: Push, package: PackageRow, hash: str | None
+) -> None:
+    """Raise unless the object of the record, if there is one, was sent and is not too large; nothing else reads it."""
+    if hash is not None:
+        size = _usable(connection, push, package, [hash]).get(hash)
+        if size is None:
+            raise _absent([hash])
+        limit = request.registry.settings.max_manifest_bytes
+        _check_bound("the object of the record", size, limit, "max_manifest_bytes")
+
+
 def _absent(hashes: list[str]) -> ObjectNotFound:
     return ObjectNotFound(
         f"{len(hashes):,} objects of the manifest were not sent, {hashes[0]} among them",
@@ -304,6 +319,7 @@ def _add_to_log(
         author=request.actor.name or "",
         message=wanted.body.message,
         record=wanted.record,
+        record_object=wanted.body.record_object,
         now=now,
     )
     packages.touch(connection, package.id, now)

@@ -60,6 +60,7 @@ def start(request: PackageRequest, wanted: wire.PushStart) -> wire.PushStarted:
             latest=states.latest_of(connection, package.id) if package else None,
             public=bool(package and package.public),
             exists=package is not None,
+            record_objects=True,
         )
 
 

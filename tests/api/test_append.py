@@ -102,7 +102,7 @@ def test_rows_are_added_at_the_end_of_a_table(person: Person, ref: Ref, here: Pa
     frame = load(ref, home, lazy=True).t()  # type: ignore[attr-defined]
     assert frame.to_dict("list")["s"] == ["a", "b", "7"]
     assert frame["n"].tolist() == [1, 5, 6]
-    record = home.store.refs.record(ref, done.hash)
+    record = home.store.record(ref, done.hash)
     assert record is not None
     assert [each["file"] for each in record["sources"] if each.get("appended")] == ["more.csv", "last.csv"]
     assert record["origin"] == "append"

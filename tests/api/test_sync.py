@@ -50,7 +50,7 @@ def test_synced_state_equals_a_build(person: Person, folder: Path) -> None:
     assert (first.counts, first.is_new) == ("+3 ~0 -0", True)
     assert first.hash == latest(person, ref).hash == build_package(person.home("other"), ref, folder).hash
     home = person.home()
-    assert home.store.refs.record(ref, first.hash)["origin"] == "sync"  # type: ignore[index]
+    assert home.store.record(ref, first.hash)["origin"] == "sync"  # type: ignore[index]
     assert next(home.client().log(ref)).message == "sync +3 ~0 -0"
     assert not statuses(home, ref)[0].changes
 

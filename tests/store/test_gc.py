@@ -64,6 +64,27 @@ def remove(store: Store, name: str, **options: bool) -> gc.Freed:
     return gc.free(store, **options)
 
 
+def record_of(count: int) -> dict[str, Any]:
+    """Return a record whose sources are too many for the log."""
+    return {"origin": "directory", "sources": [{"path": f"a/{number:06}", "size": number} for number in range(count)]}
+
+
+def test_lists_of_records_are_removed_with_the_log_that_names_them(store: Store) -> None:
+    hash = keep(store, "one", b"one")
+    for name, count in (("one", 2_000), ("one", 2_001), ("two", 2_001)):
+        store.append_log(Ref("u", name), LogEvent("build", hash, AT, record=record_of(count)))
+    only, both = sorted(
+        store.refs.record_objects(Ref("u", "one")), key=store.refs.record_objects(Ref("u", "two")).__contains__
+    )
+    make_old(store)
+    freed = remove(store, "one", now=True)
+    assert (store.objects.packed.missing([only]), store.objects.packed.missing([both])) == ({only}, set())
+    assert freed.size_bytes > 0
+    assert store.record(Ref("u", "two"), hash) == record_of(2_001)
+    remove(store, "two", now=True)
+    assert files(store) == set()
+
+
 def files(store: Store) -> set[str]:
     """Return the files in the store, without locks and the folders of packages."""
     found = {str(path.relative_to(store.folder)) for path in store.folder.rglob("*") if path.is_file()}

@@ -188,7 +188,7 @@ def test_log_reads_only_the_events_that_are_used(store: Store, monkeypatch: pyte
     event = refs_module._event
     monkeypatch.setattr(refs_module, "_event", lambda path: read.append(path) or event(path))
     assert next(store.refs.log(ref)).record == {"n": 29}
-    assert store.refs.record(ref, "07" * 32) == {"n": 7}
+    assert store.record(ref, "07" * 32) == {"n": 7}
     assert [each.hash for each in store.refs.log(ref, "build", "05" * 32)] == ["05" * 32]
     assert len(read) == 3
 
@@ -198,6 +198,24 @@ def test_newest_event_is_the_last_appended_whatever_the_clock_says(store: Store)
     for hour in hours:
         store.refs.append_log(ref, LogEvent("build", f"{hour:02}" * 32, f"2026-11-21T{hour:02}:00:00+00:00"))
     assert [each.hash[:2] for each in store.refs.log(ref)] == ["09", "11", "12", "10"]
+
+
+def test_log_keeps_long_lists_of_records_as_objects(store: Store) -> None:
+    ref, sources = Ref("u", "p"), [{"path": f"{number:06}", "kwargs": {"b": 1, "a": 2}} for number in range(2_000)]
+    record = {"origin": "directory", "sources": sources, "left_out": [{"path": "x", "reason": "y"}]}
+    store.append_log(ref, LogEvent("build", "a" * 64, "2026-11-21T10:00:00+00:00", record=record))
+    (file,) = (store.folder / "packages/u/p/log").iterdir()
+    assert file.stat().st_size < 1_000
+    event = next(store.refs.log(ref))
+    assert event.record == {"origin": "directory", "left_out": record["left_out"], "lists": {"sources": 2_000}}
+    found = store.record(ref, "a" * 64)
+    assert found is not None
+    assert (dict(found), list(found["sources"][0]["kwargs"])) == (record, ["b", "a"])
+    store.objects.delete(event.record_object)
+    found = store.record_of(event)
+    assert found["left_out"] == record["left_out"]
+    with pytest.warns(DamagedFile, match="the record of the build of aaaaaaaaaaaa… lost its lists"):
+        assert found["sources"] == []
 
 
 def test_pointers(store: Store) -> None:

@@ -140,7 +140,7 @@ def known_checks(home: Home, store: Store, ref: Ref, hash: str, registry: str | 
     The record is in the log of the machine that made the state; on other machines the state's registry is queried.
     """
     refs = store.refs
-    record = refs.record(ref, hash)
+    record = store.record(ref, hash)
     entries = unpacked(record or {})
     if entries or (record is not None and any(refs.log(ref, "push", hash))):
         return entries, ""

@@ -83,7 +83,7 @@ def _keep(draft: DraftState, manifest: Manifest, parent: Manifest | None, at: st
     store = draft.home.store
     store.save(manifest)
     at, record = at or datetime.now(UTC).isoformat(), _record_of(draft, parent)
-    store.refs.append_log(draft.ref, LogEvent("build", manifest.hash, at, "local", draft.message, record))
+    store.append_log(draft.ref, LogEvent("build", manifest.hash, at, "local", draft.message, record))
     is_partial = _is_partial(draft, manifest)
     title = str(manifest.meta.get("title", ""))
     store.refs.set_current(draft.ref, Current(manifest.hash, "local", is_partial, title, manifest.size()))

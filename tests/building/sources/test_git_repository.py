@@ -66,7 +66,7 @@ def nodes(home: Home, result: BuildResult) -> dict[str, str]:
 
 
 def record(home: Home, result: BuildResult) -> dict[str, Any]:
-    found = home.store.refs.record(Ref("me", "x"), result.hash)
+    found = home.store.record(Ref("me", "x"), result.hash)
     assert isinstance(found, dict)
     return found
 
