@@ -33,13 +33,17 @@ class Home:
     @cached_property
     def store(self) -> Store:
         """The store that is written to."""
-        return Store(self.data / "store", self.index)
+        return Store(self.data / "store", self.index, shared=self._shared)
+
+    @cached_property
+    def _shared(self) -> list[Path]:
+        folders = [Path(each).expanduser().absolute() for each in self.settings.get("path").value]
+        return [each for each in folders if each.is_dir()]
 
     @cached_property
     def stores(self) -> list[Store]:
         """The stores in the order in which they are searched."""
-        others = [Path(each).expanduser().absolute() for each in self.settings.get("path").value]
-        return [self.store, *(Store(each, self.index, self.cache / "links") for each in others if each.is_dir())]
+        return [self.store, *(Store(each, self.index, self.cache / "links") for each in self._shared)]
 
     @cached_property
     def credentials(self) -> Credentials:

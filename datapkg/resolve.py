@@ -213,7 +213,7 @@ def save(home: Home, manifest: Manifest, unchecked: list[str] | None) -> None:
     """Save a manifest and which of its tables whoever sent it has not checked; None if that is not known."""
     import json
 
-    home.store.save(manifest)
+    home.store.save(manifest, downloaded=True)
     home.index.put_many({f"{_UNCHECKED}{manifest.hash}": json.dumps(unchecked).encode()})
 
 

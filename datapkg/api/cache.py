@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from datapkg.api.results import WarmResult
 from datapkg.errors import DatapkgError, InvalidInput, NodeNotFound
 from datapkg.format.manifest.parsed import TableNode
@@ -14,6 +16,8 @@ from datapkg.reading.tables import arrow_cache, arrow_cache_writer
 from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.resolve import find_installed
 from datapkg.store.arrow_cache import CachedTable
+from datapkg.store.sharing import make_shared
+from datapkg.store.store import FORMAT
 
 
 def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmResult]:
@@ -79,3 +83,10 @@ def _is_below(copy: CachedTable, ref: Ref) -> bool:
         and copy.package == ref.package
         and f"{copy.path}/".startswith(f"{ref.path}/" * bool(ref.path))
     )
+
+
+def share_store(folder: Path, group: str | None = None) -> Path:
+    """Make a shared store (see `store.sharing.make_shared`); return its absolute path."""
+    folder = Path(folder).expanduser().absolute()
+    make_shared(folder, group, FORMAT)
+    return folder

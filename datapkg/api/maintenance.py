@@ -33,8 +33,8 @@ def verify(home: Home, ref: Ref | None = None, progress: Progress = silent, *, c
     wrong = check_packs(store)
     used = _used(home, store, ref)
     hashes = set(used) if ref else {*used, *store.objects}
-    wrong |= check_objects(store, hashes - store.objects.packed.missing(hashes), progress)
-    absent = store.objects.packed.missing(hashes) - wrong
+    wrong |= check_objects(store, hashes - store.objects.absent(hashes), progress)
+    absent = store.objects.absent(hashes) - wrong
     needed = {hash for hash in absent if hash in used and used[hash][2]}
     bad = wrong | needed | (store.objects.quarantined() & used.keys())
     damaged = [DamagedObject(hash, *used.get(hash, ("", "", False))[:2]) for hash in bad]
@@ -100,7 +100,7 @@ def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, b
         current = refs.current(each)
         for hash in sorted(refs.known_hashes(each)):
             whole = current is not None and current.hash == hash and not current.partial
-            if whole or not store.objects.packed.missing([hash]):
+            if whole or not store.objects.absent([hash]):
                 states.append((each.package, hash, not whole))
     return states
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from datapkg.cli.arguments import REF, ref_argument
+from datapkg.cli.arguments import PATH, REF, TEXT, ref_argument
 from datapkg.cli.command import CommandGroup, Session, pass_session
 from datapkg.format.texts import count_text, size_text
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     datapkg cache warm uciml/iris
     datapkg cache ls
     datapkg cache rm uciml/iris
+    datapkg cache share /srv/datapkg --group data
     """,
 )
 def cache() -> None:
@@ -108,6 +110,29 @@ def remove(session: Session, ref: Ref | None, dry_run: bool) -> None:
     nothing = f"no table of {ref} is warm" if ref else "no table is warm"
     lines.append(f"{verb} {size_text(total)} of {count_text(len(gone), 'table')}" if gone else nothing)
     session.out.answer(value, lines, quiet=[])
+
+
+@cache.command(
+    "share",
+    examples="""
+    datapkg cache share /srv/datapkg --group data
+    datapkg config path /srv/datapkg
+    """,
+)
+@click.argument("folder", type=PATH)
+@click.option("--group", type=TEXT, help="The group whose members share it; by default your own.")
+@pass_session
+def share(session: Session, folder: Path, group: str | None) -> None:
+    """Make a folder in which the users of a group share downloads.
+
+    Each user sets it once: datapkg config path FOLDER. What one of them downloads is then read there by all, and not
+    downloaded again. All members of the group can read everything in it.
+    """
+    from datapkg.api.cache import share_store
+
+    done = share_store(folder, group)
+    lines = [f"{done} is a shared store", f"  use it, each user  datapkg config path {done}"]
+    session.out.answer({"shared": str(done)}, lines, quiet=[str(done)])
 
 
 def _name(copy: CachedTable) -> str:

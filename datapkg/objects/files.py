@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import time
 from functools import cache
 from pathlib import Path
@@ -61,12 +62,37 @@ def private_folder(folder: Path) -> None:
         raise Refused(f"datapkg cannot write {folder}: {error.strerror}", hint=OTHER_HOME) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing: private, or open to the group as the shared one above is."""
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        make_folder(folder.parent)
+        make_folder(folder)
+        return
+    if is_shared(folder.parent):
+        os.chmod(folder, stat.S_IMODE(os.stat(folder.parent).st_mode))  # the umask took rights away
+
+
+def is_shared(folder: Path) -> bool:
+    """Return whether a folder belongs to a group on purpose: set-group-ID, and writable for the group."""
+    try:
+        mode = os.stat(folder).st_mode
+    except OSError:
+        return False
+    return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
+
+
 def temp_path(folder: Path, kind: str = "put") -> Path:
     """Return a name in a folder for temporary files that nobody else uses; make the folder.
 
     The name tells which process writes the file, by which `stale_temps` knows that it was killed.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     return folder / f"{kind}-{_machine()}-{os.getpid()}-{os.urandom(8).hex()}"
 
 
@@ -194,7 +220,7 @@ def rename(temp: Path, path: Path) -> None:
     try:
         os.replace(temp, path)
     except FileNotFoundError:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         os.replace(temp, path)
 
 

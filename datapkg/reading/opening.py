@@ -41,6 +41,7 @@ def dump_source(source: Source) -> dict[str, Any]:
         "store": str(store.folder),
         "index": str(store.index_path),
         "links": str(store.links_folder),
+        "shared": [str(each) for each in store.shared],
         "lazy": source.is_lazy,
         "registry": source.remote.registry if source.remote else None,
     }
@@ -60,7 +61,9 @@ def load_source(values: dict[str, Any]) -> Source:
         )
     ref = Ref.parse(values["ref"])
     assert ref.state is not None
-    store = open_store(Path(values["store"]), Path(values["index"]), Path(values["links"]))
+    store = open_store(
+        Path(values["store"]), Path(values["index"]), Path(values["links"]), [*map(Path, values["shared"])]
+    )
     if not store.holds(ref.state.value):
         return open_source(ref, Home(), lazy=values["lazy"], registry=values["registry"])
     remote = Remote(Home(), values["registry"]) if values["lazy"] else None

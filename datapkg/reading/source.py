@@ -19,7 +19,7 @@ from datapkg.objects.progress import Progress, silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -107,13 +107,13 @@ class Remote:
 _stores: dict[Path, Store] = {}  # one object a folder in this process, since a store keeps files open
 
 
-def open_store(folder: Path, index: Path, links: Path) -> Store:
+def open_store(folder: Path, index: Path, links: Path, shared: Sequence[Path]) -> Store:
     """Return the store in a folder, the one that this process has open if it has."""
     if (store := _stores.get(folder)) is None:
         from datapkg.store.index import Index
         from datapkg.store.store import Store
 
-        store = Store(folder, Index(index), links)
+        store = Store(folder, Index(index), links, shared)
     return store
 
 

@@ -40,7 +40,7 @@ def receive(objects: ReadThrough, planned: TransferPlan, progress: Progress, rep
     _fetch(objects, large, {}, counter.add)
     left = plan(needed, objects.mine)
     report = after(progress, planned.size_bytes - left.size_bytes, planned.size_bytes)
-    transfer(objects.theirs, objects.mine, left, report)
+    transfer(objects.theirs, objects.mine.downloads, left, report)
 
 
 def _here(objects: ReadThrough, hashes: Mapping[str, int]) -> dict[str, int]:

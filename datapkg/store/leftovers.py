@@ -24,7 +24,7 @@ def all_of(store: CollectableStore, live: Container[str], limit: float) -> dict[
         found |= _sized(stale_temps(folder))
     found |= _sized(_files_of(store.links_folder, "*/*/*", lambda path: path.parts[-3] not in live))
     parts = [path for path in (store.folder / "partial").glob("*/*") if is_hash(path.name[:64])]
-    whole = {path.name[:64] for path in parts} - store.objects.packed.missing({path.name[:64] for path in parts})
+    whole = {path.name[:64] for path in parts} - store.objects.absent({path.name[:64] for path in parts})
     found |= _sized(path for path in parts if path.name[:64] in whole or _is_idle(path, live, limit))
     found |= _sized(_replaced(store, live))
     return found | _sized(store.known_locks.gone())

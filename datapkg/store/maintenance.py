@@ -25,7 +25,7 @@ def check_objects(store: Store, hashes: Iterable[str], progress: Progress = sile
     for number, hash in enumerate(wanted):
         progress("objects", number, len(wanted))
         try:
-            place = store.objects.packed.locate(hash)
+            place = store.objects.locate(hash)
         except (ObjectNotFound, CorruptObject):
             continue
         if hash_place(place) == hash:

@@ -82,7 +82,7 @@ class ReadThrough(Readable):
 
     def has(self, hash: str) -> bool:
         """Return whether the complete object is on this machine."""
-        return not self.mine.packed.missing([hash])
+        return not self.mine.absent([hash])
 
     def trusted(self, hash: str) -> PackLocation:
         """Return the verified location of the object on this machine; fetch it first if it is missing."""
@@ -112,21 +112,21 @@ class ReadThrough(Readable):
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield hash and bytes of each object, after fetching the missing ones."""
         wanted = list(hashes)
-        absent = self.mine.packed.missing(wanted)
+        absent = self.mine.absent(wanted)
         self.bring({hash: self.theirs.size(hash) for hash in absent})
         return self.mine.read_many(wanted)
 
     def bring(self, sizes: Mapping[str, int], progress: Progress = silent) -> int:
         """Fetch those of these objects (hash to size in bytes) that are missing; return how many were fetched."""
-        absent = self.mine.packed.missing(sizes)
+        absent = self.mine.absent(sizes)
         needed = {hash: size for hash, size in sizes.items() if hash in absent}
         total, came, done = sum(needed.values()), 0, 0
         for some in groups(needed, GROUP_BYTES):
             # The lock is held for one group only: a process that waits for one object does not wait for all.
             with keeping(self.parts.folder), self.parts.alone():
-                here = self.mine.packed.missing(some)
+                here = self.mine.absent(some)
                 group = {hash: size for hash, size in some.items() if hash in here}
-                transfer(self.theirs, self.mine, TransferPlan(group, 0), after(progress, done, total))
+                transfer(self.theirs, self.mine.downloads, TransferPlan(group, 0), after(progress, done, total))
                 for hash, size in group.items():
                     self.parts.drop(hash, size)
             came, done = came + len(group), done + sum(some.values())
@@ -203,7 +203,7 @@ class ReadThrough(Readable):
         """
         with part.mapped() as data:
             try:
-                self.mine.put(cast(BinaryIO, data), expected=hash)
+                self.mine.downloads.put(cast(BinaryIO, data), expected=hash)
             except HashMismatch as error:
                 self.parts.drop(hash, part.size)
                 raise _damaged(hash) from error

@@ -19,7 +19,7 @@ from datapkg.store.refs import Refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from datapkg.format.manifest.parsed import Manifest
@@ -38,11 +38,15 @@ FORMAT = "1"
 
 
 class Store:
-    """A store in a folder; `index` is a cache in any folder, and `links` may be elsewhere if the store is read-only."""
+    """A store in a folder; `index` is a cache in any folder, and `links` may be elsewhere if the store is read-only.
 
-    def __init__(self, folder: Path, index: Index, links: Path | None = None) -> None:
+    Objects that it lacks are read from the `shared` stores.
+    """
+
+    def __init__(self, folder: Path, index: Index, links: Path | None = None, shared: Sequence[Path] = ()) -> None:
         self.folder = Path(folder)
         self.links_folder = links or self.folder / "links"
+        self.shared = shared
         self.tmp = self.folder / "tmp"
         self.refs = Refs(self.folder / "packages", self.tmp)
         self._index = index
@@ -62,6 +66,10 @@ class Store:
         """Return all objects; their modules are imported here, since most imports of a package do not need them."""
         if found := self._opened.get("objects"):
             return found
+        if self.shared:
+            from datapkg.store.sharing import SharingObjects
+
+            return self._opened.setdefault("objects", SharingObjects(self.folder, self._index, self.shared))
         from datapkg.store.verified import VerifiedObjects
 
         return self._opened.setdefault("objects", VerifiedObjects(self.folder, self._index))
@@ -77,7 +85,7 @@ class Store:
         """Delete partial files of objects that are now complete; open readers keep working."""
         from datapkg.store.partial_objects import sweep
 
-        sweep(self.folder / "partial", self.objects.packed.missing)
+        sweep(self.folder / "partial", self.objects.absent)
 
     @property
     def links(self) -> Links:
@@ -164,13 +172,20 @@ class Store:
                 self._writers -= 1
                 self.objects.is_renewing = self._writers > 0
 
-    def save(self, manifest: Manifest) -> str:
-        """Save a manifest, whose objects must be here already (or are omitted on purpose); return its hash."""
+    def save(self, manifest: Manifest, *, downloaded: bool = False) -> str:
+        """Save a manifest, whose objects must be here already (or are omitted on purpose); return its hash.
+
+        One that was `downloaded` is kept in the shared store too, if there is one that this user may write.
+        """
         from datapkg.store.manifests import keep_chunks
 
         self._index.put_many({f"manifest:{manifest.hash}": b"read"})
         keep_chunks(self._index, manifest)
-        if self.has(manifest.hash):  # avoid writing and syncing a long manifest again
+        objects = self.objects
+        if not self.has(manifest.hash):  # avoid writing and syncing a long manifest again
+            if downloaded and objects.downloads is not objects:
+                objects.downloads.put_bytes(manifest.data, manifest.hash)
+        elif not objects.packed.missing([manifest.hash]):
             return manifest.hash
         return self.objects.put_bytes(manifest.data, manifest.hash)
 
@@ -192,7 +207,7 @@ class Store:
         This is fast for objects in files of their own, such as manifests: every import that follows a lock calls it.
         """
         loose = self.folder / "objects" / hash[:2] / hash[2:]
-        return loose.exists() or not self.objects.packed.missing([hash])
+        return loose.exists() or not self.objects.absent([hash])
 
     def freed(self, ref: Ref, hash: str) -> PackageNotInstalled | None:
         """Return the error for a state that was here by the log, and whose space `gc` has freed; None for another."""

@@ -21,9 +21,9 @@ from typing import BinaryIO
 from datapkg.errors import CorruptObject, DatapkgError, HashMismatch, ObjectNotFound
 from datapkg.format.chunks import Chunk
 from datapkg.format.hashing import READ_BYTES, is_hash
-from datapkg.objects.base import Objects
+from datapkg.objects.base import Objects, Writable
 from datapkg.objects.directory import DirectoryObjects
-from datapkg.objects.files import UNWRITABLE, seal, temp_path
+from datapkg.objects.files import UNWRITABLE, make_folder, seal, temp_path
 from datapkg.objects.pack_file import OpenFiles, PackLocation, open_place, read_place
 from datapkg.objects.packs import FEW_LOOKUPS, PackedObjects
 from datapkg.objects.recipe_maker import check_recipe
@@ -68,6 +68,9 @@ class VerifiedObjects(Objects):
         )
 
     def _whole(self, hash: str) -> PackLocation:
+        return self._own_whole(hash)
+
+    def _own_whole(self, hash: str) -> PackLocation:
         """Return the location of an object, after writing it whole if it is a recipe; raise `ObjectNotFound`."""
         with contextlib.suppress(ObjectNotFound):
             return self.packed.locate(hash)
@@ -204,7 +207,7 @@ class VerifiedObjects(Objects):
 
     def keep_aside(self, name: str, data: bytes) -> None:
         """Write corrupt bytes into the quarantine, under a unique name."""
-        self.quarantine_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.quarantine_folder)
         (self.quarantine_folder / f"{name}-{secrets.token_hex(4)}").write_bytes(data)
 
     def quarantined(self) -> set[str]:
@@ -214,6 +217,19 @@ class VerifiedObjects(Objects):
         except FileNotFoundError:
             return set()
         return self.packed.missing({name[:64] for name in names if is_hash(name[:64])})
+
+    def locate(self, hash: str) -> PackLocation:
+        """Return where an object is that is not a recipe, unverified; raise `ObjectNotFound`."""
+        return self.packed.locate(hash)
+
+    def absent(self, hashes: Iterable[str]) -> set[str]:
+        """Return the hashes that are not here, judging by names only."""
+        return self.packed.missing(hashes)
+
+    @property
+    def downloads(self) -> Writable:
+        """Return the home for what is fetched."""
+        return self
 
     def size(self, hash: str) -> int:
         """Return the size of an object in bytes."""
