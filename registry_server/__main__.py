@@ -5,27 +5,20 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, fields
-from functools import wraps
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import click
 from packaging.requirements import Requirement
 
 from datapkg import __version__
-from datapkg.errors import CorruptObject, DatapkgError, InvalidInput, MissingDependency
-from datapkg.format.suggestions import suggestion
-from datapkg.format.texts import count_text, quoted
+from datapkg.errors import DatapkgError, InvalidInput, MissingDependency
+from registry_server.cli import maintenance, users
+from registry_server.cli.command import CONTEXT, PROGRAM, CommandGroup, data_option, json_option
 from registry_server.settings import Settings, read_settings, setting_name
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-PROGRAM = "datapkg-registry"
 OPTIONS = ("data", "host", "port", "public_url")
-# Commands that take something away; a mistyped word never suggests one.
-REMOVING = frozenset({"revoke"})
 
 
 def main() -> None:
@@ -92,33 +85,7 @@ def _report(error: DatapkgError, as_json: bool) -> None:
         click.echo(f"hint: {error.hint}", err=True)
 
 
-_data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="The folder with all data; only serve creates a new one. [env: DATAPKG_REGISTRY_DATA]",
-)
-_quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only the token, for a pipe.")
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
-
-
-class _Group(click.Group):
-    """A group of commands; it and the groups in it suggest the command that a mistyped word meant."""
-
-    group_class = type
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if (word := args[0]) not in self.commands and not word.startswith("-"):
-            raise InvalidInput(
-                f"there is no command {quoted(word)}{suggestion(word, self.commands.keys() - REMOVING)}",
-                hint=f"{ctx.command_path} --help",
-            )
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_Group, context_settings=CONTEXT)
+@click.group(cls=CommandGroup, context_settings=CONTEXT)
 @click.version_option(__version__, "-V", "--version", prog_name=PROGRAM)
 @click.option("--debug", is_flag=True, help="Print a traceback with an unexpected error.")
 def cli(debug: bool) -> None:
@@ -128,6 +95,7 @@ def cli(debug: bool) -> None:
     Examples:
       datapkg-registry serve --data ./registry
       datapkg-registry user add ada --data ./registry
+      datapkg-registry verify --data ./registry
     """
 
 
@@ -138,7 +106,7 @@ def _bounds() -> str:
 
 
 @cli.command(epilog=_bounds())
-@_data_option
+@data_option
 @click.option(
     "--host", metavar="HOST", help="The address to listen on; default 127.0.0.1. [env: DATAPKG_REGISTRY_HOST]"
 )
@@ -151,7 +119,7 @@ def _bounds() -> str:
     help="The URL by which others reach this registry, if it is not the address it listens on. "
     "[env: DATAPKG_REGISTRY_PUBLIC_URL]",
 )
-@_json_option
+@json_option
 def serve(data: Path | None, host: str | None, port: int | None, public_url: str | None, as_json: bool) -> None:
     """Serve a registry until it is stopped (Ctrl-C, or SIGTERM).
 
@@ -183,148 +151,8 @@ def _announce(settings: Settings, created: bool) -> None:
     )
 
 
-@cli.group()
-def user() -> None:
-    """Manage users and their tokens; works while the registry runs.
-
-    \b
-    Examples:
-      datapkg-registry user add ada --data ./registry
-      datapkg-registry user token ada --data ./registry
-    """
-
-
-def _with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Open the registry of `--data` for a command with `--json`, pass it as the first argument, and close it."""
-
-    @wraps(command)
-    def wrapped(data: Path | None, **options: Any) -> Any:
-        from sqlalchemy.exc import DatabaseError
-
-        from registry_server.services.registry import open_registry, unusable
-
-        registry = open_registry(read_settings(data=data))
-        try:
-            return command(registry, **options)
-        except DatabaseError as error:
-            raise unusable(registry.settings, error) from error
-        finally:
-            registry.close()
-
-    return _data_option(_json_option(wrapped))
-
-
-@user.command()
-@click.argument("name")
-@_quiet_option
-@_with_registry
-def add(registry: Any, name: str, as_json: bool, quiet: bool) -> None:
-    """Add a user and print a token, which cannot be shown again.
-
-    \b
-    Examples:
-      datapkg-registry user add ada --data ./registry
-      datapkg-registry user add ada --data ./registry --quiet | datapkg login http://127.0.0.1:8484 --token -
-    """
-    from registry_server.services import accounts, policy
-
-    _print_token(name, accounts.add_user(registry, policy.THE_OPERATOR, name), as_json, quiet)
-
-
-@user.command()
-@click.argument("name")
-@_quiet_option
-@_with_registry
-def token(registry: Any, name: str, as_json: bool, quiet: bool) -> None:
-    """Create and print another token of a user; earlier ones stay valid."""
-    from registry_server.services import accounts, policy
-
-    _print_token(name, accounts.add_token(registry, policy.THE_OPERATOR, name), as_json, quiet)
-
-
-@user.command()
-@click.argument("name")
-@_with_registry
-def revoke(registry: Any, name: str, as_json: bool) -> None:
-    """Revoke all tokens of a user; packages stay."""
-    from registry_server.services import accounts, policy
-
-    count = accounts.revoke_tokens(registry, policy.THE_OPERATOR, name)
-    click.echo(
-        json.dumps({"user": name, "revoked": count}) if as_json else f"revoked {count_text(count, 'token')} of {name}"
-    )
-
-
-@user.command("list")
-@_with_registry
-def list_users(registry: Any, as_json: bool) -> None:
-    """List the users."""
-    from registry_server.services import accounts, policy
-
-    users = accounts.list_users(registry, policy.THE_OPERATOR)
-    if as_json:
-        rows = [
-            {
-                "user": each.name,
-                "created_at": each.created_at.isoformat(),
-                "tokens": each.tokens,
-                "packages": each.packages,
-            }
-            for each in users
-        ]
-        click.echo(json.dumps({"users": rows}))
-        return
-    for each in users:
-        has = f"{count_text(each.tokens, 'token')}, {count_text(each.packages, 'package')}"
-        click.echo(f"{each.name:<40} {has}, since {each.created_at:%Y-%m-%d}")
-
-
-@cli.command()
-@click.option("--content", is_flag=True, help="Also check tables whose content was never verified.")
-@_with_registry
-def verify(registry: Any, content: bool, as_json: bool) -> int:
-    """Check the database and every object for damage.
-
-    This works while the registry runs. Damaged objects are not deleted. They are no longer served, and the next push
-    of a package that holds them sends them again. The exit code is 6 if anything is damaged.
-
-    With --content, the tables that were published unchecked are checked as well, in child processes with limits.
-    Tables whose values differ from their manifests are listed; the exit code is 6 then, too.
-
-    \b
-    Example:
-      datapkg-registry verify --data ./registry
-    """
-    from registry_server.services import checking, policy, verifying
-
-    found = verifying.verify(registry, policy.THE_OPERATOR)
-    tables = checking.recheck(registry, policy.THE_OPERATOR) if content and not found.database else None
-    false = tables.false if tables else []
-    if as_json:
-        damaged = [{"hash": each.hash, "packages": each.packages} for each in found.damaged]
-        more: dict[str, Any] = {"tables": asdict(tables)} if tables else {}
-        more |= {"database": found.database} if found.database else {}
-        click.echo(json.dumps({"checked": found.checked, "damaged": damaged, **more}))
-    else:
-        for table in false:
-            click.echo(f"false content: {table.path} of {table.package}@sha256:{table.state[:16]}: {table.reason}")
-        if tables:
-            click.echo(f"{count_text(tables.tables, 'table')} checked, {tables.unchecked:,} could not be checked.")
-        for problem in found.database:
-            click.echo(f"damaged: the database {registry.settings.database}: {problem}; restore it from a backup")
-        for each in found.damaged:
-            click.echo(f"damaged: {each.hash} of {', '.join(each.packages) or 'no package'}")
-        click.echo(f"{count_text(found.checked, 'object')} checked, {len(found.damaged):,} damaged.")
-    return CorruptObject.exit_code if found.damaged or found.database or false else 0
-
-
-def _print_token(name: str, token: str, as_json: bool, quiet: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"user": name, "token": token}))
-    elif quiet:
-        click.echo(token)
-    else:
-        click.echo(f"The token of {name}, which is shown only once:\n\n  {token}\n\nUse it with:  datapkg login URL")
+for each in (users.user, maintenance.sweep, maintenance.verify):
+    cli.add_command(each)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,6 @@ from registry_server.web.middleware import RegistryMiddleware
 from registry_server.web.protocol import TimedConnection
 from registry_server.web.rendering import STATIC
 
-SWEEP_EVERY_S = 3600
 logger = logging.getLogger(__name__)
 # The operating system releases the lock when the process ends, even if it is killed.
 LOCK_FILE = "serve.lock"
@@ -95,12 +94,15 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def _sweep(registry: Registry, is_ending: threading.Event) -> None:
-    while True:
+    pause_s = registry.settings.sweep_every_s
+    while pause_s:
         try:
             await anyio.to_thread.run_sync(sweep.sweep, registry, THE_OPERATOR, is_ending.is_set)
+        except Conflict:  # another process sweeps, such as a command of the operator
+            pass
         except Exception as error:  # noqa: BLE001 - such as a full disk; the next sweep may succeed
-            logger.error("the sweep stopped early: %s; the next one starts in %d seconds", error, SWEEP_EVERY_S)
-        await asyncio.sleep(SWEEP_EVERY_S)
+            logger.error("the sweep stopped early: %s; the next one starts in %d seconds", error, pause_s)
+        await asyncio.sleep(pause_s)
 
 
 def serve(settings: Settings, announce: Callable[[Settings, bool], None]) -> None:

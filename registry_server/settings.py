@@ -47,6 +47,7 @@ class Settings:
     max_unpublished_bytes: int = TIB
     body_timeout_s: int = 60
     push_age_s: int = 24 * 3600
+    sweep_every_s: int = 3600
 
     @property
     def database(self) -> Path:

@@ -30,7 +30,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"cli"},
         {"__main__", "_pyinstaller"},
     ],
-    "registry_server": [{""}, {"settings"}, {"db", "workers"}, {"services"}, {"web"}, {"app"}, {"__main__"}],
+    "registry_server": [{""}, {"settings"}, {"db", "workers"}, {"services"}, {"web"}, {"app"}, {"cli"}, {"__main__"}],
 }
 # The same inside a room: its folders and files, lowest first; "" is every file of the room that is not named.
 SUB_FLOORS: dict[str, list[set[str]]] = {
@@ -52,7 +52,13 @@ IN_WORKERS = ("registry_server.workers", "datapkg.tables")
 
 READS_ENVIRONMENT = {"datapkg.cli.terminal", "datapkg.settings", "registry_server.settings"}
 # The last one prints nothing: it asks for the encoding that a text is to have.
-PRINTS = ("datapkg.cli", "registry_server.app", "registry_server.__main__", "datapkg.reading.reprs.printing")
+PRINTS = (
+    "datapkg.cli",
+    "registry_server.app",
+    "registry_server.cli",
+    "registry_server.__main__",
+    "datapkg.reading.reprs.printing",
+)
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.getenvb", "appdirs"}
 OUTPUT = {"sys.stdout", "sys.stderr", "click.echo"}
 

@@ -40,17 +40,17 @@ class Trash:
                     hashes = [digest.hex() for digest in Pack(path).hashes()]
                 yield path, hashes
 
-    def restore(self, hashes: Iterable[str]) -> None:
-        """Put back the files that have those of the objects that the home lacks."""
-        if not self.folder.is_dir():
-            return
-        for hash in self._home.missing(hashes):
+    def restore(self, hashes: Iterable[str]) -> set[str]:
+        """Put back the files that have those of the objects that the home lacks; return those that are nowhere."""
+        missing = self._home.missing(hashes)
+        for hash in missing:
             with contextlib.suppress(ObjectNotFound):
                 found = self._kept.locate(hash).path
                 place = self._home.folder / found.relative_to(self.folder)
                 if not place.exists():  # a pack may have come back for another object already
                     rename(found, place)
                     sync_folder(place.parent)
+        return self._home.missing(missing) if missing else missing
 
     def remove_folders(self) -> None:
         """Remove the folders here that are empty, so that `restore` has nothing to look for."""

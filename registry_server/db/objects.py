@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, delete, or_, select
 
 from registry_server.db import recipes
 from registry_server.db.database import batches, insert_new
 from registry_server.db.packages import visible
+from registry_server.db.roots import is_referenced
 from registry_server.db.tables import (
     damaged_objects,
     log,
@@ -17,7 +18,6 @@ from registry_server.db.tables import (
     package_objects,
     packages,
     push_objects,
-    recipe_bases,
 )
 
 
@@ -81,21 +81,21 @@ def set_whole(connection: Connection, hashes: Collection[str]) -> None:
 
 def after(connection: Connection, hash: str, limit: int) -> dict[str, int]:
     """Return up to `limit` objects that are referred to, with their sizes in bytes, in the order of their hashes."""
-    query = select(objects.c.hash, objects.c.size).where(objects.c.hash > hash, _is_referenced())
+    query = select(objects.c.hash, objects.c.size).where(objects.c.hash > hash, is_referenced())
     return {row.hash: row.size for row in connection.execute(query.order_by(objects.c.hash).limit(limit))}
 
 
-def referenced(connection: Connection, hashes: Collection[str]) -> set[str]:
+def referenced(connection: Connection, hashes: Collection[str], now: datetime | None = None) -> set[str]:
     """Return the objects that a package or an open push refers to, and those that these are ranges of.
 
-    No push may rely on any other.
+    No push may rely on any other. With `now`, pushes that have expired by then do not count.
     """
-    return set(_sizes(connection, hashes, _is_referenced()))
+    return set(_sizes(connection, hashes, is_referenced(now)))
 
 
 def unreferenced_after(connection: Connection, hash: str, limit: int) -> list[str]:
     """Return up to `limit` objects after this one that nothing refers to, in the order of their hashes."""
-    query = select(objects.c.hash).where(objects.c.hash > hash, ~_is_referenced())
+    query = select(objects.c.hash).where(objects.c.hash > hash, ~is_referenced())
     return list(connection.execute(query.order_by(objects.c.hash).limit(limit)).scalars())
 
 
@@ -142,14 +142,6 @@ def _in_push(push: str) -> ColumnElement[bool]:
 def _in_records(package_id: int) -> ColumnElement[bool]:
     recorded = select(log.c.id).where(log.c.package_id == package_id, log.c.record_object == objects.c.hash)
     return recorded.correlate(objects).exists()
-
-
-def _is_referenced() -> ColumnElement[bool]:
-    roots = (package_objects.c.hash, push_objects.c.hash, log.c.record_object)
-    based = (exists().where(root == recipe_bases.c.hash).correlate(recipe_bases) for root in roots)
-    used = select(recipe_bases.c.base).where(recipe_bases.c.base == objects.c.hash).where(or_(*based))
-    found = (*(select(root).where(root == objects.c.hash) for root in roots), used)
-    return or_(*(each.correlate(objects).exists() for each in found))
 
 
 def _in_visible(user_id: int) -> ColumnElement[bool]:

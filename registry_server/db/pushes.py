@@ -64,3 +64,8 @@ def finish(connection: Connection, push: str, until: datetime) -> None:
 def remove_older(connection: Connection, now: datetime) -> int:
     """Delete the expired pushes and return how many there were."""
     return connection.execute(delete(pushes).where(pushes.c.expires_at <= now)).rowcount
+
+
+def count_older(connection: Connection, now: datetime) -> int:
+    """Return the number of expired pushes."""
+    return connection.execute(select(func.count()).where(pushes.c.expires_at <= now)).scalar_one()

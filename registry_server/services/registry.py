@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
 
@@ -25,7 +26,14 @@ from registry_server.workers.checker import ClaimChecker
 # Batches of at least this many objects share one file. Packs are searched one after the other, so there should not be
 # many of them.
 PACK_FROM_OBJECTS = 64
-FOLDERS = ("packs", "objects", "recipes", "trash", "tmp")
+# The folders of files that can hold objects, or hashes of objects, by what keeps such a file; a test finds any other.
+FOLDERS = {
+    "packs": "the objects in it, while one is alive and half of the bytes are",
+    "objects": "the object in it, while it is alive",
+    "recipes": "the recipe, while its object is alive; it keeps the objects in it (`recipe_bases`)",
+    "trash": "objects that may come back, for the grace period",
+    "tmp": "uploads, while their push is open",
+}
 
 
 def _now() -> datetime:
@@ -51,6 +59,29 @@ class Registry:
     chunk_maps: ChunkMaps = field(default_factory=ChunkMaps)
     replies: OpenReplies = field(default_factory=OpenReplies)
     now: Callable[[], datetime] = _now
+
+    @property
+    def sweep_lock(self) -> Path:
+        """The file that the one process that sweeps has locked."""
+        return self.settings.data / "sweep.lock"
+
+    @property
+    def deletions(self) -> int:
+        """How many sweeps have deleted files so far; a sweep deletes only what an earlier one moved to the trash."""
+        try:
+            return os.stat(self.sweep_lock).st_size
+        except FileNotFoundError:
+            return 0
+
+    def restore(self, hashes: Collection[str], deletions: int) -> set[str]:
+        """Restore these objects from the trash, in a write transaction; return those that were deleted.
+
+        `deletions` is what it was before the objects were stored. In most cases nothing was swept since then, and the
+        objects need not be looked for.
+        """
+        if self.deletions == deletions and not self.trash.folder.is_dir():
+            return set()
+        return self.trash.restore(hashes)
 
     def close(self) -> None:
         """End the worker processes and the connections to the database."""
@@ -138,7 +169,7 @@ def database_problems(registry: Registry) -> list[str]:
 
 def _remains(settings: Settings) -> str:
     """Return what an earlier registry left in the data folder, such as `packs/`, or "" for nothing."""
-    for name in FOLDERS[:4]:
+    for name in ("packs", "objects", "recipes", "trash"):
         folder = settings.data / name
         if folder.is_dir() and any(each.is_file() for each in folder.rglob("*")):
             return f"{name}/"

@@ -1,10 +1,11 @@
 """Garbage collection: expired pushes, temporary files, and the bytes of objects that nothing refers to.
 
-A file is deleted in two steps. It moves to the trash if it is older than `GRACE` and no package and no open push
-refers to an object in it, and is deleted another `GRACE` later if that is still true. Both are decided in a write
-transaction, of which SQLite allows one at a time: an upload that stores such an object meanwhile records it in a later
-transaction, and restores the file from the trash there. A kill at any step leaves complete files that the next sweep
-finds again. Before a sweep moves its first file, the database is checked: a damaged one may have lost rows.
+A file is deleted in two steps. It moves to the trash if it is older than the grace period and no package and no open
+push refers to an object in it, and is deleted another grace period later if that is still true. Both are decided in a
+write transaction, of which SQLite allows one at a time: an upload that stores such an object meanwhile records it in a
+later transaction, and restores the file from the trash there, or is refused if it was deleted already. A kill at any
+step leaves complete files that the next sweep finds again. Before a sweep moves its first file, the database is
+checked: a damaged one may have lost rows.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache, partial
+from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
-from datapkg.errors import CorruptObject
+from datapkg.errors import Conflict, CorruptObject
 from datapkg.objects.files import sweep_temp
 from datapkg.objects.pack_file import Pack
 from registry_server.db import objects, pushes
@@ -34,141 +37,232 @@ AT_ONCE = 1_000
 # A pack is rewritten without its dead objects once they are this share of its bytes: so they never take more space than
 # the others, and never more is copied than freed.
 DEAD_SHARE = 0.5
-Check = Callable[[], None]
 logger = logging.getLogger(__name__)
 
 
-def sweep(registry: Registry, actor: Actor, is_stopped: Callable[[], bool] = lambda: False) -> None:
-    """Delete expired pushes, leftovers of killed uploads, and objects that nothing refers to.
+@dataclass
+class SweepReport:
+    """What a sweep did, or with `dry_run` what it would do; sizes are in bytes.
 
-    Do nothing while another process sweeps; end early, between two files, once `is_stopped` returns True.
+    Files are moved to the trash by one sweep and deleted from it by a later one. `removed_objects` counts objects that
+    are no longer listed, since their bytes are gone.
+    """
+
+    dry_run: bool
+    expired_pushes: int = 0
+    unfinished_files: int = 0
+    moved_files: int = 0
+    moved_bytes: int = 0
+    deleted_files: int = 0
+    deleted_bytes: int = 0
+    rewritten_packs: int = 0
+    removed_objects: int = 0
+
+
+def sweep(
+    registry: Registry,
+    actor: Actor,
+    is_stopped: Callable[[], bool] = lambda: False,
+    *,
+    grace: timedelta = GRACE,
+    dry_run: bool = False,
+) -> SweepReport:
+    """Delete expired pushes, leftovers of killed uploads, and objects that nothing refers to; return what was done.
+
+    End early, between two files, once `is_stopped` returns True. Raise `Conflict` while another process sweeps, and
+    `CorruptObject` for a damaged database, before a file is moved.
     """
     policy.check_operator(actor, "registry:sweep")
-    with _only_one(registry) as is_mine:
-        if not is_mine:
-            return
-        sweep_temp(registry.settings.temporary, registry.settings.push_age_s)
-        check = cache(partial(_check_database, registry))
+    with alone(registry) as lock:
+        run = _Sweep(registry, lock, grace, SweepReport(dry_run))
         # The trash first, which needs no space on a full disk.
-        for step in (_empty_trash, _forget_pushes, _sweep_recipes, _sweep_files, _sweep_packs, _forget_objects):
-            for _ in step(registry, check):
+        for step in (run.temporary, run.trash, run.pushes, run.recipes, run.files, run.packs, run.rows):
+            for _ in step():
                 if is_stopped():
-                    return
-
-
-def _check_database(registry: Registry) -> None:
-    if problems := database_problems(registry):
-        raise CorruptObject(
-            f"the database {registry.settings.database} is damaged; no object was deleted: {problems[0]}",
-            hint="restore it from a backup",
-        )
+                    return run.report
+    return run.report
 
 
 @contextmanager
-def _only_one(registry: Registry) -> Iterator[bool]:
-    with open(registry.settings.data / "sweep.lock", "ab") as file:
+def alone(registry: Registry) -> Iterator[BinaryIO]:
+    """Inside, no other process sweeps this registry; raise `Conflict` if one does. Yield the locked file."""
+    with open(registry.sweep_lock, "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
-            return
-        yield True
+            raise Conflict(
+                f"another process sweeps, exports or imports the registry in {registry.settings.data}",
+                hint="try again when it is done",
+            ) from None
+        yield file
 
 
-def _is_old(registry: Registry, path: Path) -> bool:
-    """Return whether the file has had its name for `GRACE`; a rename counts as a change."""
-    with contextlib.suppress(FileNotFoundError):
-        return registry.now().timestamp() - os.stat(path).st_ctime >= GRACE.total_seconds()
-    return False
+@dataclass
+class _Sweep:
+    """One sweep: each step yields between two files or batches."""
 
+    registry: Registry
+    lock: BinaryIO
+    grace: timedelta
+    report: SweepReport
 
-def _empty_trash(registry: Registry, check: Check) -> Iterator[None]:
-    for path, hashes in registry.trash.files():
-        if _is_old(registry, path):
-            check()
-            with registry.db.write() as connection:
-                registry.trash.restore(objects.referenced(connection, hashes))
-                path.unlink(missing_ok=True)
+    @cached_property
+    def _database_is_whole(self) -> bool:
+        """Check the database once, before the first file is moved or deleted; raise `CorruptObject`."""
+        if problems := database_problems(self.registry):
+            raise CorruptObject(
+                f"the database {self.registry.settings.database} is damaged; no object was deleted: {problems[0]}",
+                hint="datapkg-registry check --repair; else restore the database from a backup",
+            )
+        return True
+
+    def _may_change(self) -> bool:
+        return not self.report.dry_run and self._database_is_whole
+
+    def _is_old(self, path: Path) -> bool:
+        """Return whether the file has had its name for the grace period; a rename counts as a change."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.registry.now().timestamp() - os.stat(path).st_ctime >= self.grace.total_seconds()
+        return False
+
+    def temporary(self) -> Iterator[None]:
+        """Delete what killed uploads left."""
+        if not self.report.dry_run:
+            settings = self.registry.settings
+            self.report.unfinished_files = sweep_temp(settings.temporary, settings.push_age_s)
+        yield
+
+    def trash(self) -> Iterator[None]:
+        """Delete old files of the trash; restore those with objects that are alive again."""
+        trash = self.registry.trash
+        for path, hashes in trash.files():
+            if self._is_old(path):
+                size = _size(path)
+                if self._may_change():
+                    with self.registry.db.write() as connection:
+                        trash.restore(objects.referenced(connection, hashes))
+                        if not path.exists():
+                            continue
+                        self._note_deletions()
+                        path.unlink(missing_ok=True)
+                elif self._dead(hashes) != set(hashes):
+                    continue
+                self._count_deleted(size)
+                yield
+        if not self.report.dry_run:
+            with self.registry.db.write():  # no upload looks for its objects meanwhile
+                trash.remove_folders()
+
+    def _note_deletions(self) -> None:
+        """Count this sweep in `Registry.deletions`, once, before it deletes a file."""
+        if not self.report.deleted_files:
+            self.lock.write(b".")
+            self.lock.flush()
+
+    def _count_deleted(self, size: int) -> None:
+        self.report.deleted_files += 1
+        self.report.deleted_bytes += size
+
+    def pushes(self) -> Iterator[None]:
+        """Delete expired pushes."""
+        now = self.registry.now()
+        if self.report.dry_run:
+            with self.registry.db.read() as connection:
+                self.report.expired_pushes = pushes.count_older(connection, now)
+        else:
+            with self.registry.db.write() as connection:
+                self.report.expired_pushes = pushes.remove_older(connection, now)
+        yield
+
+    def recipes(self) -> Iterator[None]:
+        """Delete recipes of dead objects, and whole objects that a killed process left beside their recipe."""
+        home = self.registry.objects.recipes
+        for hashes in batches(home, AT_ONCE):
+            dead = self._dead(hashes)
+            old = {hash: _size(home.path(hash)) for hash in dead if self._is_old(home.path(hash))}
+            if old and self._may_change():
+                recipes.forget(self.registry, old)
+            for size in old.values():
+                self._count_deleted(size)
+            if not self.report.dry_run:
+                recipes.replace_wholes(self.registry, set(hashes) - dead)
             yield
-    with registry.db.write():  # no upload looks for its objects meanwhile
-        registry.trash.remove_folders()
+
+    def files(self) -> Iterator[None]:
+        """Move dead objects that are files of their own to the trash."""
+        loose = self.registry.objects.loose
+        for hashes in batches(loose, AT_ONCE):
+            if dead := {hash: path for hash in self._dead(hashes) if self._is_old(path := loose.path(hash))}:
+                self._move(dead)
+            yield
+
+    def packs(self) -> Iterator[None]:
+        """Move packs of dead objects to the trash; those that are half dead after they were rewritten."""
+        for pack in self.registry.objects.packs():
+            if self._is_old(pack.path):
+                self._sweep_pack(pack)
+            yield
+
+    def _sweep_pack(self, pack: Pack) -> None:
+        sizes = {digest.hex(): place.size if place else 0 for digest, place in pack.entries()}
+        dead = self._dead(sizes)
+        is_rewritten = len(dead) < len(sizes)
+        if not dead or (is_rewritten and sum(sizes[hash] for hash in dead) < DEAD_SHARE * sum(sizes.values())):
+            return
+        if self._may_change():
+            if not _is_whole(pack):
+                logger.error("pack %s is damaged and was not changed; run: datapkg-registry check", pack.path.name)
+                return
+            if is_rewritten:
+                self.registry.objects.write_without(pack, without=dead)
+        self.report.rewritten_packs += is_rewritten
+        self._move(dict.fromkeys(dead, pack.path), all_or_none=True)
+
+    def _move(self, paths: dict[str, Path], *, all_or_none: bool = False) -> None:
+        """Move the files of dead objects, unless one of them is alive by now."""
+        moved = set(paths)
+        if self._may_change():
+            with self.registry.db.write() as connection:
+                again = objects.referenced(connection, paths)
+                moved = set() if all_or_none and again else moved - again
+                sizes = {path: _size(path) for path in {paths[hash] for hash in moved}}
+                for path in sizes:
+                    self.registry.trash.move(path)
+        else:
+            sizes = {path: _size(path) for path in paths.values()}
+        self.report.moved_files += len(sizes)
+        self.report.moved_bytes += sum(sizes.values())
+
+    def _dead(self, hashes: Iterable[str]) -> set[str]:
+        hashes = set(hashes)
+        with self.registry.db.read() as connection:
+            return hashes - objects.referenced(connection, hashes, self.registry.now() if self.report.dry_run else None)
+
+    def rows(self) -> Iterator[None]:
+        """Delete the rows of objects that nothing refers to and whose bytes are gone."""
+        last = ""
+        while True:
+            with self.registry.db.read() as connection:
+                page = objects.unreferenced_after(connection, last, AT_ONCE)
+            if not page:
+                return
+            gone = self.registry.objects.missing(page)
+            if gone and self._may_change():
+                with self.registry.db.write() as connection:
+                    gone -= objects.referenced(connection, gone)
+                    objects.remove(connection, gone)
+            self.report.removed_objects += len(gone)
+            yield
+            last = page[-1]
 
 
-def _forget_pushes(registry: Registry, check: Check) -> Iterator[None]:
-    with registry.db.write() as connection:
-        pushes.remove_older(connection, registry.now())
-    yield
-
-
-def _sweep_recipes(registry: Registry, check: Check) -> Iterator[None]:
-    for hashes in batches(registry.objects.recipes, AT_ONCE):
-        dead = set(_dead(registry, hashes))
-        if old := [hash for hash in dead if _is_old(registry, registry.objects.recipes.path(hash))]:
-            check()
-            recipes.forget(registry, old)
-        recipes.replace_wholes(registry, set(hashes) - dead)
-        yield
-
-
-def _sweep_files(registry: Registry, check: Check) -> Iterator[None]:
-    loose = registry.objects.loose
-    for hashes in batches(loose, AT_ONCE):
-        dead = [hash for hash in _dead(registry, hashes) if _is_old(registry, loose.path(hash))]
-        if dead:
-            check()
-            with registry.db.write() as connection:
-                for hash in set(dead) - objects.referenced(connection, dead):
-                    registry.trash.move(loose.path(hash))
-        yield
-
-
-def _dead(registry: Registry, hashes: Iterable[str]) -> list[str]:
-    hashes = list(hashes)
-    with registry.db.read() as connection:
-        alive = objects.referenced(connection, hashes)
-    return [hash for hash in hashes if hash not in alive]
-
-
-def _sweep_packs(registry: Registry, check: Check) -> Iterator[None]:
-    for pack in registry.objects.packs():
-        if _is_old(registry, pack.path):
-            _sweep_pack(registry, check, pack)
-        yield
-
-
-def _sweep_pack(registry: Registry, check: Check, pack: Pack) -> None:
-    sizes = {digest.hex(): place.size if place else 0 for digest, place in pack.entries()}
-    dead = set(_dead(registry, sizes))
-    if not dead or (len(dead) < len(sizes) and sum(sizes[hash] for hash in dead) < DEAD_SHARE * sum(sizes.values())):
-        return
-    check()
-    if not _is_whole(pack):
-        logger.error("pack %s is damaged and was not changed; run: datapkg-registry verify", pack.path.name)
-        return
-    if len(dead) < len(sizes):
-        registry.objects.write_without(pack, without=dead)
-    with registry.db.write() as connection:
-        if not objects.referenced(connection, dead):
-            registry.trash.move(pack.path)
+def _size(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return os.stat(path).st_size
+    return 0
 
 
 def _is_whole(pack: Pack) -> bool:
     """Return whether the pack matches its hash: a wrong index hides objects, which would then seem unreferenced."""
     with open(pack.path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == pack.hash
-
-
-def _forget_objects(registry: Registry, check: Check) -> Iterator[None]:
-    """Delete the rows of objects that nothing refers to and whose bytes are gone."""
-    last = ""
-    while True:
-        with registry.db.read() as connection:
-            page = objects.unreferenced_after(connection, last, AT_ONCE)
-        if not page:
-            return
-        if gone := registry.objects.missing(page):
-            check()
-            with registry.db.write() as connection:
-                objects.remove(connection, gone - objects.referenced(connection, gone))
-        yield
-        last = page[-1]

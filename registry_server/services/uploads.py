@@ -11,12 +11,12 @@ from typing import BinaryIO
 
 from sqlalchemy import Connection
 
-from datapkg.errors import InvalidInput, NotFound, QuotaExceeded
+from datapkg.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.hashing import check_bytes
 from datapkg.format.manifest.delta import DeltaStream
 from datapkg.format.names import check_package
-from datapkg.format.texts import quoted
+from datapkg.format.texts import count_text, quoted
 from datapkg.objects.base import not_found
 from datapkg.objects.directory import DirectoryObjects
 from registry_server.db import objects, pushes, states
@@ -114,14 +114,14 @@ def put_object(request: PushRequest, hash: str, offset: int | None, stream: Bina
 
     Raise `HashMismatch`, and keep nothing, if its hash is not `hash`; `Conflict` if fewer than `offset` bytes are here.
     """
-    push = _check_under_way(request)
+    push, deletions = _check_under_way(request), request.registry.deletions
     counted = _Counted(stream)
     if offset is None:
         request.registry.new_writer(1).put(counted, expected=hash)  # type: ignore[arg-type]
     else:
         writer = DirectoryObjects(request.registry.settings.data / "objects", request.registry.settings.temporary)
         writer.put_rest(counted, hash, _begun(request, push, hash), offset)  # type: ignore[arg-type]
-    _note(request, {hash: (offset or 0) + counted.size_bytes})
+    _note(request, {hash: (offset or 0) + counted.size_bytes}, deletions)
     return wire.Stored(hashes=[hash])
 
 
@@ -147,6 +147,7 @@ def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
     bytes beyond the end of an object, and `HashMismatch`, keeping nothing, if the result does not have the hash `hash`.
     """
     _check_under_way(request)
+    deletions = request.registry.deletions
     sizes: dict[str, int] = {}
 
     def part(source: str, start: int, stop: int) -> BinaryIO:
@@ -158,7 +159,7 @@ def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
 
     with closing(DeltaStream(stream, part, request.registry.settings.max_object_bytes)) as built:
         request.registry.new_writer(1).put(built, expected=hash)  # type: ignore[arg-type]
-        _note(request, {hash: built.size_bytes})
+        _note(request, {hash: built.size_bytes}, deletions)
         recipes.prepare(request.registry, hash, built.steps)
     return wire.Stored(hashes=[hash])
 
@@ -178,12 +179,13 @@ def _size_in(request: PushRequest, hash: str) -> int:
 def put_batch(request: PushRequest, stream: BinaryIO) -> wire.Stored:
     """Store a body of frames; complete objects before a mistake are kept and need not be sent again."""
     _check_under_way(request)
+    deletions = request.registry.deletions
     stored: list[str] = []
     for batch in _batches(wire.read_frames(stream)):
         for hash, data in batch.items():
             check_bytes(data, hash)
         _keep(request.registry, batch)
-        _note(request, {hash: len(data) for hash, data in batch.items()})
+        _note(request, {hash: len(data) for hash, data in batch.items()}, deletions)
         stored += batch
     return wire.Stored(hashes=stored)
 
@@ -197,11 +199,15 @@ def _keep(registry: Registry, batch: dict[str, bytes]) -> None:
         registry.new_writer(len(rest)).put_many(rest)
 
 
-def _note(request: PushRequest, sizes: dict[str, int]) -> None:
+def _note(request: PushRequest, sizes: dict[str, int], deletions: int) -> None:
     with request.registry.db.write() as connection:
         push = find_push(connection, request)
         # The sweep moves files in write transactions too: restore what it took after these files got their names.
-        request.registry.trash.restore(sizes)
+        if deleted := request.registry.restore(sizes, deletions):
+            raise Conflict(
+                f"{count_text(len(deleted), 'object')} of this upload took too long and was deleted as unused",
+                hint="push again",
+            )
         objects.add_sent(connection, push.id, sizes, request.registry.now())
 
 

@@ -27,7 +27,7 @@ from datapkg.format import wire
 from registry_server import __main__ as program
 from registry_server.settings import read_settings
 from tests.live_registry import ROOT, live_registry
-from tests.registry_server.asgi import House
+from tests.registry_server.asgi import Contents, House
 from tests.registry_server.test_checks import OTHER, ROWS, contents, parquet, stated
 
 
@@ -171,6 +171,25 @@ def test_a_lost_database_beside_objects_is_not_replaced(
     assert (database.stat().st_size if database.exists() else None) == size
 
 
+def test_sweep_prints_what_it_deletes(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    ada = house.user("ada")
+    ada.publish("ada/iris", {"a": b"kept"})
+    ada.publish("ada/gone", {"a": b"gone"})
+    assert ada.delete(f"{wire.PACKAGES}/ada/gone").status < 300
+    data = ["--data", str(house.settings.data)]
+    unused = {"moved_files": 2, "moved_bytes": 4 + len(Contents({"a": b"gone"}).manifest.data)}
+    assert json.loads(run("sweep", *data, "--json").stdout)["moved_files"] == 0
+    would = json.loads(run("sweep", "--dry-run", "--grace", "0", *data, "--json").stdout)
+    assert would.items() >= {"dry_run": True, **unused}.items()
+    assert "2 unused files would be moved" in run("sweep", "-n", "--grace", "0", *data).stdout
+    done = json.loads(run("sweep", "--grace", "0", *data, "--json").stdout)
+    assert done == would | {"dry_run": False, "removed_objects": 2}
+    assert "2 files deleted from it (" in run("sweep", "--grace", "0", *data).stdout
+    check_failure(run("sweep", "--grace", "-1", *data, "--json"), 2)
+    house.close()
+
+
 def test_verify_lists_damaged_objects(tmp_path: Path) -> None:
     house = House(tmp_path)
     hash = house.user("ada").publish("ada/iris", {"a": b"1"})
@@ -254,7 +273,9 @@ def test_options_override_the_environment() -> None:
     assert read_settings({}, host="0.0.0.0", port=80).url == "http://127.0.0.1:80"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["user", "--help"], ["user", "add", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["serve", "--help"], ["user", "--help"], ["user", "add", "-h"], ["sweep", "--help"]]
+)
 def test_help_has_an_example(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 0

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from datapkg.errors import CorruptObject
+from datapkg.errors import Conflict, CorruptObject
 from datapkg.format import wire
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.objects.packs import PackedObjects
@@ -184,7 +184,7 @@ def test_object_in_use_again_is_restored_from_the_trash(house: House, ada: Clien
     assert on_disk(house) == hashes(bodies("kept", 100))
 
 
-def test_concurrent_sweep_does_nothing(house: House, ada: Client) -> None:
+def test_sweep_is_refused_while_another_process_sweeps(house: House, ada: Client) -> None:
     send(ada, "ada/iris", bodies("dead", 1))
     before = on_disk(house)
     later(house, DAY)
@@ -193,7 +193,8 @@ def test_concurrent_sweep_does_nothing(house: House, ada: Client) -> None:
     with subprocess.Popen(words, stdout=subprocess.PIPE) as other:
         assert other.stdout
         other.stdout.readline()
-        sweep(house.registry, THE_OPERATOR)
+        with pytest.raises(Conflict, match="another process"):
+            sweep(house.registry, THE_OPERATOR)
         assert on_disk(house) == before
         other.kill()
     sweep(house.registry, THE_OPERATOR)
@@ -207,7 +208,7 @@ def test_sweeps_run_concurrently_with_uploads_and_deletions(
     house = House(tmp_path)
     users = [house.user(name) for name in ("ada", "bob", "cyd")]
     # Every file may go at once, which no upload is quick enough for; the trash keeps it.
-    monkeypatch.setattr("registry_server.services.sweep._is_old", lambda _, path: "trash" not in path.parts)
+    monkeypatch.setattr("registry_server.services.sweep._Sweep._is_old", lambda _, path: "trash" not in path.parts)
     problems: list[str] = []
     is_over = threading.Event()
 
@@ -324,6 +325,24 @@ def test_sweep_killed_at_any_step_loses_no_object(tmp_path: Path) -> None:
         assert verify(again.registry, THE_OPERATOR) == VerifyReport(len(hashes(alive)), [])
         assert sha256(manifest.data) in on_disk(again)
         again.close()
+
+
+def test_dry_run_reports_what_a_sweep_then_does(house: House, ada: Client) -> None:
+    kept, lost = bodies("kept", 3), bodies("lost", 90)
+    ada.publish("ada/iris", kept)
+    send(ada, "ada/iris", lost)
+    ada.publish("ada/gone", {"gone": b"gone"})
+    assert ada.delete(f"{wire.PACKAGES}/ada/gone").status < 300
+    later(house, DAY)
+    for moved, deleted, rows in ((3, 0, 0), (0, 3, 0), (0, 0, 0)):
+        before = {path: path.stat().st_ctime_ns for path in house.settings.data.rglob("*") if "tmp" not in path.parts}
+        would = sweep(house.registry, THE_OPERATOR, dry_run=True)
+        after = {path: path.stat().st_ctime_ns for path in before}
+        assert {path.name for path in before if before[path] != after[path]} <= {"registry.db-shm", "registry.db-wal"}
+        done = sweep(house.registry, THE_OPERATOR)
+        assert (would.moved_files, would.deleted_files) == (moved, deleted)
+        assert replace(done, dry_run=True, removed_objects=rows) == replace(would, removed_objects=rows)
+    assert on_disk(house) == hashes(kept)
 
 
 def test_damaged_database_deletes_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Commands that look after the objects and the database of a registry."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from datapkg.errors import CorruptObject
+from datapkg.format.texts import count_text, size_text
+from registry_server.cli.command import with_registry
+
+
+@click.command()
+@click.option("-n", "--dry-run", is_flag=True, help="Change nothing; print what would be deleted.")
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="HOURS",
+    help="How long an unused file is kept before it moves to the trash, and how long there.",
+)
+@with_registry
+def sweep(registry: Any, dry_run: bool, grace: float, as_json: bool) -> None:
+    """Delete expired pushes, and objects to which no package and no open push refers.
+
+    This works while the registry runs, and during pushes: an unused file moves to the trash first, and a later sweep
+    deletes it from there if nothing refers to it by then. A running registry does this every hour by itself
+    (DATAPKG_REGISTRY_SWEEP_EVERY_S).
+
+    \b
+    Examples:
+      datapkg-registry sweep --data ./registry --dry-run
+      datapkg-registry sweep --data ./registry --grace 0    # twice, to free the space now
+    """
+    from registry_server.services import policy, sweep
+
+    done = sweep.sweep(registry, policy.THE_OPERATOR, grace=timedelta(hours=grace), dry_run=dry_run)
+    if as_json:
+        click.echo(json.dumps(asdict(done)))
+        return
+    would = "would be " if dry_run else ""
+    click.echo(
+        f"{count_text(done.moved_files, 'unused file')} {would}moved to the trash ({size_text(done.moved_bytes)}), "
+        f"{count_text(done.deleted_files, 'file')} {would}deleted from it ({size_text(done.deleted_bytes)})."
+    )
+    click.echo(
+        f"Expired pushes {would}deleted: {done.expired_pushes:,}; packs {would}rewritten: {done.rewritten_packs:,}; "
+        f"unfinished uploads deleted: {done.unfinished_files:,}."
+    )
+
+
+@click.command()
+@click.option("--content", is_flag=True, help="Also check tables whose content was never verified.")
+@with_registry
+def verify(registry: Any, content: bool, as_json: bool) -> int:
+    """Check the database and every object for damage.
+
+    This works while the registry runs. Damaged objects are not deleted. They are no longer served, and the next push
+    of a package that holds them sends them again. The exit code is 6 if anything is damaged.
+
+    With --content, the tables that were published unchecked are checked as well, in child processes with limits.
+    Tables whose values differ from their manifests are listed; the exit code is 6 then, too.
+
+    \b
+    Example:
+      datapkg-registry verify --data ./registry
+    """
+    from registry_server.services import checking, policy, verifying
+
+    found = verifying.verify(registry, policy.THE_OPERATOR)
+    tables = checking.recheck(registry, policy.THE_OPERATOR) if content and not found.database else None
+    false = tables.false if tables else []
+    if as_json:
+        damaged = [{"hash": each.hash, "packages": each.packages} for each in found.damaged]
+        more: dict[str, Any] = {"tables": asdict(tables)} if tables else {}
+        more |= {"database": found.database} if found.database else {}
+        click.echo(json.dumps({"checked": found.checked, "damaged": damaged, **more}))
+    else:
+        for table in false:
+            click.echo(f"false content: {table.path} of {table.package}@sha256:{table.state[:16]}: {table.reason}")
+        if tables:
+            click.echo(f"{count_text(tables.tables, 'table')} checked, {tables.unchecked:,} could not be checked.")
+        for problem in found.database:
+            click.echo(f"damaged: the database {registry.settings.database}: {problem}; restore it from a backup")
+        for each in found.damaged:
+            click.echo(f"damaged: {each.hash} of {', '.join(each.packages) or 'no package'}")
+        click.echo(f"{count_text(found.checked, 'object')} checked, {len(found.damaged):,} damaged.")
+    return CorruptObject.exit_code if found.damaged or found.database or false else 0
