@@ -116,8 +116,12 @@ class Home:
 
     def users(self) -> list[str]:
         """Return the users that have a package on this machine, in order."""
-        return sorted({ref.user for store in self.stores for ref in store.refs.packages()})
+        return sorted({user for store in self.stores for user in store.refs.users()})
 
     def packages(self, user: str) -> list[str]:
         """Return the names of a user's packages on this machine, in order."""
-        return sorted({ref.name for store in self.stores for ref in store.refs.packages() if ref.user == user})
+        return sorted({ref.name for store in self.stores for ref in store.refs.packages(user)})
+
+    def has_user(self, user: str) -> bool:
+        """Return whether a user has a package on this machine."""
+        return any(store.refs.has_user(user) for store in self.stores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 
 from datapkg.errors import (
     Conflict,
@@ -27,6 +28,8 @@ LATEST = "latest"
 _UNCHECKED = "unchecked:"
 # How many states back is looked for packages that a state took nodes from.
 _PARENTS = 100
+# Among how many of the newest events one is looked for whose state has a long manifest.
+_EVENTS = 8
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,8 +108,7 @@ def _hash_of(refs: Refs, ref: Ref, state: State) -> str | None:
         versions = refs.versions(ref)
         is_range = state.kind == "range"
         return versions.get(state.value) or _best_version(versions, state.value if is_range else f"=={state.value}")
-    hashes = {state.value} if state.is_full_hash else refs.known_hashes(ref)
-    matches = sorted(each for each in hashes if each.startswith(state.value))
+    matches = [state.value] if state.is_full_hash else sorted(refs.known_hashes(ref, state.value))
     if len(matches) > 1:
         listed = ", ".join(each[:16] for each in matches)
         raise InvalidInput(f"{ref} is ambiguous: the hashes {listed} begin like this", candidates=matches)
@@ -195,7 +197,7 @@ def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:
     refs = home.store.refs
     known = [refs.tags(ref).get(LATEST, "")]
     known += [current.hash] if (current := refs.current(ref)) else []
-    known += [event.hash for event in refs.log(ref)]
+    known += [hash for hash, _ in islice(refs.logged(ref), _EVENTS)]
     for hash in dict.fromkeys(known):
         if hash and home.store.has(hash) and home.store.objects.size(hash) >= LONG_BYTES:
             return home.store.manifest(hash)
@@ -398,4 +400,4 @@ def origin_of(home: Home, ref: Ref, hash: str) -> str | None:
     current = refs.current(ref)
     if current and current.hash == hash and current.origin != "local":
         return current.origin
-    return next((each.origin for each in refs.log(ref, hash=hash) if each.origin != "local"), None)
+    return next((each.origin for each in refs.log(ref, "push", "install", hash=hash) if each.origin != "local"), None)

@@ -98,7 +98,7 @@ def _origin(home: Home, ref: Ref, hash: str, options: InstallOptions) -> str:
     if any(refs.log(ref, hash=hash)):
         return "local"
     current = refs.current(ref)
-    if current and current.origin != "local" and hash in refs.known_hashes(ref):
+    if current and current.origin != "local" and hash in refs.known_hashes(ref, hash):
         return current.origin  # the registry that these tags and versions came from
     with contextlib.suppress(DatapkgError):  # a state that was opened lazily
         return resolve.registry_of(home, ref, options.registry)

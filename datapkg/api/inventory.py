@@ -33,7 +33,7 @@ def log(
     `changes`, each state lists what it changed for users of the package. Raise `PackageNotFound`,
     `PackageNotInstalled`, `Unreachable`.
     """
-    from datapkg.api.history import log as read
+    from datapkg.api.log import log as read
 
     return read(Home(), Ref.parse(ref), remote=remote, registry=registry, changes=changes)
 

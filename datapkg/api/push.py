@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -230,7 +229,7 @@ def _warnings(home: Home, manifest: Manifest) -> list[str]:
 def _state_to_push(home: Home, ref: Ref) -> str:
     if ref.state is not None:
         return find_installed(home, ref).hash
-    newest = next((event for event in home.store.refs.log(ref) if event.event != "push"), None)
+    newest = next(home.store.refs.log(ref, "build", "install"), None)
     if newest is None:
         error = not_installed(ref)
         raise PackageNotFound(f"{ref.package} was not built here", hint=f"datapkg build {ref.package} PATH") from error
@@ -321,14 +320,18 @@ def _parent(home: Home, ref: Ref, given: str | None, latest: str | None) -> str 
     """
     if given is not None:
         return latest if latest and latest.startswith(given) else given
-    events = home.store.refs.log(ref)
-    unpushed = {event.hash for event in takewhile(lambda event: event.event == "build", events)}
-    return latest if latest in unpushed else home.store.refs.tags(ref).get(LATEST)
+    refs = home.store.refs
+    seen = refs.tags(ref).get(LATEST)
+    if latest is None or latest == seen:
+        return seen
+    built = next(refs.log(ref, "build", hash=latest), None)
+    other = next(refs.log(ref, "push", "install"), None) if built else None
+    return latest if built and (other is None or other.at < built.at) else seen
 
 
 def _message(home: Home, ref: Ref, hash: str) -> str:
     """Return the message of the build that made this state here, or ""."""
-    return next((event.message for event in home.store.refs.log(ref, "build", hash)), "")
+    return next((event.message for event in home.store.refs.log(ref, "build", hash=hash)), "")
 
 
 def _remember(home: Home, ref: Ref, manifest: Manifest, url: str, request: wire.Publish, changed: bool) -> None:

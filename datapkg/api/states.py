@@ -30,7 +30,7 @@ def unpushed_build(home: Home, ref: Ref, latest: str | None = None) -> Current |
     latest = latest or store.refs.tags(ref).get(LATEST, "")
     if current is None or current.origin != "local" or current.hash == latest:
         return None
-    if any(event.event != "build" for event in store.refs.log(ref, hash=current.hash)):
+    if any(store.refs.log(ref, "push", "install", hash=current.hash)):
         return None
     if latest and store.has(latest) and same_data(store.manifest(latest), store.manifest(current.hash)):
         return None
@@ -44,7 +44,7 @@ def check_complete(home: Home, ref: Ref, hash: str, consequence: str, hint: str)
     merge, so an incomplete state must be named by its hash.
     """
     refs = home.store.refs
-    if any(refs.log(ref, "push", hash)):
+    if any(refs.log(ref, "push", hash=hash)):
         return
     left_out = [each["path"] for each in (home.store.record(ref, hash) or {}).get("left_out", [])]
     if ref.path:
@@ -79,8 +79,11 @@ def kept_states(store: Store, ref: Ref) -> list[dict[str, Any]]:
     """
     refs = store.refs
     current = refs.current(ref)
-    times = {event.hash: event.at for event in reversed(list(refs.log(ref)))}
+    times: dict[str, str] = {}
+    for hash, at in refs.logged(ref):
+        times.setdefault(hash, at)
     tags, versions = refs.tags(ref), refs.versions(ref)
+    tags_of, versions_of = names_of(tags), names_of(versions)
     hashes = [current.hash] if current else []
     hashes += sorted(times, key=lambda hash: times[hash], reverse=True)
     hashes += [*versions.values(), *tags.values()]
@@ -88,25 +91,27 @@ def kept_states(store: Store, ref: Ref) -> list[dict[str, Any]]:
         {
             "hash": hash,
             "created_at": times.get(hash),
-            "tags": named(tags, hash),
-            "versions": named(versions, hash),
+            "tags": tags_of.get(hash, []),
+            "versions": versions_of.get(hash, []),
         }
         for hash in dict.fromkeys(hashes)
         if store.holds(hash)
     ]
 
 
-def named(pointers: dict[str, str], hash: str) -> list[dict[str, Any]]:
-    """Return the names of a state, as `[{name, hash, created_at}]`; `created_at` is None, as it is not known here."""
-    return [{"name": name, "hash": hash, "created_at": None} for name, each in pointers.items() if each == hash]
+def names_of(pointers: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the names of each state, as `[{name, hash, created_at}]`; `created_at` is None: it is not known here."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, hash in pointers.items():
+        found.setdefault(hash, []).append({"name": name, "hash": hash, "created_at": None})
+    return found
 
 
 def completed(home: Home, ref: Ref) -> Ref:
     """Return a ref with its short hash completed to the only state here that begins with it; else the ref itself."""
     if ref.state is None or ref.state.kind != "hash" or ref.state.is_full_hash:
         return ref
-    known = home.store.refs.known_hashes(ref)
-    found = [hash for hash in known if hash.startswith(ref.state.value) and home.store.holds(hash)]
+    found = [hash for hash in home.store.refs.known_hashes(ref, ref.state.value) if home.store.holds(hash)]
     return ref.at(State("hash", found[0])) if len(found) == 1 else ref
 
 

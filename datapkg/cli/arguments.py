@@ -46,14 +46,17 @@ class RefType(click.ParamType):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
-        return [CompletionItem(each) for each in _packages_here() if each.startswith(incomplete)]
+        return [CompletionItem(each) for each in _packages_here(incomplete) if each.startswith(incomplete)]
 
 
-def _packages_here() -> list[str]:
+def _packages_here(beginning: str = "") -> list[str]:
+    """Return the packages on this machine, at least those that begin so."""
     from datapkg.home import Home
 
     home = Home()
-    return [f"{user}/{name}" for user in home.users() for name in home.packages(user)]
+    user, slash, _ = beginning.partition("/")
+    users = [user] if slash else [each for each in home.users() if each.startswith(user)]
+    return [f"{user}/{name}" for user in users for name in home.packages(user)]
 
 
 def _advise(error: InvalidName, name: str, ctx: click.Context | None) -> None:

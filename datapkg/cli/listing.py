@@ -1,4 +1,4 @@
-"""Commands that list and show packages: ls, show, log, search."""
+"""Commands that list and show packages: ls, show, search."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from datapkg.cli.arguments import (
     report_pin,
     report_state,
 )
-from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.terminal import columns, wrapped_line
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes, licence_of
@@ -136,7 +135,7 @@ def _next_lines(ref: Ref, shown: PackageDetails) -> list[str]:
 
 def _listed_rows(listed: PackageListing) -> Iterator[tuple[str, ...]]:
     """Yield a row for the current state, then one for each other state that is kept."""
-    names = {each["hash"]: _names(each) for each in listed.states}
+    names = {each["hash"]: names_text(each) for each in listed.states}
     title = shortened(listed.title, MAX_TITLE)
     yield listed.package, hash_text(listed.hash), names.get(listed.hash, ""), _size(listed), listed.origin, title
     others = [hash for hash in names if hash != listed.hash]
@@ -146,7 +145,7 @@ def _listed_rows(listed: PackageListing) -> Iterator[tuple[str, ...]]:
         yield "", f"… {len(others) - MAX_STATES:,} more", "", "", "", f"datapkg log {listed.package} --local"
 
 
-def _names(entry: dict[str, Any]) -> str:
+def names_text(entry: dict[str, Any]) -> str:
     """Return the versions and tags of a state."""
     return ", ".join(each["name"] for each in [*entry["versions"], *entry["tags"]])
 
@@ -280,48 +279,6 @@ def _tree(nodes: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
 
 def _array_type(node: dict[str, Any]) -> list[str]:
     return [f"{dtype_text(node['dtype'])} {'×'.join(map(str, node['shape']))}"] if "shape" in node else []
-
-
-@click.command(
-    cls=Command,
-    examples="""
-    datapkg log uciml/iris
-    datapkg log me/sales --local
-    datapkg log me/sales@1.2.0 --changes
-    """,
-)
-@ref_argument
-@click.option("--remote/--local", default=None, help="Only events at the registry, or only those on this machine.")
-@click.option("--changes", is_flag=True, help="Show what each state changed for users.")
-@registry_option
-@pass_session
-def log(session: Session, ref: Ref, remote: bool | None, changes: bool, registry: str | None) -> None:
-    """List the pushes and local builds of a package.
-
-    Lists pushes at the registry, and builds and installs on this machine, newest first. If REF has a state, lists
-    only the events of that state.
-    """
-    from datapkg.api.history import log as read
-
-    entries = read(session.home, ref, remote=remote, registry=registry, changes=changes)
-    out = session.out
-    if out.json:
-        out.answer({"package": ref.package, "log": entries}, [])
-        return
-    header = ("when (UTC)", "event", "state", "who", "names", "message")
-    if not changes:
-        out.table(header, [_log_row(each) for each in entries])
-        return
-    for each in entries:
-        lines = ["  not known: a state is neither here nor at the registry"]
-        lines = lines if each["changes"] is None else change_lines(each["changes"])
-        out.answer({}, ["  ".join(filter(None, _log_row(each))), *lines])
-
-
-def _log_row(entry: dict[str, Any]) -> tuple[str, ...]:
-    who = entry["author"] or "this machine"
-    state, names = hash_text(entry["hash"]), _names(entry)
-    return time_text(entry["created_at"]), entry["event"], state, who, names, entry["message"]
 
 
 @click.command(

@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("datapkg.cli.projects:init", "Create a project with an empty datapkg.yml."),
     "install": ("datapkg.cli.installing:install", "Install packages from a registry, or the packages of a project."),
     "lock": ("datapkg.cli.installing:lock", "Pin the packages of a project to exact states."),
-    "log": ("datapkg.cli.listing:log", "List the pushes and local builds of a package."),
+    "log": ("datapkg.cli.log:log", "List the pushes and local builds of a package."),
     "login": ("datapkg.cli.accounts:login", "Log in to a registry with a token."),
     "logout": ("datapkg.cli.accounts:logout", "Log out of a registry."),
     "ls": ("datapkg.cli.listing:ls", "List packages on this machine or at a registry."),

@@ -218,7 +218,7 @@ def delete(session: Session, ref: Ref, yes: bool, dry_run: bool, registry: str |
 
     Deletes all states, tags and versions. Installed copies stay on their machines.
     """
-    from datapkg.api.history import log
+    from datapkg.api.log import log
     from datapkg.api.maintenance import delete as remove
 
     if ref.path or ref.state:

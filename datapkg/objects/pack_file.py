@@ -46,7 +46,7 @@ class Pack:
         self.path = path
         self.hash = path.stem
         with open(path, "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
+            self.size = size = os.fstat(file.fileno()).st_size
             if size < len(MAGIC) + TAIL_BYTES or file.read(len(MAGIC)) != MAGIC:
                 raise _damaged(path)
             tail = os.pread(file.fileno(), TAIL_BYTES, size - TAIL_BYTES)

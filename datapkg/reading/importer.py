@@ -96,7 +96,7 @@ class Finder:
     def _user(self, fullname: str, user: str) -> ModuleSpec:
         folders = [os.path.join(entry or os.getcwd(), *ROOT.split("."), user) for entry in sys.path]
         folders = [folder for folder in folders if os.path.isdir(folder)]
-        if not folders and not Home().packages(user) and not _is_lazy():
+        if not folders and not Home().has_user(user) and not _is_lazy():
             name = _name_wanted(fullname)
             if not name:
                 near = close_names(user, Home().users())[:1]
@@ -181,7 +181,7 @@ def _asked_for() -> str:
 def _forget_user(user: str) -> None:
     """Remove a user without packages from `sys.modules`, so that the next import raises the error again."""
     module = sys.modules.get(f"{ROOT}.{user}")
-    if isinstance(module, UserModule) and not module.__path__ and not Home().packages(user):
+    if isinstance(module, UserModule) and not module.__path__ and not Home().has_user(user):
         del sys.modules[module.__name__]
         vars(sys.modules[ROOT]).pop(user, None)
 

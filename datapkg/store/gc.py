@@ -148,6 +148,19 @@ def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Fr
         return Freed(done.size_bytes, shared_bytes, done.left_bytes, done.until)
 
 
+def merge_packs(store: CollectableStore) -> None:
+    """Merge small packs (`PackedObjects.merge_packs`), unless another process is doing that or frees space.
+
+    Whatever fails, such as a full disk, is left for the next time: nothing that was stored depends on it.
+    """
+    with (
+        contextlib.suppress(OSError, DatapkgError),
+        writer_lock.exclusive(store.folder / "trash" / "lock", wait=False) as is_held,
+    ):
+        if is_held:
+            store.objects.packed.merge_packs()
+
+
 def has_removed(store: CollectableStore) -> bool:
     """Return whether the space of a removed package may still have to be freed."""
     return bool(_removed_folders(store))

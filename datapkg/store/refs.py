@@ -10,20 +10,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import warnings
+import shutil
+from itertools import islice
 from pathlib import Path
 
-from datapkg.errors import CorruptObject, DamagedFile, InvalidName
+from datapkg.errors import CorruptObject, InvalidName
 from datapkg.format.frozen import dataclass
 from datapkg.format.names import Ref, check_tag, check_version, is_hash
 from datapkg.objects.files import temp_path, write_atomic
+from datapkg.store.log import LogEvent, PackageLog, check_event
+from datapkg.store.small_files import damaged, known_fields, names, read_json, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, Literal
 
-    Event = Literal["build", "install", "push"]
+    from datapkg.store.log import Event
 
 
 @dataclass(frozen=True)
@@ -41,25 +44,6 @@ class Current:
     bytes_logical: int = 0
 
 
-@dataclass(frozen=True)
-class LogEvent:
-    """One build, install or push of a package on this machine; `at` is UTC in ISO format.
-
-    `record_object` is the hash of the object with the long lists of the record (`format/record_lists.py`), or "".
-    """
-
-    event: Event
-    hash: str
-    at: str
-    origin: str = "local"
-    message: str = ""
-    record: dict[str, Any] = {}  # noqa: RUF012 - each event has its own
-    record_object: str = ""
-
-
-_LOG_TIME, _LOG_DIGITS = "%Y%m%dT%H%M%S.%fZ", 22
-
-
 class Refs:
     """The folder `packages/` of a store: user, name, then one small file for each pointer.
 
@@ -74,13 +58,25 @@ class Refs:
     def _package(self, ref: Ref) -> Path:
         return self.folder / ref.user / ref.name
 
-    def packages(self) -> list[Ref]:
-        """Return the packages with a current state, in order."""
-        return [ref for ref in self.folders() if (self._package(ref) / "current").exists()]
+    def packages(self, user: str | None = None) -> list[Ref]:
+        """Return the packages with a current state, in order; with `user`, those of this user."""
+        return [ref for ref in self.folders(user) if self._has_current(ref)]
 
-    def folders(self) -> list[Ref]:
+    def folders(self, user: str | None = None) -> list[Ref]:
         """Return every package of which anything is stored, even if only a log or the registry's tags, in order."""
-        return [Ref(user, name) for user in _names(self.folder) for name in _names(self.folder / user)]
+        users = names(self.folder) if user is None else [user]
+        return [Ref(each, name) for each in users for name in names(self.folder / each)]
+
+    def users(self) -> list[str]:
+        """Return the users who have a package with a current state, in order."""
+        return [user for user in names(self.folder) if self.has_user(user)]
+
+    def has_user(self, user: str) -> bool:
+        """Return whether a user has a package with a current state."""
+        return any(self._has_current(ref) for ref in self.folders(user))
+
+    def _has_current(self, ref: Ref) -> bool:
+        return (self._package(ref) / "current").exists()
 
     def knows(self, ref: Ref) -> bool:
         """Return whether anything of a package is stored, even if only its log."""
@@ -90,18 +86,17 @@ class Refs:
         """Return the last built or installed state, or None; if the pointer is corrupt, the log's last state."""
         path = self._package(ref) / "current"
         try:
-            value = _read_json(path)
-            return Current(**_known(Current, value, path)) if value else None
+            value = _current_fields(path)
+            return Current(**value) if value else None
         except CorruptObject as error:
             newest = self._newest(ref)
             then = f"it is {newest.hash[:12]}… by the log" if newest else f"type: datapkg install {ref.package}"
-            _warn(error, f"what {ref.package} is now is not known from it; {then}")
+            warn(error, f"what {ref.package} is now is not known from it; {then}")
             return newest
 
     def _newest(self, ref: Ref) -> Current | None:
         """Return the state that was last built or installed according to the log; objects of it may be missing."""
-        made = (each for each in self.log(ref) if each.event != "push")
-        newest = next(made, None)
+        newest = next(self.log(ref, "build", "install"), None)
         return Current(newest.hash, newest.origin, partial=True) if newest else None
 
     def set_current(self, ref: Ref, current: Current) -> None:
@@ -129,88 +124,82 @@ class Refs:
         (self._package(ref) / "kept" / hash).unlink(missing_ok=True)
 
     def _pointers(self, ref: Ref, kind: str) -> dict[str, str]:
-        folder = self._package(ref) / kind
-        values = {each: _unless_damaged(folder / each) for each in _names(folder)}
-        return {each: str(value["hash"]) for each, value in values.items() if value}
+        """Return pointers from their file, or as older versions wrote them, from a folder with a file for each."""
+        package = self._package(ref)
+        if (found := _unless_damaged(package / f"{kind}.json", _pointers_in)) is not None:
+            return found
+        values = {each: _unless_damaged(package / kind / each, _pointer_fields) for each in names(package / kind)}
+        return {each: value["hash"] for each, value in values.items() if value}
 
     def set_pointers(self, ref: Ref, kind: Literal["tags", "versions"], values: dict[str, str]) -> None:
         """Replace the cached tags or versions of the registry.
 
-        Names become paths, so raise `InvalidName`, before anything is written, for an invalid name or hash.
+        Raise `InvalidName`, before anything is written, for an invalid name or hash.
         """
         check = check_tag if kind == "tags" else check_version
+        old = self._pointers(ref, kind)
         for each, hash in values.items():
-            check(each)
+            if each not in old:
+                check(each)
             if not is_hash(hash):
                 raise InvalidName(f"{kind}: {hash!r} is not a hash")
-        old = self._pointers(ref, kind)
         folder = self._package(ref) / kind
-        for each in old.keys() - values.keys():
-            (folder / each).unlink(missing_ok=True)
-        for each, hash in values.items():
-            if old.get(each) != hash:
-                self._write(folder / each, {"hash": hash})
+        if old != values or folder.exists():
+            self._write(folder.with_suffix(".json"), values)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def append_log(self, ref: Ref, event: LogEvent) -> None:
-        """Write one event as a file of its own, named so that it is the newest; events are never changed."""
-        from datetime import datetime, timedelta
+        """Write one event as a file of its own; events are never changed."""
+        self._log(ref).append(event)
 
-        folder = self._package(ref) / "log"
-        at = datetime.fromisoformat(event.at).replace(tzinfo=None)
-        with contextlib.suppress(ValueError, IndexError):  # the clock may have been set back since the event before
-            at = max(at, datetime.fromisoformat(_names(folder)[-1][:_LOG_DIGITS]) + timedelta(microseconds=1))
-        file_name = f"{at.strftime(_LOG_TIME)}-{event.hash[:12]}-{os.urandom(4).hex()}.json"
-        self._write(folder / file_name, vars(event))
-
-    def log(self, ref: Ref, event: Event | None = None, hash: str = "") -> Iterator[LogEvent]:
-        """Yield the events of a package, of one kind or of one state if these are given, newest first.
+    def log(self, ref: Ref, *kinds: Event, hash: str = "") -> Iterator[LogEvent]:
+        """Yield the events of a package, of some kinds or of one state if these are given, newest first.
 
         Each is read when it is asked for: what takes the newest one does not depend on how long the log is.
         """
-        folder = self._package(ref) / "log"
-        for each in reversed(_names(folder)):
-            found = _event(folder / each) if hash[:12] in each else None
-            if found and event in (None, found.event) and hash in ("", found.hash):
-                yield found
+        return self._log(ref).events(*kinds, hash=hash)
+
+    def logged(self, ref: Ref) -> Iterator[tuple[str, str]]:
+        """Yield the hash and time (UTC in ISO format) of each event of a package, newest first, without reading it."""
+        return self._log(ref).states()
+
+    def _log(self, ref: Ref) -> PackageLog:
+        return PackageLog(self._package(ref), self.tmp)
 
     def recorded(self, ref: Ref, hash: str, event: Event = "build") -> LogEvent | None:
         """Return the newest build of this state on this machine; None if there is none.
 
         With "install", return the event with the check results that came from a registry; those without are skipped.
         """
-        events = self.log(ref, event, hash)
+        events = self.log(ref, event, hash=hash)
         return next((each for each in events if event == "build" or each.record), None)
 
     def newest_builds(self, ref: Ref, most: int) -> list[LogEvent]:
         """Return the builds among the newest `most` events of a package, the newest first."""
-        folder = self._package(ref) / "log"
-        events = [_event(folder / each) for each in _names(folder)[: -most - 1 : -1]]
-        return [each for each in events if each and each.event == "build"]
+        return [each for each in islice(self.log(ref), most) if each.event == "build"]
 
     def damaged(self, ref: Ref) -> list[tuple[Path, str]]:
         """Return the corrupt files of a package, each with a message."""
         package = self._package(ref)
-        pointers = [package / kind / each for kind in ("tags", "versions", "kept") for each in _names(package / kind)]
-        events = [package / "log" / each for each in _names(package / "log")]
+        checks: dict[Path, Callable[[Path], object]] = {package / "current": _current_fields}
+        checks |= {package / kind / each: _pointer_fields for kind in _POINTERS for each in names(package / kind)}
+        checks |= {package / f"{kind}.json": _pointers_in for kind in _POINTERS}
+        checks |= dict.fromkeys(self._log(ref).paths(), check_event)
         found = []
-        kinds: dict[Path, type[Current] | type[LogEvent] | None] = {package / "current": Current}
-        kinds |= dict.fromkeys(pointers) | dict.fromkeys(events, LogEvent)
-        for path, cls in kinds.items():
+        for path, check in checks.items():
             try:
-                value = _read_json(path)
-                if value and cls:
-                    _known(cls, value, path)
+                check(path)
             except CorruptObject as error:
                 found.append((path, error.message))
         return found
 
-    def known_hashes(self, ref: Ref) -> set[str]:
-        """Return every state of the package that is known on this machine."""
-        known = {event.hash for event in self.log(ref)}
+    def known_hashes(self, ref: Ref, beginning: str = "") -> set[str]:
+        """Return every state of the package that is known on this machine and whose hash begins so."""
+        known = {hash for hash, _ in self._log(ref).states(beginning)}
         known.update(self.tags(ref).values(), self.versions(ref).values(), self.kept(ref))
         if current := self.current(ref):
             known.add(current.hash)
-        return known
+        return {each for each in known if each.startswith(beginning)}
 
     def record_objects(self, ref: Ref) -> set[str]:
         """Return the objects that have long lists of the records in the log of the package."""
@@ -238,68 +227,29 @@ class Refs:
         write_atomic(path, json.dumps(value, ensure_ascii=False).encode() + b"\n", self.tmp)
 
 
-def _known(cls: type[Current] | type[LogEvent], value: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the known fields of a pointer, which a newer version may have written; raise if a type is wrong."""
-    known = {name: value[name] for name in cls.__annotations__ if name in value}
-    wrong = [name for name, kind in _TYPES[cls].items() if not isinstance(known.get(name, kind()), kind)]
-    wrong += [name for name in _NEEDED[cls] if name not in known]
-    if cls is LogEvent and known.get("event") not in ("build", "install", "push"):
-        wrong.append("event")
-    if (lists := known.get("record_object")) and not is_hash(lists):
-        wrong.append("record_object")
-    if wrong:
-        raise _damaged(path, f"wrong or without: {', '.join(wrong)}")
-    return known
+_POINTERS = ("tags", "versions", "kept")
 
 
-_TYPES: dict[type, dict[str, type]] = {
-    Current: {"hash": str, "origin": str, "partial": bool, "title": str, "bytes_logical": int},
-    LogEvent: {**dict.fromkeys(("event", "hash", "at", "origin", "message", "record_object"), str), "record": dict},
-}
-_NEEDED = {Current: ("hash", "origin"), LogEvent: ("event", "hash", "at")}
+def _current_fields(path: Path) -> dict[str, Any] | None:
+    types = {"hash": str, "origin": str, "partial": bool, "title": str, "bytes_logical": int}
+    return known_fields(path, types, ("hash", "origin"))
 
 
-def _damaged(path: Path, what: object) -> CorruptObject:
-    return CorruptObject(f"{path} is damaged: {what}", hint="datapkg verify")
+def _pointer_fields(path: Path) -> dict[str, Any] | None:
+    return known_fields(path, {"hash": str}, ("hash",))
 
 
-def _warn(error: CorruptObject, then: str) -> None:
-    warnings.warn(f"{error.message}; {then}; datapkg verify sets it aside", DamagedFile, stacklevel=3)
+def _pointers_in(path: Path) -> dict[str, Any] | None:
+    found = read_json(path)
+    if found and not all(map(is_hash, found.values())):
+        raise damaged(path, "a value is not a hash")
+    return found
 
 
-def _unless_damaged(path: Path) -> dict[str, Any] | None:
+def _unless_damaged(path: Path, read: Callable[[Path], dict[str, Any] | None]) -> dict[str, Any] | None:
     """Return the value of a pointer; None, with a warning, if it is corrupt."""
     try:
-        return _read_json(path)
+        return read(path)
     except CorruptObject as error:
-        _warn(error, "it was passed over")
+        warn(error, "it was passed over")
         return None
-
-
-def _event(path: Path) -> LogEvent | None:
-    """Return an event of a log; None, with a warning, if it is corrupt."""
-    try:
-        value = _read_json(path)
-        return LogEvent(**_known(LogEvent, value, path)) if value else None
-    except CorruptObject as error:
-        _warn(error, "the log goes on without it")
-        return None
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_bytes())
-        if not isinstance(value, dict) or not is_hash(value.get("hash")):
-            raise ValueError("no hash in it")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, RecursionError, OSError) as error:
-        raise _damaged(path, error) from error
-    return value

@@ -168,6 +168,8 @@ class Store:
             self.objects.is_renewing = True
             try:
                 yield
+                if self._writers == 1 and self.objects.packed.has_new_packs:
+                    gc.merge_packs(self)
             finally:
                 self._writers -= 1
                 self.objects.is_renewing = self._writers > 0
@@ -272,7 +274,7 @@ class Store:
         """
         if self.holds(hash):
             return hash
-        made = (each.hash for each in self.refs.log(ref) if each.event != "push")
+        made = (each.hash for each in self.refs.log(ref, "build", "install"))
         newest = next(filter(self.holds, made), None)
         if newest is None:
             return hash

@@ -26,6 +26,7 @@ from datapkg.api import (
     install,
     listing,
     lock,
+    log,
     maintenance,
     merge,
     mount,
@@ -47,7 +48,23 @@ from tests.cli.conftest import Run
 from tests.cli.test_main import ALL
 
 MODULES: tuple[ModuleType, ...] = (
-    *(accounts, build, cache, check, copy, edit, export, history, install, listing, lock, maintenance, mount, push),
+    *(
+        accounts,
+        build,
+        cache,
+        check,
+        copy,
+        edit,
+        export,
+        history,
+        install,
+        listing,
+        lock,
+        log,
+        maintenance,
+        mount,
+        push,
+    ),
     *(search, sharing, status, stubs, append, merge, sync, watch),
 )
 ELSEWHERE = {"--background"}  # starts its own process: tested with real mounts
@@ -186,10 +203,12 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ("ls --registry work", "search.search", {"query": "", "registry": "work"}),
     ("show a/b", "listing.show", {"ref": REF, "remote": False, "registry": None}),
     ("show a/b --remote --registry work", "listing.show", {"remote": True, "registry": "work"}),
-    ("log a/b", "history.log", {"ref": REF, "remote": None, "registry": None, "changes": False}),
-    ("log a/b@1.0 --changes", "history.log", {"ref": Ref.parse("a/b@1.0"), "changes": True}),
-    ("log a/b --local", "history.log", {"remote": False}),
-    ("log a/b --remote --registry work", "history.log", {"remote": True, "registry": "work"}),
+    ("log a/b", "log.log_page", {"ref": REF, "remote": None, "registry": None, "changes": False, "limit": 100}),
+    ("log a/b@1.0 --changes", "log.log_page", {"ref": Ref.parse("a/b@1.0"), "changes": True}),
+    ("log a/b --local", "log.log_page", {"remote": False}),
+    ("log a/b --remote --registry work", "log.log_page", {"remote": True, "registry": "work"}),
+    ("log a/b -n 3 --cursor x~1", "log.log_page", {"limit": 3, "cursor": "x~1"}),
+    ("log a/b --all", "log.log_page", {"limit": None, "cursor": ""}),
     ("search some words --registry work", "search.search", {"query": "some words", "registry": "work"}),
     (
         "tag add a/b stable --registry work",
@@ -231,7 +250,7 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         {"ref": REF, "into": Ref.parse("c/d"), "message": "text", "registry": "work"},
     ),
     ("delete a/b --yes --registry work", "maintenance.delete", {"ref": REF, "registry": "work"}),
-    ("delete a/b --dry-run --registry work", "history.log", {"remote": True, "registry": "work"}),
+    ("delete a/b --dry-run --registry work", "log.log", {"remote": True, "registry": "work"}),
     ("verify", "maintenance.verify", {"ref": None, "content": False}),
     ("verify --content a/b", "maintenance.verify", {"ref": REF, "content": True}),
     ("config registry https://x.example", "settings.set", {"name": "registry", "text": "https://x.example"}),

@@ -11,6 +11,7 @@ import pytest
 
 from datapkg.api import accounts, history, maintenance
 from datapkg.api.install import install_packages
+from datapkg.api.log import log
 from datapkg.api.search import search
 from datapkg.errors import DatapkgError, Unreachable
 from datapkg.format import wire
@@ -84,7 +85,7 @@ def test_circular_pages_end(tmp_path: Path, page: object) -> None:
         with pytest.raises(Unreachable, match="without an end"):
             search(home, "x")
         with pytest.raises(Unreachable, match="without an end"):
-            history.log(home, REF, remote=True)
+            log(home, REF, remote=True)
 
 
 @pytest.mark.parametrize("problems", [5, [1], [[1, 2]]])

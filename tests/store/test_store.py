@@ -18,7 +18,6 @@ from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import Block, FileNode, Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.objects.packs import PackedObjects
-from datapkg.store import refs as refs_module
 from datapkg.store.index import Index
 from datapkg.store.maintenance import check_objects, check_packs
 from datapkg.store.refs import Current, LogEvent
@@ -179,18 +178,41 @@ def test_changed_link_is_recreated(store: Store) -> None:
     assert store.links.path("d" * 64, node).read_bytes() == SMALL
 
 
-def test_log_reads_only_the_events_that_are_used(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cost must not grow with history: a package may have ten thousand states."""
-    ref, read = Ref("u", "p"), list[Path]()
-    for number in range(30):
-        hash = f"{number:02}" * 32
-        store.refs.append_log(ref, LogEvent("build", hash, f"2026-11-21T10:00:{number:02}+00:00", record={"n": number}))
-    event = refs_module._event
-    monkeypatch.setattr(refs_module, "_event", lambda path: read.append(path) or event(path))
-    assert next(store.refs.log(ref)).record == {"n": 29}
-    assert store.record(ref, "07" * 32) == {"n": 7}
-    assert [each.hash for each in store.refs.log(ref, "build", "05" * 32)] == ["05" * 32]
-    assert len(read) == 3
+def test_number_of_packs_does_not_grow_with_that_of_batches(store: Store) -> None:
+    data = [f"{number}".encode() for number in range(60)]
+    for each in data:
+        with store.writing(), store.objects.batch():
+            store.objects.put_bytes(each)
+    assert len(list((store.folder / "packs").iterdir())) < 16
+    assert dict(store.objects.read_many([hash_bytes(each) for each in data])) == {
+        hash_bytes(each): each for each in data
+    }
+    assert (check_packs(store), list(store.tmp.iterdir())) == (set(), [])
+
+
+def test_pack_with_a_wrong_byte_is_not_merged(store: Store) -> None:
+    for number in range(15):
+        with store.writing(), store.objects.batch():
+            store.objects.put_bytes(f"{number}".encode())
+    pack = next(each for each in store.objects.packed.packs() if each.find(bytes.fromhex(hash_bytes(b"7"))))
+    overwrite(pack.path, pack.path.read_bytes().replace(b"datapkg17", b"datapkg1x", 1))
+    with store.writing(), store.objects.batch():
+        store.objects.put_bytes(b"15")
+    assert len(store.objects.packed.packs()) == 2
+    assert pack.path.exists()
+    assert check_packs(store) == {hash_bytes(b"7")}
+
+
+def test_reader_finds_an_object_whose_pack_was_merged_by_another_process(store: Store, tmp_path: Path) -> None:
+    for number in range(15):
+        with store.writing(), store.objects.batch():
+            store.objects.put_bytes(f"{number}".encode())
+    other = Store(store.folder, Index(tmp_path / "other.db"))
+    place = other.objects.packed.locate(hash_bytes(b"3"))
+    with store.writing(), store.objects.batch():
+        store.objects.put_bytes(b"15")
+    assert not place.path.exists()
+    assert list(other.objects.read_many([hash_bytes(b"3")])) == [(hash_bytes(b"3"), b"3")]
 
 
 def test_newest_event_is_the_last_appended_whatever_the_clock_says(store: Store) -> None:

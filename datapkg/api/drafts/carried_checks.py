@@ -142,7 +142,7 @@ def known_checks(home: Home, store: Store, ref: Ref, hash: str, registry: str | 
     refs = store.refs
     record = store.record(ref, hash)
     entries = unpacked(record or {})
-    if entries or (record is not None and any(refs.log(ref, "push", hash))):
+    if entries or (record is not None and any(refs.log(ref, "push", hash=hash))):
         return entries, ""
     origin = origin_of(home, ref, hash)
     if origin is None and hash not in refs.tags(ref).values():

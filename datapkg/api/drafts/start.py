@@ -67,7 +67,7 @@ def is_unpushed(draft: DraftState, current: Current, theirs: Manifest) -> bool:
     if current.origin != "local" or current.hash == theirs.hash:
         return False
     refs, ref = draft.home.store.refs, draft.ref
-    if any(refs.log(ref, "push", current.hash)):
+    if any(refs.log(ref, "push", hash=current.hash)):
         return False
     mine = draft.home.store.manifest(current.hash)
     is_right = (draft.is_right(table, theirs) for table in stored_otherwise(mine, theirs))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 
 from datapkg.errors import DatapkgError, NodeNotFound
 from datapkg.reading.missing.python_code import load_line
@@ -95,11 +96,15 @@ def _states_with(store: Store, ref: Ref, hash: str, earlier: Callable[[], States
     """Return the other states that have a node, newest first, as what follows the `@` of a ref."""
     refs = store.refs
     versions = {state: version for version, state in refs.versions(ref).items()}
-    known = [event.hash for event in refs.log(ref)]
-    known += [*versions, *refs.tags(ref).values()]
-    others = [each for each in dict.fromkeys(known) if each != hash and store.holds(each)]
+    known = chain((each for each, _ in refs.logged(ref)), versions, refs.tags(ref).values())
+    others: dict[str, None] = {}
+    for each in known:
+        if each != hash and each not in others and store.holds(each):
+            others[each] = None
+            if len(others) == _LOOKED_THROUGH:
+                break
     found = []
-    for each in others[:_LOOKED_THROUGH]:
+    for each in others:
         try:
             has_node = has(store.open_manifest(each))
         except DatapkgError:  # a corrupt state must not hide the error

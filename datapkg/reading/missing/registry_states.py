@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from itertools import islice
+from itertools import chain, islice
 
 from datapkg.errors import DatapkgError
 from datapkg.format.names import Ref
@@ -54,8 +54,8 @@ def earlier_states(store: Store, ref: Ref, home: Home | None = None, registry: s
 def _registry(store: Store, ref: Ref) -> str:
     """Return the registry that the newest state came from or was pushed to; "" if there is none."""
     current = store.refs.current(ref)
-    origins = [current.origin] if current else []
-    origins += [event.origin for event in store.refs.log(ref)]
+    own = [current.origin] if current else []
+    origins = chain(own, (event.origin for event in store.refs.log(ref, "push", "install")))
     return next((each for each in origins if "://" in each), "")
 
 
