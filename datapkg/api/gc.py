@@ -25,7 +25,8 @@ def free_space(home: Home, policy: Policy, *, dry_run: bool = False) -> GcResult
         return _result(gc.plan(home.store, policy), dry_run=True)
     plan, done = gc.collect(home.store, policy)
     until = datetime.fromtimestamp(done.until, UTC).isoformat(timespec="seconds") if done.until else None
-    return _result(plan, bytes_freed=done.size_bytes, bytes_left=done.left_bytes, frees_at=until)
+    more = {"bytes_compacted": done.compacted_bytes, "bytes_left": done.left_bytes, "frees_at": until}
+    return _result(plan, bytes_freed=done.size_bytes, **more)
 
 
 def _result(plan: gc.Plan, *, bytes_freed: int | None = None, **more: int | str | bool | None) -> GcResult:

@@ -326,7 +326,8 @@ class GcResult:
 
     `bytes_stored` is the size of all objects before, `bytes_leftover` that of files that belonged to nothing.
     `bytes_recent` stay for a day, as nothing needs them and an interrupted install may; `bytes_left` because a running
-    process may use them, until `frees_at` or its end (None).
+    process may use them, until `frees_at` or its end (None). `bytes_compacted` of those freed are bytes that older
+    states share with newer ones.
     """
 
     states: list[FreedState]
@@ -335,6 +336,7 @@ class GcResult:
     bytes_stored: int = 0
     bytes_leftover: int = 0
     bytes_recent: int = 0
+    bytes_compacted: int = 0
     bytes_left: int = 0
     frees_at: str | None = None
     dry_run: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -152,7 +152,8 @@ def gc(
     Without --keep, --older-than and --max-size all states stay. Always kept are the current state of a package, its
     two newest builds, states that lock files pin, and those of `datapkg cache keep`. --max-size removes only states
     that were pushed or installed, so that they can be installed again. Data that arrived within a day stay for an
-    interrupted install to go on with, unless --now.
+    interrupted install to go on with, unless --now. Large objects of older states are kept as their differences from
+    newer ones, and read like all others.
     """
     from datapkg.api.gc import free_space, parse_age
     from datapkg.format.selection import parse_size
@@ -163,10 +164,11 @@ def gc(
     )
     if not yes:
         planned = free_space(session.home, policy, dry_run=True)
-        if dry_run or not (planned.objects or planned.bytes_leftover):
-            session.out.answer(asdict(replace(planned, dry_run=dry_run)), _gc_lines(planned))
+        if dry_run:
+            session.out.answer(asdict(planned), _gc_lines(planned))
             return
-        _ask_to_free(session, planned)
+        if planned.objects or planned.bytes_leftover:
+            _ask_to_free(session, planned)
     done = free_space(session.home, policy, dry_run=dry_run)
     session.out.answer(asdict(done), _gc_lines(done), quiet=[])
 
@@ -187,6 +189,8 @@ def _gc_lines(done: GcResult) -> list[str]:
     lines = [f"  {pinned(each.package, each.hash[:SHOWN_HASH_DIGITS])}  {_origin_text(each)}" for each in done.states]
     verb, frees = ("would remove", "frees") if done.dry_run else ("removed", "freed")
     size = f"{frees} {size_text(done.bytes_freed)} of {size_text(done.bytes_stored)}"
+    if done.bytes_compacted:
+        what.append(f"{size_text(done.bytes_compacted)} that older states share with newer ones")
     lines.append(f"{verb} {', '.join(what)}; {size}" if what else "nothing to free")
     if done.bytes_recent:
         lines.append(f"  {size_text(done.bytes_recent)} stay for a day: an interrupted install may go on with them")

@@ -12,13 +12,14 @@ from datapkg.format.chunks import Step
 from datapkg.format.manifest.diff import replaced_objects
 from datapkg.objects.deltas import known_chunks, long_ones, steps_from
 from datapkg.objects.recipe_maker import check_recipe, recipe_of
+from datapkg.store import format_version
 
 if TYPE_CHECKING:
     from datapkg.format.manifest.parsed import Manifest
-    from datapkg.store.store import Store
+    from datapkg.store.roots import CollectableStore
 
 
-def compact(store: Store, states: Iterable[str], needed_whole: Container[str]) -> int:
+def compact(store: CollectableStore, states: Iterable[str], needed_whole: Container[str]) -> int:
     """Turn objects of a package's states (hashes of manifests, newest first) into recipes; return the freed bytes.
 
     Objects in `needed_whole` stay as they are, and those that others are ranges of. The caller holds the store's lock
@@ -32,7 +33,7 @@ def compact(store: Store, states: Iterable[str], needed_whole: Container[str]) -
     return freed
 
 
-def sources_of(store: Store, hashes: Iterable[str]) -> set[str]:
+def sources_of(store: CollectableStore, hashes: Iterable[str]) -> set[str]:
     """Return what the objects among these that are recipes are ranges of."""
     recipes, found = store.objects.packed.recipes, set[str]()
     for hash in hashes:
@@ -41,13 +42,15 @@ def sources_of(store: Store, hashes: Iterable[str]) -> set[str]:
     return found
 
 
-def _manifest(store: Store, hash: str) -> Manifest | None:
+def _manifest(store: CollectableStore, hash: str) -> Manifest | None:
     with contextlib.suppress(DatapkgError):  # what is not here or damaged has no objects to compare
         return store.open_manifest(hash)
     return None
 
 
-def _compact(store: Store, bases: Mapping[str, int], candidates: Mapping[str, int], relied_on: set[str]) -> int:
+def _compact(
+    store: CollectableStore, bases: Mapping[str, int], candidates: Mapping[str, int], relied_on: set[str]
+) -> int:
     home, recipes = store.objects.packed, dict[str, list[Step]]()
     wanted = {hash for hash in long_ones(candidates) if home.loose.path(hash).exists()} - relied_on
     known = known_chunks(store.objects, long_ones(bases)) if wanted else {}
@@ -66,11 +69,12 @@ def _compact(store: Store, bases: Mapping[str, int], candidates: Mapping[str, in
     return freed
 
 
-def _replaced(store: Store, hash: str, ranges: list[Step]) -> bool:
+def _replaced(store: CollectableStore, hash: str, ranges: list[Step]) -> bool:
     """Write a recipe and delete the whole object, if the recipe is right."""
     home = store.objects.packed
     with contextlib.suppress(DatapkgError):
         check_recipe(home, hash, ranges)
+        format_version.raise_to(store.folder, home.tmp, 2)
         home.recipes.keep(hash, ranges)
         store.objects.index.mark_verified([home.recipes.path(hash)])
         home.loose.delete(hash)

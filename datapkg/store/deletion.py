@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from datapkg.format.hashing import is_hash
@@ -51,9 +52,13 @@ class Garbage:
 
 @dataclass
 class Deleted:
-    """Bytes that were deleted; and the size and last use of each file that was kept, as a process may rely on it."""
+    """Bytes that were deleted; and the size and last use of each file that was kept, as a process may rely on it.
+
+    `compacted_bytes` are those among them that were saved by recipes.
+    """
 
     size_bytes: int = 0
+    compacted_bytes: int = 0
     left: list[tuple[int, float]] = field(default_factory=list)
     is_all: bool = True
 
@@ -118,9 +123,9 @@ def delete(
 def put_all_back(store: CollectableStore) -> None:
     """Restore the files moved by a run that was killed; what is still garbage is found again."""
     packed, trash = store.objects.packed, store.folder / "trash"
-    for name in _names(trash / "objects"):
-        if is_hash(name):
-            _put_back(store, trash / "objects" / name, packed.loose.path(name))
+    for folder, place in (("objects", packed.loose.path), ("recipes", packed.recipes.path)):
+        for name in filter(is_hash, _names(trash / folder)):
+            _put_back(store, trash / folder / name, place(name))
     for name in _names(trash / "packs"):
         _put_back(store, trash / "packs" / name, packed.packs_folder / name)
 
@@ -134,16 +139,26 @@ def _limit(store: CollectableStore) -> float | None:
 def _move_objects(
     store: CollectableStore, trash: Path, hashes: Iterable[str], limit: float | None, left: list[tuple[int, float]]
 ) -> Iterator[_Moved]:
-    for hash in hashes:
-        path = store.objects.packed.loose.path(hash)
+    homes = _homes(store)
+    for hash, (name, place) in product(hashes, homes.items()):
         with contextlib.suppress(FileNotFoundError):
+            path = place(hash)
             status = path.stat()
             if limit is not None and status.st_atime > limit:
                 left.append((status.st_size, status.st_atime))
                 continue
-            target = trash / "objects" / hash
+            target = trash / name / hash
             rename(path, target)
             yield _Moved(path, target, {hash}, status.st_size)
+
+
+def _homes(store: CollectableStore) -> dict[str, Callable[[str], Path]]:
+    """Return where an object may be a file of its own, by the name of its folder in the trash."""
+    packed = store.objects.packed
+    homes: dict[str, Callable[[str], Path]] = {"objects": packed.loose.path}
+    if packed.recipes:
+        homes["recipes"] = packed.recipes.path
+    return homes
 
 
 def _move_packs(

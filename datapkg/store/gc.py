@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from datapkg.errors import DatapkgError
 from datapkg.store import leftovers, writer_lock
 from datapkg.store.deletion import GRACE_S, Deleted, Garbage, delete, put_all_back
 from datapkg.store.refs import Refs
-from datapkg.store.roots import Live, State, all_states, mark, sizes_of
+from datapkg.store.roots import Live, Needs, State, all_states, mark, sizes_of, states_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,13 +111,11 @@ def estimate(store: CollectableStore, ref: Ref) -> Freed:
     """Return what removing a package would free if no other process were running."""
     try:
         states = all_states(store, without=ref.package)
-        going = _unnamed_of(states, store.refs.known_hashes(ref))
-        garbage, shared_bytes = _only_needed_by(store, states, going, store.refs.record_objects(ref))
+        garbage, shared_bytes = _only_needed_by(store, states, states_of(store.refs, ref))
     except DatapkgError as error:
         return Freed(problem=error.message)
-    absent = store.objects.packed.missing(garbage.hashes)
-    sizes = garbage.objects | garbage.manifests
-    return Freed(sum(size for hash, size in sizes.items() if hash not in absent), shared_bytes)
+    sizes = _inventory(store).sizes
+    return Freed(sum(sizes.get(hash, 0) for hash in garbage.hashes), shared_bytes)
 
 
 def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Freed:
@@ -131,9 +129,9 @@ def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Fr
         put_all_back(store)
         try:
             states = all_states(store)
-            hashes, records = _removed_hashes(store)
-            going = _unnamed_of(states, hashes)
-            garbage, shared_bytes = _only_needed_by(store, states, going, records)
+            removed = _removed_states(store)
+            going = _unnamed_of(states, removed)
+            garbage, shared_bytes = _only_needed_by(store, states, removed)
         except DatapkgError as error:
             return Freed(problem=error.message)
 
@@ -192,6 +190,8 @@ def collect(store: CollectableStore, policy: Policy) -> tuple[Plan, Deleted]:
         done.size_bytes += leftovers.remove(found.leftovers)
         if done.is_all:
             _forget_removed(store)
+        done.compacted_bytes = _compact(store, _without(states, going), found.live)
+        done.size_bytes += done.compacted_bytes
         return found, done
 
 
@@ -200,11 +200,12 @@ def _plan(
 ) -> tuple[Plan, dict[str, State]]:
     """Return the plan, and every state that it gives up, by hash."""
     limit = time.time() - (0 if policy.now else UNUSED_S)
-    going = {hash: states[hash] for hash in _unnamed_of(states, _removed_hashes(store)[0]) if hash in states}
+    removed = _removed_states(store)
+    going = _unnamed_of(states, removed)
     going |= {hash: each for hash, each in states.items() if not each.roots and inventory.changed[hash] < limit}
     chosen = _chosen(store, _without(states, going), policy, inventory)
     going |= {each.hash: each for each in chosen}
-    given_up = {hash for each in going.values() for hash in _objects(store, each.hash, each.records)}
+    given_up = {hash for needed in _needed_by(store, (removed | going).values()) for hash in needed}
     live = mark(store, _without(states, going).values())
     garbage, recent_bytes = Garbage(), 0
     for hash, size in inventory.sizes.items():
@@ -217,6 +218,17 @@ def _plan(
     garbage.copies = inventory.copies - garbage.hashes
     unneeded, total = leftovers.all_of(store, live, limit), sum(inventory.sizes.values())
     return Plan(chosen, garbage, unneeded, total, recent_bytes, live), going
+
+
+def _compact(store: CollectableStore, states: dict[str, State], live: Live) -> int:
+    """Turn objects that only older states need into recipes; return the bytes that this frees."""
+    from datapkg.store.compaction import compact
+
+    newest_first = sorted(states.values(), key=lambda each: -each.at)
+    packages = dict.fromkeys(name for each in newest_first for name in each.packages) if live.older else {}
+    return sum(
+        compact(store, [each.hash for each in newest_first if name in each.packages], live.whole) for name in packages
+    )
 
 
 def _inventory(store: CollectableStore) -> _Inventory:
@@ -232,6 +244,10 @@ def _inventory(store: CollectableStore) -> _Inventory:
             for digest, place in pack.entries():
                 if place:
                     found.add(digest.hex(), place.size, changed)
+    for hash in packed.recipes:
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(packed.recipes.path(hash))
+            found.add(hash, status.st_size + found.sizes.get(hash, 0), status.st_ctime)
     return found
 
 
@@ -273,38 +289,40 @@ def _until_small(
     """Return the first of the `spare` states without which the others need at most so many bytes."""
     mark(store, states)  # raises where it is not known what one of them needs
     uses: Counter[str] = Counter()
-    for state in states:
-        uses.update(_objects(store, state.hash, state.records).keys())
+    for needed in _needed_by(store, states):
+        uses.update(needed.keys())
     total = sum(sizes.get(hash, 0) for hash in uses)
     chosen = []
-    for state in spare:
+    for state, needed in zip(spare, _needed_by(store, spare), strict=True):
         if total <= max_bytes:
             break
         chosen.append(state)
-        for hash in _objects(store, state.hash, state.records):
+        for hash in needed:
             uses[hash] -= 1
             total -= 0 if uses[hash] else sizes.get(hash, 0)
     return chosen
 
 
-def _objects(store: CollectableStore, state: str, records: Iterable[str] = ()) -> dict[str, int]:
-    """Return what a state needs, its manifest and the objects of its records included; without what is not here."""
-    needed = sizes_of(store, records)
-    with contextlib.suppress(DatapkgError):
-        manifest = store.open_manifest(state)
-        needed |= {**manifest.objects(), state: manifest.size_bytes}
-    return needed
+def _needed_by(store: CollectableStore, states: Iterable[State]) -> Iterator[dict[str, int]]:
+    """Yield what each state needs; its records alone if its manifest is not here or cannot be read."""
+    needs = Needs(store)
+    for state in states:
+        try:
+            yield needs.of(state)
+        except DatapkgError:
+            yield sizes_of(store, state.records)
 
 
 def _only_needed_by(
-    store: CollectableStore, states: dict[str, State], going: Collection[str], records: Iterable[str]
+    store: CollectableStore, states: dict[str, State], removed: dict[str, State]
 ) -> tuple[Garbage, int]:
-    """Return what only the states that go and these objects of records need, and the bytes of what others need too."""
-    sizes = sizes_of(store, records)
-    for hash in going:
-        sizes |= _objects(store, hash)
+    """Return what only the removed states need, and the bytes of what others need too."""
+    sizes: dict[str, int] = {}
+    for needed in _needed_by(store, removed.values()):
+        sizes |= needed
     if not sizes:
         return Garbage(), 0
+    going = _unnamed_of(states, removed)
     live = mark(store, _without(states, going).values())
     shared = {hash for hash in sizes if hash in live}
     shared -= store.objects.packed.missing(shared)
@@ -333,21 +351,19 @@ def _without(states: dict[str, State], going: Container[str]) -> dict[str, State
     return {hash: each for hash, each in states.items() if hash not in going}
 
 
-def _unnamed_of(states: dict[str, State], hashes: Iterable[str]) -> set[str]:
-    """Return those of the hashes whose state is not named by a package; a lock alone does not keep a removed one."""
-    return {hash for hash in hashes if hash not in states or not states[hash].is_named}
+def _unnamed_of(states: dict[str, State], removed: dict[str, State]) -> dict[str, State]:
+    """Return the removed states that no other package names; a lock alone does not keep a removed one."""
+    return {hash: each for hash, each in removed.items() if hash not in states or not states[hash].is_named}
 
 
-def _removed_hashes(store: CollectableStore) -> tuple[set[str], set[str]]:
-    """Return the states of the removed packages, each as it was when it was removed, and the objects of records."""
-    hashes: set[str] = set()
-    records: set[str] = set()
+def _removed_states(store: CollectableStore) -> dict[str, State]:
+    """Return the states of the removed packages, each as it was when it was removed."""
+    found: dict[str, State] = {}
     for folder in _removed_folders(store):
         refs = Refs(folder, store.folder / "trash")
         for ref in refs.folders():
-            hashes |= refs.known_hashes(ref)
-            records |= refs.record_objects(ref)
-    return hashes, records
+            found |= states_of(refs, ref)
+    return found
 
 
 def _removed_folders(store: CollectableStore) -> list[Path]:

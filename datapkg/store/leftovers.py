@@ -11,10 +11,10 @@ from datapkg.objects.files import stale_temps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datapkg.store.roots import CollectableStore
+    from datapkg.store.roots import CollectableStore, Live
 
 
-def all_of(store: CollectableStore, live: Container[str], limit: float) -> dict[Path, int]:
+def all_of(store: CollectableStore, live: Live, limit: float) -> dict[Path, int]:
     """Return the files that belong to nothing, with the bytes of each; `live` are the objects that are needed.
 
     An incomplete object of which something arrived after `limit`, in seconds since 1970, is left to the next install.
@@ -27,6 +27,7 @@ def all_of(store: CollectableStore, live: Container[str], limit: float) -> dict[
     whole = {path.name[:64] for path in parts} - store.objects.absent({path.name[:64] for path in parts})
     found |= _sized(path for path in parts if path.name[:64] in whole or _is_idle(path, live, limit))
     found |= _sized(_replaced(store, live))
+    found |= _sized(_needless_recipes(store, live))
     return found | _sized(store.known_locks.gone())
 
 
@@ -72,6 +73,13 @@ def _replaced(store: CollectableStore, live: Container[str]) -> list[Path]:
         for path in folder.glob("*")
         if is_hash(path.name[:64]) and (path.name[:64] not in lacking or path.name[:64] not in live)
     ]
+
+
+def _needless_recipes(store: CollectableStore, live: Live) -> list[Path]:
+    """Return the recipes of objects that are here whole, and have to stay so."""
+    recipes = store.objects.packed.recipes
+    made = live.whole.keys() & set(recipes)
+    return [recipes.path(hash) for hash in made - store.objects.packed.missing_whole(made)]
 
 
 def _sized(paths: Iterable[Path]) -> dict[Path, int]:

@@ -104,39 +104,40 @@ class Live:
 class FileKind:
     """Files of one kind: a glob below the store or, with `in_cache`, below the cache folder, and what they are.
 
-    `states` yields the states that files of this kind name, of one package or (for a kind outside of `packages/`) of
-    the store. A kind without it may hold hashes for the reason that `about` gives.
+    `of_package` yields the states that files of this kind name for a package, `of_store` those that are named whatever
+    the package. A kind with neither may hold hashes, for the reason that `about` gives.
     """
 
     glob: str
     about: str
-    states: Callable[[CollectableStore, Ref], Iterator[State]] | None = None
+    of_package: Callable[[Refs, Ref], Iterator[State]] | None = None
+    of_store: Callable[[CollectableStore], Iterator[State]] | None = None
     in_cache: bool = False
 
 
-def _current(store: CollectableStore, ref: Ref) -> Iterator[State]:
-    if current := store.refs.current(ref):
+def _current(refs: Refs, ref: Ref) -> Iterator[State]:
+    if current := refs.current(ref):
         yield State(current.hash, roots=frozenset({"current"}), is_pushed=_is_registry(current.origin))
 
 
-def _kept(store: CollectableStore, ref: Ref) -> Iterator[State]:
-    for hash in store.refs.kept(ref):
+def _kept(refs: Refs, ref: Ref) -> Iterator[State]:
+    for hash in refs.kept(ref):
         yield State(hash, roots=frozenset({"kept"}))
 
 
-def _tagged(store: CollectableStore, ref: Ref) -> Iterator[State]:
-    for name, hash in store.refs.tags(ref).items():
+def _tagged(refs: Refs, ref: Ref) -> Iterator[State]:
+    for name, hash in refs.tags(ref).items():
         yield State(hash, roots=frozenset({f"tag {name}"}), is_pushed=True)
 
 
-def _versioned(store: CollectableStore, ref: Ref) -> Iterator[State]:
-    for name, hash in store.refs.versions(ref).items():
+def _versioned(refs: Refs, ref: Ref) -> Iterator[State]:
+    for name, hash in refs.versions(ref).items():
         yield State(hash, roots=frozenset({f"version {name}"}), is_pushed=True)
 
 
-def _logged(store: CollectableStore, ref: Ref) -> Iterator[State]:
+def _logged(refs: Refs, ref: Ref) -> Iterator[State]:
     builds: dict[str, None] = {}
-    for event in store.refs.log(ref):
+    for event in refs.log(ref):
         if event.event == "build":
             builds[event.hash] = None
         is_new_build = event.hash in builds and len(builds) <= NEWEST_BUILDS
@@ -146,12 +147,12 @@ def _logged(store: CollectableStore, ref: Ref) -> Iterator[State]:
         yield State(event.hash, roots=frozenset(roots), at=at, is_pushed=is_pushed, records=records)
 
 
-def _locked(store: CollectableStore, _: Ref) -> Iterator[State]:
+def _locked(store: CollectableStore) -> Iterator[State]:
     for hash in store.known_locks.pinned():
         yield State(hash, roots=frozenset({"lock"}))
 
 
-def _unnamed(store: CollectableStore, _: Ref) -> Iterator[State]:
+def _unnamed(store: CollectableStore) -> Iterator[State]:
     """Yield every manifest, also of states that nothing names, such as one that was only looked at."""
     loose = store.objects.packed.loose
     for hash in loose:
@@ -182,14 +183,16 @@ FILES = (
     ),
     FileKind("packages/*/*/tags/*", "tags of the registry, as last seen", _tagged),
     FileKind("packages/*/*/versions/*", "versions of the registry, as last seen", _versioned),
-    FileKind("locks/*", "paths of the lock files that were used on this machine", _locked),
-    FileKind("objects/*/*", "objects; those that are manifests name others", _unnamed),
+    FileKind("locks/*", "paths of the lock files that were used on this machine", of_store=_locked),
+    FileKind("objects/*/*", "objects; those that are manifests name others", of_store=_unnamed),
     FileKind("packs/*.pack", "small objects"),
+    FileKind("recipes/*/*", "objects as ranges of others, which are needed while the object is"),
     FileKind("links/*/*/*", "names of objects of a state, which are deleted with it"),
     FileKind("partial/*/*", "incomplete objects, and their chunk maps"),
     FileKind("quarantine/*", "wrong bytes"),
     FileKind("trash/objects/*", "objects that are being deleted; a run that was killed is undone by the next"),
     FileKind("trash/packs/*", "packs that are being deleted"),
+    FileKind("trash/recipes/*", "recipes that are being deleted"),
     FileKind("trash/removed/**/*", "what names the states of packages that were removed"),
     FileKind("trash/lock", "the lock of whoever deletes"),
     FileKind("tmp/*", "files that are being written"),
@@ -198,6 +201,7 @@ FILES = (
     FileKind("index.db*", "a cache; what it says of an object is checked against the store", in_cache=True),
     FileKind("warm/**/*", "copies of tables in another format", in_cache=True),
     FileKind("manifests/**/*", "indexes of long manifests", in_cache=True),
+    FileKind("restored/**/*", "objects of read-only stores that are recipes there", in_cache=True),
     FileKind("links/*/*/*", "names of objects of read-only stores", in_cache=True),
     FileKind("sources/**/*", "sources of builds by their own hash, which are not objects", in_cache=True),
 )
@@ -214,16 +218,20 @@ def all_states(store: CollectableStore, without: str = "") -> dict[str, State]:
             continue
         if damaged := store.refs.damaged(ref):
             raise CorruptObject(f"{damaged[0][1]}, so it is not known what {ref.package} needs", hint="datapkg verify")
-        for kind in FILES:
-            if kind.states and kind.glob.startswith("packages/"):
-                _add(found, (replace(each, packages=(ref.package,)) for each in kind.states(store, ref)))
+        _add(found, states_of(store.refs, ref).values())
     for kind in FILES:
-        if kind.states and not kind.glob.startswith("packages/"):
-            _add(found, kind.states(store, _ANY))
+        if kind.of_store:
+            _add(found, kind.of_store(store))
     return found
 
 
-_ANY = Ref("any", "any")
+def states_of(refs: Refs, ref: Ref) -> dict[str, State]:
+    """Return the states that the pointers and the log of a package name, by hash."""
+    found: dict[str, State] = {}
+    for kind in FILES:
+        if kind.of_package:
+            _add(found, (replace(each, packages=(ref.package,)) for each in kind.of_package(refs, ref)))
+    return found
 
 
 def _add(found: dict[str, State], states: Iterable[State]) -> None:
@@ -231,16 +239,36 @@ def _add(found: dict[str, State], states: Iterable[State]) -> None:
         found[each.hash] = found[each.hash] | each if each.hash in found else each
 
 
+class Needs:
+    """What states need, by their manifests and by the recipes of the store as they are now."""
+
+    def __init__(self, store: CollectableStore) -> None:
+        self._store = store
+        self._recipes = set(store.objects.packed.recipes)
+
+    def of(self, state: State) -> dict[str, int]:
+        """Return the objects of a state, hash to size in bytes, with its manifest, records, and what recipes use.
+
+        Raise `ObjectNotFound`, `CorruptObject`, `InvalidManifest`.
+        """
+        manifest = self._store.open_manifest(state.hash)
+        needed = {state.hash: manifest.size_bytes, **manifest.objects(), **sizes_of(self._store, state.records)}
+        for hash in self._recipes & needed.keys():
+            with contextlib.suppress(CorruptObject):
+                for each in self._store.objects.packed.recipes.find(hash):
+                    needed.setdefault(str(each.source), each.offset + each.size)
+        return needed
+
+
 def mark(store: CollectableStore, states: Iterable[State]) -> Live:
     """Return what these states need. Raise `CorruptObject` if that is unknown, as for a manifest that is corrupt.
 
     A state whose manifest is not here needs nothing, unless it is a current one: its objects may still be restored.
     """
-    live = Live()
+    live, needs = Live(), Needs(store)
     for state in sorted(states, key=lambda each: not each.is_pinned):
         try:
-            manifest = store.open_manifest(state.hash)
-            needed = {state.hash: manifest.size_bytes, **manifest.objects(), **sizes_of(store, state.records)}
+            needed = needs.of(state)
         except ObjectNotFound as error:
             if "current" in state.roots:
                 what = f"the manifest of {state.packages[0]} is not here, so it is not known what the package needs"

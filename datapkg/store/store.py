@@ -6,15 +6,9 @@ import contextlib
 import warnings
 from pathlib import Path
 
-from datapkg.errors import (
-    UPGRADE_HINT,
-    CorruptObject,
-    DamagedFile,
-    NewerFormat,
-    ObjectNotFound,
-    PackageNotInstalled,
-)
-from datapkg.objects.files import private_folder, sweep_temp, write_atomic
+from datapkg.errors import CorruptObject, DamagedFile, ObjectNotFound, PackageNotInstalled
+from datapkg.objects.files import private_folder, sweep_temp
+from datapkg.store import format_version
 from datapkg.store.refs import Refs
 
 TYPE_CHECKING = False
@@ -34,8 +28,6 @@ if TYPE_CHECKING:
     from datapkg.store.verified import VerifiedObjects
     from datapkg.store.verified_content import VerifiedContent
 
-FORMAT = "1"
-
 
 class Store:
     """A store in a folder; `index` is a cache in any folder, and `links` may be elsewhere if the store is read-only.
@@ -54,7 +46,7 @@ class Store:
         self._copies: ArrowCache | None = None
         self._claims: VerifiedContent | None = None
         self._writers = 0
-        self._check_format()
+        format_version.check(self.folder)
 
     @property
     def index_path(self) -> Path:
@@ -121,29 +113,10 @@ class Store:
         self._claims = VerifiedContent(self._index)
         return self._claims
 
-    def _check_format(self) -> None:
-        found = self._format()
-        if found is not None and found.isascii() and found.isdigit() and found != FORMAT:
-            raise NewerFormat(
-                f"the store {self.folder} has format {found[:20]!r}; this datapkg reads {FORMAT}",
-                hint=f"{UPGRADE_HINT}; or set DATAPKG_HOME to another folder",
-            )
-
-    def _format(self) -> str | None:
-        """Return the format that the store declares; None if there is none.
-
-        Anything but a number is corruption: every store of this kind has format 1, so `prepare` writes it again.
-        """
-        try:
-            return (self.folder / "format").read_text(errors="replace").strip()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
     def prepare(self) -> None:
         """Create the folder, private to its owner, and delete temporary files of killed processes."""
-        if self._format() != FORMAT:
-            private_folder(self.folder)
-            write_atomic(self.folder / "format", FORMAT.encode() + b"\n", self.tmp)
+        private_folder(self.folder)
+        format_version.prepare(self.folder, self.tmp, self.work_lock)
         sweep_temp(self.tmp)
 
     @property

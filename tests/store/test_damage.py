@@ -91,8 +91,8 @@ def test_damaged_file_does_not_affect_anything_else(home: Home, kind: str, tmp_p
     for data in damages(path.read_bytes(), 4):
         path.unlink()
         path.write_bytes(data)
-        if kind == "format" and data.strip().isdigit() and data.strip() != b"1":
-            with pytest.raises(InvalidInput, match="this datapkg reads 1"):
+        if kind == "format" and data.strip().isdigit() and int(data) > 2:
+            with pytest.raises(InvalidInput, match="this datapkg reads formats up to 2"):
                 use(home)
         else:
             use(home)

@@ -12,11 +12,16 @@ import pytest
 from datapkg.errors import CorruptObject, ObjectNotFound
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import FileNode, Manifest
+from datapkg.format.names import Ref
+from datapkg.store import gc
 from datapkg.store.compaction import compact, sources_of
+from datapkg.store.gc import Policy
 from datapkg.store.index import Index
+from datapkg.store.refs import Current, LogEvent
 from datapkg.store.store import Store
 
 SIZE = 2 << 20
+REF = Ref("u", "p")
 
 
 def versions(count: int) -> Iterator[bytes]:
@@ -126,3 +131,54 @@ def test_a_store_that_cannot_be_written_restores_into_the_cache(store: Store, mo
     place = store.objects.trusted(hash_bytes(VERSIONS[2]))
     assert place.path.read_bytes() == VERSIONS[2]
     assert place.path.is_relative_to(store.index_path.parent)
+
+
+def history(store: Store, versions: list[bytes] = VERSIONS, day: int = 1) -> list[str]:
+    """Install states of these contents, the last one current; return their hashes."""
+    states = [keep(store, each) for each in versions]
+    for number, hash in enumerate(states):
+        at = f"2026-01-{day:02}T00:00:{number:02}+00:00"
+        store.refs.append_log(REF, LogEvent("install", hash, at, "https://data.example.org"))
+    store.refs.set_current(REF, Current(states[-1], "https://data.example.org"))
+    return states
+
+
+def test_gc_makes_recipes_and_declares_the_newer_format(store: Store) -> None:
+    history(store)
+    assert (store.folder / "format").read_text() == "1\n"
+    before = disk_bytes(store)
+    _, done = gc.collect(store, Policy())
+    assert done.compacted_bytes == done.size_bytes
+    assert disk_bytes(store) < 1.8 * SIZE < before / 6
+    assert (store.folder / "format").read_text() == "2\n"
+    assert [is_whole(store, each) for each in VERSIONS] == [False] * 11 + [True]
+    assert gc.collect(store, Policy())[1].size_bytes == 0
+    assert store.objects.missing(map(hash_bytes, VERSIONS)) == set()
+
+
+def test_bases_of_recipes_stay_when_their_states_go(store: Store) -> None:
+    states = history(store)
+    store.refs.keep(REF, states[0])
+    store.objects.read(hash_bytes(VERSIONS[-1]))
+    gc.collect(store, Policy())
+    store.refs.unkeep(REF, states[0])
+    history(store, [*VERSIONS[:3], b"small"], day=2)
+    plan, done = gc.collect(store, Policy(keep=4, now=True))
+    assert len(plan.states) == 9
+    assert done.size_bytes > 0
+    again = Store(store.folder, Index(store.index_path.with_name("other.db")))
+    assert [again.objects.read(hash_bytes(each)) for each in VERSIONS[:3]] == VERSIONS[:3]
+    gc.collect(store, Policy(keep=1, now=True))
+    assert disk_bytes(store) < 1000
+    assert not list((store.folder / "recipes").glob("*/*"))
+
+
+def test_object_that_is_current_again_loses_its_recipe(store: Store) -> None:
+    states = history(store)
+    gc.collect(store, Policy())
+    store.objects.read(hash_bytes(VERSIONS[2]))
+    store.refs.set_current(REF, Current(states[2], "https://data.example.org"))
+    gc.collect(store, Policy())
+    assert not store.objects.packed.recipes.find(hash_bytes(VERSIONS[2]))
+    assert is_whole(store, VERSIONS[2])
+    assert store.objects.missing(map(hash_bytes, VERSIONS)) == set()
