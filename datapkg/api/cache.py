@@ -16,8 +16,8 @@ from datapkg.reading.tables import arrow_cache, arrow_cache_writer
 from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.resolve import find_installed
 from datapkg.store.arrow_cache import CachedTable
+from datapkg.store.format_version import OLDEST_WRITTEN
 from datapkg.store.sharing import make_shared
-from datapkg.store.store import FORMAT
 
 
 def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmResult]:
@@ -88,5 +88,5 @@ def _is_below(copy: CachedTable, ref: Ref) -> bool:
 def share_store(folder: Path, group: str | None = None) -> Path:
     """Make a shared store (see `store.sharing.make_shared`); return its absolute path."""
     folder = Path(folder).expanduser().absolute()
-    make_shared(folder, group, FORMAT)
+    make_shared(folder, group, str(OLDEST_WRITTEN))
     return folder
