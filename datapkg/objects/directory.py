@@ -29,9 +29,11 @@ from datapkg.objects.files import (
     sync_folder,
     sync_folders,
     temp_path,
+    write_all,
 )
 
 READ_BUFFER_BYTES = 1 << 20
+LOCK_WAIT_S = 10
 
 Named = Callable[[Iterable[Path]], None]
 
@@ -114,18 +116,16 @@ class DirectoryObjects(Objects):
         whole is not `expected`.
         """
         begun.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with naming(begun), os.fdopen(fd, "r+b", buffering=0) as file:
-            _lock_alone(file, expected)
-            if os.fstat(fd).st_size < offset:
-                raise Conflict(f"object {expected} has {os.fstat(fd).st_size:,} bytes here, not {offset:,}")
+        with naming(begun), _opened_alone(begun, expected) as file:
+            if (size := os.fstat(file.fileno()).st_size) < offset:
+                raise Conflict(f"object {expected} has {size:,} bytes here, not {offset:,}")
             file.truncate(offset)
             sha256 = hashlib.sha256()
             while piece := file.read(READ_BUFFER_BYTES):
                 sha256.update(piece)
             with _deleted_without_space(begun):
                 while piece := stream.read(READ_BUFFER_BYTES):
-                    file.write(piece)
+                    write_all(file, piece)
                     sha256.update(piece)
             if sha256.hexdigest() != expected:
                 begun.unlink(missing_ok=True)
@@ -211,13 +211,25 @@ def _deleted_without_space(path: Path) -> Iterator[None]:
         raise
 
 
-def _lock_alone(file: IO[bytes], hash: str) -> None:
-    """Lock a file; wait up to 10 s, since the server may notice a broken connection later than the client."""
-    for _ in range(100):
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.1)
+def _opened_alone(path: Path, hash: str) -> IO[bytes]:
+    """Open and lock a file; wait up to 10 s, since the server may notice a broken connection later than the client.
+
+    If the upload that held the lock has completed, its file is an object now, which must not be written: look again.
+    """
+    end = time.monotonic() + LOCK_WAIT_S
+    while time.monotonic() < end:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(os.fdopen(fd, "r+b", buffering=0))
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(fd), os.stat(path)):
+                    stack.pop_all()
+                    return file
+            except FileNotFoundError:
+                continue
+            except BlockingIOError:
+                time.sleep(0.1)
     raise Conflict(f"object {hash} is being written by another process")
 
 

@@ -114,6 +114,13 @@ def new_file(path: Path, buffering: int = -1) -> IO[bytes]:
     return os.fdopen(fd, "wb", buffering=buffering)
 
 
+def write_all(file: IO[bytes], data: bytes) -> None:
+    """Write bytes to an unbuffered file, which takes only some of them at once where a disk is nearly full."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Inside, an error of the system that names no file (a full disk) names this one."""

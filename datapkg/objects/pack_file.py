@@ -21,7 +21,7 @@ from typing import IO, BinaryIO, cast
 from datapkg.errors import CorruptObject
 from datapkg.objects.base import not_found
 from datapkg.objects.directory import READ_BUFFER_BYTES, Window
-from datapkg.objects.files import naming, new_file, seal
+from datapkg.objects.files import naming, new_file, seal, write_all
 
 MAGIC = b"datapkg1"
 ENTRY_BYTES = 48
@@ -109,11 +109,9 @@ class PackWriter:
 
     def _write(self, data: bytes) -> None:
         """All of these bytes or, where that fails, none of them: what was written before may still be used."""
-        view = memoryview(data)
         with naming(self.temp):
             try:
-                while view:
-                    view = view[self.file.write(view) :]
+                write_all(self.file, data)
             except BaseException:
                 self.file.seek(self.size)
                 self.file.truncate()

@@ -26,7 +26,7 @@ from requests.auth import AuthBase
 from datapkg.errors import BuildFailed, DatapkgError, Forbidden, NotFound, Unreachable
 from datapkg.format.texts import quoted
 from datapkg.format.urls import check_url, without_credentials
-from datapkg.objects.files import naming, sync_file
+from datapkg.objects.files import naming, sync_file, write_all
 from datapkg.objects.progress import DOWNLOADING, Progress, silent
 from datapkg.remote.session import RETRIED, pause_s
 from datapkg.remote.time_limits import CONNECT_TIMEOUT_S, SlowTransferGuard
@@ -123,7 +123,7 @@ class _Download:
             pace = SlowTransferGuard(without_credentials(self.url))
             for piece in raw_pieces(response, PIECE_BYTES):
                 sha256.update(piece)
-                file.write(piece)
+                write_all(file, piece)
                 size += len(piece)
                 pace.add(len(piece))
                 self._check_size(size)

@@ -127,8 +127,7 @@ def put_object(request: PushRequest, hash: str, offset: int | None, stream: Bina
 
 def received(request: PushRequest, hash: str) -> wire.Received:
     """Return how many bytes of an object came in an interrupted upload of the same user."""
-    begun = _begun(request, _check_under_way(request), hash)
-    return wire.Received(size_bytes=begun.stat().st_size if begun.exists() else 0)
+    return wire.Received(size_bytes=_size_bytes(_begun(request, _check_under_way(request), hash)))
 
 
 def _begun(request: PushRequest, push: Push, hash: str) -> Path:
@@ -137,7 +136,15 @@ def _begun(request: PushRequest, push: Push, hash: str) -> Path:
 
 
 def _begun_bytes(registry: Registry, user_id: int) -> int:
-    return sum(each.stat().st_size for each in registry.settings.temporary.glob(f"upload-{user_id}-*"))
+    return sum(map(_size_bytes, registry.settings.temporary.glob(f"upload-{user_id}-*")))
+
+
+def _size_bytes(path: Path) -> int:
+    """Return the size of a file, 0 if it is not there: an upload that completes takes it away."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:

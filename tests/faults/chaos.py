@@ -26,7 +26,7 @@ from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario, beside, check_a
 from tests.faults.world import World
 from tests.faulty_proxy import CHANGES, CONNECTIONS, STATUSES, Fault, faulty_way
 
-LOCAL = ("kill", "power", "ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE")
+LOCAL = ("kill", "power", "ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "short")
 WIRE = tuple(kind for kind in (*STATUSES, *CONNECTIONS, *CHANGES, "flip upload") if kind not in ("404", "slow"))
 MAX_SKIPPED = 8
 
@@ -53,7 +53,8 @@ class Trial:
 class Chaos:
     """A world, the number of calls of each command as far as they were counted, and the results."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, is_verbose: bool = False) -> None:
+        self._is_verbose = is_verbose
         self.world = World(folder)
         self.world.make()
         is_able = surroundings.can_mount(folder)
@@ -78,8 +79,12 @@ class Chaos:
         roots = (str(self.world.now / scenario.machine), str(self.world.now / "out"))
         return Injection(kind, at, roots, lasting=kind != "kill" and seed % 2 == 1, seed=seed)
 
-    def _run(self, scenario: Scenario, injection: Injection | None = None) -> forked.Ended:
-        return forked.command(scenario.command(self.world), self.world.environ(scenario.machine), injection).wait()
+    def _run(self, scenario: Scenario, injection: Injection | None = None, shift_s: float = 0) -> forked.Ended:
+        words, environ = scenario.command(self.world), self.world.environ(scenario.machine)
+        ended = forked.command(words, environ, injection, lambda: surroundings.shift_clock(shift_s)).wait()
+        if self._is_verbose and ended.code:
+            print(f"{ended.code}: {ended.err.strip()}", flush=True)
+        return ended
 
     def draw(self, chance: random.Random) -> Trial:
         """Return a trial by chance."""
@@ -88,7 +93,7 @@ class Chaos:
         if scenario.registry and chance.random() < 0.4:
             return Trial(scenario, chance.choice(WIRE), chance.randrange(MAX_SKIPPED), seed)
         if scenario.pushes and chance.random() < 0.4:
-            kind = chance.choice(("kill", "power", "ENOSPC", "EIO"))
+            kind = chance.choice(("kill", "power", "ENOSPC", "EIO", "short"))
             return Trial(scenario, f"server {kind}", chance.randrange(1, self.server_calls(scenario, kind) + 1), seed)
         kind = chance.choice((*LOCAL, *self.around))
         if kind in self.around:
@@ -131,8 +136,7 @@ class Chaos:
         shift = surroundings.CLOCKS.get(trial.kind, 0.0)
         with beside(world, scenario):
             with surroundings.around(trial.kind, world.now / scenario.machine, trial.seed):
-                words, environ = scenario.command(world), world.environ(scenario.machine)
-                ended = forked.command(words, environ, before=lambda: surroundings.shift_clock(shift)).wait()
+                ended = self._run(scenario, shift_s=shift)
                 result = check_end(world, scenario, ended, trial.kind)
             check_after(world, scenario, ended)
         return result
@@ -181,6 +185,8 @@ class Chaos:
         """Run a trial and count how it ended."""
         try:
             result = run(trial)
+            if self._is_verbose:
+                print(f"{trial} → {result}", flush=True)
         except AssertionError as error:
             result = "WRONG"
             self.failures.append((trial, str(error)))
@@ -219,11 +225,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--scenario", default="", help="only scenarios whose name begins so")
     parser.add_argument("--only", default="", metavar="TRIAL", help="one trial, as it was printed")
+    parser.add_argument("--verbose", action="store_true", help="print each trial and its error")
     options = parser.parse_args()
     forked.prepare()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))  # a `TemporaryDirectory` would be deleted at the end of a fork
     try:
-        chaos = Chaos(folder)
+        chaos = Chaos(folder, options.verbose)
         if options.only:
             chaos.note(Trial.parse(options.only), chaos.run)
         else:

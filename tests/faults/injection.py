@@ -43,6 +43,7 @@ POSSIBLE = {
     "EACCES": frozenset({"open-w", "open-r", "os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink"}),
     "EROFS": frozenset({"open-w", "os.mkdir", "os.rename", "os.remove", "os.utime", "os.chmod", "commit"}),
     "EMFILE": frozenset({"open-w", "open-r"}),
+    "short": frozenset({"write"}),
 }
 KILLS = frozenset({"kill", "power"})
 _SQLITE_TEXTS = {
@@ -56,8 +57,8 @@ _SQLITE_TEXTS = {
 class Injection:
     """`kind` happens at call number `at` (from 1) of those that can fail so, and with `lasting` at all later ones.
 
-    `kind` is "kill", "power" (a kill, and files that were not synced lose their ends), or the name of an error number.
-    With `at` 0 nothing happens, and the calls are counted.
+    `kind` is "kill", "power" (a kill, and files that were not synced lose their ends), "short" (a write writes half of
+    what it is given, as it may), or the name of an error number. With `at` 0 nothing happens, and calls are counted.
     """
 
     kind: str
@@ -81,25 +82,27 @@ class Injection:
         text = os.fsdecode(path)
         return (text if os.path.isabs(text) else os.path.join(os.getcwd(), text)).startswith(self.roots)
 
-    def call(self, name: str, path: object) -> None:
-        """Count a call; kill the process, or raise, if it is the one."""
+    def call(self, name: str, path: object) -> bool:
+        """Count a call; kill the process, or raise, if it is the one; return whether it is to write less."""
         if self.kind not in KILLS and name not in POSSIBLE[self.kind]:
-            return
+            return False
         if self.kind in KILLS and name in ("read", "open-r"):
-            return
+            return False
         if getattr(_inside, "call", False) or not self.is_ours(path):
-            return
+            return False
         _inside.call = True
         try:
-            self._happen(name, path)
+            return self._happen(name, path)
         finally:
             _inside.call = False
 
-    def _happen(self, name: str, path: object) -> None:
+    def _happen(self, name: str, path: object) -> bool:
         self.count += 1
         if not self.at:
             self.calls.append(name)
         elif self.count == self.at or (self.lasting and self.count > self.at):
+            if self.kind == "short":
+                return True
             if self.kind in KILLS:
                 self._kill()
             number = getattr(errno, self.kind)
@@ -107,6 +110,7 @@ class Injection:
                 raise sqlite3.OperationalError(_SQLITE_TEXTS.get(number, "disk I/O error"))
             named = (os.fsdecode(path),) if isinstance(path, (str, bytes, os.PathLike)) else ()
             raise OSError(number, os.strerror(number), *named)
+        return False
 
     def _kill(self) -> None:
         if self.kind == "power":
@@ -160,7 +164,8 @@ def _wrap_calls(injection: Injection) -> None:
     def wrapped(name: str, function: Callable[..., Any], after: Callable[[int], None]) -> Callable[..., Any]:
         def call(fd: Any, *args: Any) -> Any:
             number = fd if isinstance(fd, int) else fd.fileno()
-            injection.call(name, number)
+            if injection.call(name, number):
+                args = (memoryview(args[0])[: -(-len(args[0]) // 2)], *args[1:])
             if name == "write" and injection.kind in KILLS and injection.at == injection.count + 1:
                 function(fd, memoryview(args[0])[: len(args[0]) // 2], *args[1:])  # a write that is cut in two
             result = function(fd, *args)
@@ -201,7 +206,9 @@ class _Raw(io.FileIO):
 
     def write(self, data: Any) -> int:
         injection = self.injection
-        injection.call("write", self.fileno())
+        if injection.call("write", self.fileno()):
+            data = memoryview(data).cast("B")
+            data = data[: -(-len(data) // 2)]
         written = super().write(data)
         injection.wrote(self.fileno())
         return written

@@ -6,9 +6,12 @@ import errno
 import io
 import os
 import resource
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -79,6 +82,54 @@ class TestDirectory(ObjectsContract):
             target.put_rest(io.BytesIO(data[5:]), hash, begun, 5)
         assert (target.missing([hash]), begun.exists()) == ({hash}, False)
         assert target.put_rest(io.BytesIO(data), hash, begun, 0) == hash
+
+    def test_upload_that_waits_for_another_of_the_same_object_does_not_write_into_the_object(
+        self, target: DirectoryObjects, tmp_path: Path
+    ) -> None:
+        """The first one completes, so the file that the second one has open becomes the object."""
+        data = b"0123456789" * 1000
+        hash, begun, arrived, go_on = hash_bytes(data), tmp_path / "tmp" / "begun", threading.Event(), threading.Event()
+
+        def slowly() -> Iterator[bytes]:
+            yield data[:6000]
+            arrived.set()
+            assert go_on.wait(10)
+            yield data[6000:]
+
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(target.put_rest, pieces(slowly()), hash, begun, 0)
+            assert arrived.wait(10)
+            second = pool.submit(target.put_rest, broken(data[4000:5000]), hash, begun, 4000)
+            time.sleep(0.3)
+            go_on.set()
+            assert first.result() == hash
+            with pytest.raises(Conflict, match="has 0 bytes here, not 4,000"):
+                second.result()
+        assert target.read(hash) == data
+        begun.unlink()
+
+    def test_files_that_take_few_bytes_at_once_get_all(
+        self, target: DirectoryObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Reluctant(io.FileIO):
+            def write(self, data: Any) -> int:
+                return super().write(memoryview(data)[:1000])
+
+        data = b"0123456789" * 1000
+        monkeypatch.setattr(os, "fdopen", lambda fd, mode, buffering: Reluctant(fd, mode.replace("b", "")))
+        assert target.put_rest(io.BytesIO(data), hash_bytes(data), tmp_path / "tmp" / "begun", 0) == hash_bytes(data)
+        monkeypatch.undo()
+        assert target.read(hash_bytes(data)) == data
+
+
+def pieces(items: Iterator[bytes]) -> BinaryIO:
+    """A stream of which each read returns the next of these."""
+
+    class Pieces(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return next(items, b"")
+
+    return Pieces()
 
 
 def broken(data: bytes, error: Exception = ConnectionError()) -> BinaryIO:  # noqa: B008
