@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
 import time
@@ -51,13 +52,13 @@ def file_server(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def counted(url: str) -> Iterator[Wire]:
-    """Run a counting proxy; it counts what the tool on this side received."""
+def counted(url: str, late_s: float = 0) -> Iterator[Wire]:
+    """Run a proxy that counts what the tool on this side received, and hands bytes on `late_s` after they came."""
     host = urlsplit(url)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         wire = Wire(f"http://127.0.0.1:{listening.getsockname()[1]}")
         there = (host.hostname or "", host.port or 80)
-        threading.Thread(target=_accept, args=(listening, there, wire), daemon=True).start()
+        threading.Thread(target=_accept, args=(listening, there, wire, late_s), daemon=True).start()
         try:
             yield wire
         finally:
@@ -65,7 +66,14 @@ def counted(url: str) -> Iterator[Wire]:
                 listening.shutdown(socket.SHUT_RDWR)
 
 
-def _accept(listening: socket.socket, there: tuple[str, int], wire: Wire) -> None:
+@contextlib.contextmanager
+def delayed(url: str, round_trip_s: float) -> Iterator[str]:
+    """Run a proxy that hands every byte on half a round trip later, without slowing the stream; yield its address."""
+    with counted(url, round_trip_s / 2) as wire:
+        yield wire.url
+
+
+def _accept(listening: socket.socket, there: tuple[str, int], wire: Wire, late_s: float) -> None:
     """Open a connection to the target for each incoming one, until the listener is closed."""
     while True:
         try:
@@ -75,8 +83,9 @@ def _accept(listening: socket.socket, there: tuple[str, int], wire: Wire) -> Non
             return
         for each in (near, far):
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_pass, args=(near, far, None), daemon=True).start()
-        threading.Thread(target=_pass, args=(far, near, wire), daemon=True).start()
+        for ends in ((near, far, None), (far, near, wire)):
+            target, more = (_pass_late, (late_s,)) if late_s else (_pass, ())
+            threading.Thread(target=target, args=(*ends, *more), daemon=True).start()
 
 
 def _pass(source: socket.socket, target: socket.socket, wire: Wire | None) -> None:
@@ -87,6 +96,33 @@ def _pass(source: socket.socket, target: socket.socket, wire: Wire | None) -> No
             if wire:
                 wire.received += count
             target.sendall(buffer[:count])
+    _close(source, target, wire)
+
+
+def _pass_late(source: socket.socket, target: socket.socket, wire: Wire | None, late_s: float) -> None:
+    """Forward bytes as `_pass` does, each piece `late_s` after it came."""
+    pieces: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+
+    def send() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                due, piece = pieces.get()
+                time.sleep(max(0.0, due - time.monotonic()))
+                if not piece:
+                    break
+                target.sendall(piece)
+        _close(source, target, wire)
+
+    threading.Thread(target=send, daemon=True).start()
+    with contextlib.suppress(OSError):
+        while piece := source.recv(PIECE):
+            if wire:
+                wire.received += len(piece)
+            pieces.put((time.monotonic() + late_s, piece))
+    pieces.put((time.monotonic() + late_s, b""))
+
+
+def _close(source: socket.socket, target: socket.socket, wire: Wire | None) -> None:
     for end, how in ((source, socket.SHUT_RD), (target, socket.SHUT_WR)):
         with contextlib.suppress(OSError):
             end.shutdown(how)

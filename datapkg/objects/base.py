@@ -6,7 +6,9 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, BinaryIO
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from datapkg.errors import ObjectNotFound
 
@@ -15,7 +17,16 @@ if TYPE_CHECKING:
 
 
 class Readable(ABC):
-    """Immutable bytes, each known by the hash of its content."""
+    """Immutable bytes, each known by the hash of its content.
+
+    `jobs` is how many requests at once it may be sent: one where nothing has to be waited for.
+    """
+
+    jobs: int = 1
+
+    def address(self, hash: str) -> str:
+        """Return the URL of an object, "" for one of this machine."""
+        return ""
 
     @abstractmethod
     def missing(self, hashes: Iterable[str]) -> set[str]:
@@ -64,6 +75,14 @@ class Writable(Readable):
     def put_bytes(self, data: bytes, expected: str | None = None) -> str:
         """Store these bytes; return the hash."""
         return self.put(io.BytesIO(data), expected)
+
+    def take(self, path: Path, expected: str, size: int) -> None:
+        """Store the first `size` bytes of a file, which becomes the object itself where the home can do so.
+
+        Raise `HashMismatch`, and leave the file as it is, if their hash is not `expected`.
+        """
+        with open(path, "rb") as file, mmap(file.fileno(), size, access=ACCESS_READ) as data:
+            self.put(cast(BinaryIO, data), expected)
 
     def put_many(self, items: Iterable[bytes]) -> list[str]:
         """Store many small objects; return their hashes in the same order."""

@@ -132,10 +132,31 @@ class DirectoryObjects(Objects):
                 raise mismatch(expected, sha256.hexdigest())
             seal(file)
             sync_file(file)
-            rename(begun, self.path(expected))
-        sync_folder(self.path(expected).parent)
-        self._named([self.path(expected)])
+            self._take(begun, expected)
         return expected
+
+    def take(self, path: Path, expected: str, size: int) -> None:
+        """Make the first `size` bytes of a file of this file system an object; the bytes are not copied.
+
+        The file is left as it is where they have another hash, which raises `HashMismatch`.
+        """
+        with naming(path), open(path, "r+b", buffering=0) as file:
+            sha256, left = hashlib.sha256(), size
+            while left and (piece := file.read(min(READ_BUFFER_BYTES, left))):
+                sha256.update(piece)
+                left -= len(piece)
+            if sha256.hexdigest() != expected:
+                raise mismatch(expected, sha256.hexdigest())
+            sync_file(file)
+            file.truncate(size)
+            seal(file)
+            self._take(path, expected)
+
+    def _take(self, path: Path, hash: str) -> None:
+        """Give a verified file of this file system its name."""
+        rename(path, self.path(hash))
+        sync_folder(self.path(hash).parent)
+        self._named([self.path(hash)])
 
     def _keep_for_later(self, hash: str, temp: Path) -> bool:
         with self._lock:

@@ -171,6 +171,10 @@ class PackedObjects(Objects):
             return self._pack(head, expected)
         return self.loose.put(cast(BinaryIO, _Chained(head, stream)), expected)
 
+    def take(self, path: Path, expected: str, size: int) -> None:
+        """Make the first `size` bytes of a file an object of its own (see `DirectoryObjects.take`)."""
+        self.loose.take(path, expected, size)
+
     def _pack(self, data: bytes, expected: str | None) -> str:
         hash = hash_bytes(data)
         if expected not in (None, hash):

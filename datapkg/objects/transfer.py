@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from functools import partial
+from typing import BinaryIO, TypeVar, cast
 
-from datapkg.errors import IntegrityError
-from datapkg.format.hashing import check_bytes
+from datapkg.errors import DatapkgError, IntegrityError
+from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Readable, Writable
-from datapkg.objects.progress import TRANSFERRING, Progress, silent
+from datapkg.objects.concurrency import Moved, Task, run_all
+from datapkg.objects.progress import Counter, Progress, silent
 
 SMALL_BYTES = 1 << 20
+BATCH_BYTES = 8 << 20
 GROUP_BYTES = 64 << 20
 GROUP_COUNT = 20_000
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,49 +49,78 @@ def plan(wanted: Mapping[str, int], target: Writable) -> TransferPlan:
 def transfer(source: Readable, target: Writable, planned: TransferPlan, progress: Progress = silent) -> TransferResult:
     """Move the objects of a plan; those that arrived before a failure stay, so that the next try resumes there.
 
-    Raise `HashMismatch` for bytes that are not their hash's, `IntegrityError` at the first byte beyond the size that
-    the plan states, `ObjectNotFound` for what the source lacks.
+    As many move at once as either side takes requests. An object with a wrong byte is moved once more; then raise
+    `HashMismatch`, `IntegrityError` at the first byte beyond the size that the plan states, `ObjectNotFound` for what
+    the source lacks.
     """
-    total, done = planned.size_bytes, 0
+    counter = Counter(progress, planned.size_bytes)
     for group in groups(planned.needed):
         with target.batch():
-            small = {hash: size for hash, size in group.items() if size < SMALL_BYTES}
-            done = _move_small(source, target, small, (done, total), progress)
-            for hash, size in group.items():
-                if size >= SMALL_BYTES:
-                    with source.open(hash) as stream:
-                        stated = _Stated(stream, hash, size, after(progress, done, total))
-                        target.put(cast(BinaryIO, stated), expected=hash)
-                    done += size
-                    progress(TRANSFERRING, done, total)
-    return TransferResult(len(planned.needed), total)
+            run_all(_tasks(source, target, group), max(source.jobs, target.jobs), counter.add)
+    return TransferResult(len(planned.needed), planned.size_bytes)
 
 
-def _move_small(
-    source: Readable, target: Writable, sizes: Mapping[str, int], sofar: tuple[int, int], progress: Progress
-) -> int:
-    done, total = sofar
+def _tasks(source: Readable, target: Writable, group: Mapping[str, int]) -> Iterator[Task]:
+    """Yield the large objects one by one, and the small ones in batches."""
+    for hash, size in group.items():
+        if size >= SMALL_BYTES:
+            yield partial(_move_one, source, target, hash, size)
+    small = {hash: size for hash, size in group.items() if size < SMALL_BYTES}
+    for batch in groups(small, BATCH_BYTES):
+        yield partial(_move_batch, source, target, batch)
 
-    def checked() -> Iterator[bytes]:
-        nonlocal done
+
+def _move_one(source: Readable, target: Writable, hash: str, size: int, moved: Moved) -> None:
+    def attempt() -> None:
+        with source.open(hash) as stream:
+            stated = _Stated(stream, hash, size, moved)
+            try:
+                target.put(cast(BinaryIO, stated), expected=hash)
+            except DatapkgError:
+                stated.take_back()
+                raise
+
+    twice(attempt, source.address(hash) or target.address(hash))
+
+
+def _move_batch(source: Readable, target: Writable, sizes: Mapping[str, int], moved: Moved) -> None:
+    wrong: list[str] = []
+
+    def right() -> Iterator[bytes]:
         for hash, data in source.read_many(sizes):
-            check_bytes(data, hash)
+            if hash_bytes(data) != hash:
+                wrong.append(hash)
+                continue
             if len(data) != sizes[hash]:
                 raise _not_as_stated(hash, sizes[hash], "longer" if len(data) > sizes[hash] else "shorter")
-            done += len(data)
-            progress(TRANSFERRING, done, total)
+            moved(len(data))
             yield data
 
-    if sizes:
-        target.put_many(checked())
-    return done
+    target.put_many(right())
+    for hash in wrong:
+        _move_one(source, target, hash, sizes[hash], moved)
+
+
+def twice(attempt: Callable[[], T], address: str = "", wrong: type[DatapkgError] = IntegrityError) -> T:
+    """Return what an attempt returns; a wrong byte may come from the way, so make it once more, then raise.
+
+    The error of the second attempt names the address of the object.
+    """
+    try:
+        return attempt()
+    except wrong:
+        try:
+            return attempt()
+        except wrong as error:
+            error.explain(f"twice, {address}" if address else "twice")
+            raise
 
 
 class _Stated:
     """A stream of which no byte beyond the stated size is given; seekable where the other is."""
 
-    def __init__(self, stream: BinaryIO, hash: str, size: int, progress: Progress) -> None:
-        self._stream, self._hash, self.size, self._progress = stream, hash, size, progress
+    def __init__(self, stream: BinaryIO, hash: str, size: int, moved: Moved) -> None:
+        self._stream, self._hash, self.size, self._moved = stream, hash, size, moved
         self._start = stream.tell() if stream.seekable() else 0
         self._left = size
 
@@ -98,8 +131,13 @@ class _Stated:
         if size and not piece and self._left:
             raise _not_as_stated(self._hash, self.size, "shorter")
         self._left -= len(piece)
-        self._progress(TRANSFERRING, self.size - self._left, self.size)
+        self._moved(len(piece))
         return piece
+
+    def take_back(self) -> None:
+        """Report the bytes that were read as not moved."""
+        self._moved(self._left - self.size)
+        self._left = self.size
 
     def seekable(self) -> bool:
         return self._stream.seekable()
@@ -109,7 +147,10 @@ class _Stated:
 
     def seek(self, offset: int) -> int:
         """Go to a position from which a push that broke off goes on."""
-        self._left = self.size - (offset - self._start)
+        left = self.size - (offset - self._start)
+        if left != self._left:
+            self._moved(self._left - left)
+            self._left = left
         return self._stream.seek(offset)
 
 

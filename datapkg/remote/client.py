@@ -15,6 +15,7 @@ from datapkg.format.hashing import check_bytes, check_hash
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
+from datapkg.objects.transfer import twice
 from datapkg.remote.manifests import MAX_MANIFEST_BYTES, fetch_by_chunks
 from datapkg.remote.objects import IDENTITY, RegistryObjects
 from datapkg.remote.session import RegistrySession
@@ -92,9 +93,12 @@ class Client:
             with self.session.request("GET", path, headers=IDENTITY) as response:
                 return self.session.body(response, limit)
 
-        data = self.session.retried(attempt)
-        check_bytes(data, hash, "manifest")
-        return data
+        def checked() -> bytes:
+            data = self.session.retried(attempt)
+            check_bytes(data, hash, "manifest")
+            return data
+
+        return twice(checked, self.url + path)
 
     def objects(self, ref: Ref, push: str | None = None) -> RegistryObjects:
         """Return the objects of a package; writable within a push."""

@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
@@ -14,9 +15,11 @@ from datapkg.errors import InvalidInput, NotFound, ObjectNotFound, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.chunks import Chunk, Step, decode_chunks, max_map_bytes
 from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
-from datapkg.format.manifest.delta import encode_delta
+from datapkg.format.manifest.delta import HEAD_BYTES, encode_delta
 from datapkg.objects.base import Writable
-from datapkg.remote.session import TRIES, RegistrySession
+from datapkg.objects.deltas import new_bytes
+from datapkg.objects.transfer import twice
+from datapkg.remote.session import TRIES, RegistrySession, SizedBody
 from datapkg.remote.transport import number_in
 
 IDENTITY = {"Accept-Encoding": "identity"}
@@ -32,6 +35,10 @@ class RegistryObjects(Writable):
         self._session = session
         self._names = {"user": user, "name": name}
         self._push = push
+        self.jobs = session.jobs
+
+    def address(self, hash: str) -> str:
+        return self._session.url + self._path(wire.OBJECT, hash=hash)
 
     def _path(self, template: str, **names: str) -> str:
         return template.format(**self._names, **names)
@@ -135,7 +142,7 @@ class RegistryObjects(Writable):
             return self._put_unknown(stream)
         path = self._path(wire.PUSH_OBJECT, push=self._pushed(), hash=check_hash(expected))
         start = stream.tell() if stream.seekable() else None
-        size = getattr(stream, "size", 0)
+        size = _size_of(stream)
         is_begun = size >= RESUMED_BYTES
 
         def attempt() -> None:
@@ -149,8 +156,8 @@ class RegistryObjects(Writable):
             body = HashingReader(stream)
             query = f"?offset={offset}" if is_resumable else ""
             headers = {"Content-Type": "application/octet-stream"}
-            pieces = self._counted(_pieces(body))
-            with self._session.request("PUT", path + query, data=pieces, headers=headers) as response:
+            sent = SizedBody(self._session, _pieces(body), size - offset)
+            with self._session.request("PUT", path + query, data=sent, headers=headers) as response:
                 self._session.body(response, 1 << 20)
             if not offset and body.hexdigest() != expected:
                 raise mismatch(expected, body.hexdigest())
@@ -183,35 +190,27 @@ class RegistryObjects(Writable):
         headers = {"Content-Type": wire.DELTA_TYPE}
 
         def attempt() -> None:
-            with self._session.request(
-                "PUT", path, data=self._counted(encode_delta(steps, new)), headers=headers
-            ) as response:
+            sent = SizedBody(self._session, encode_delta(steps, new), HEAD_BYTES * len(steps) + new_bytes(steps))
+            with self._session.request("PUT", path, data=sent, headers=headers) as response:
                 self._session.body(response, 1 << 20)
 
         self._session.retried(attempt)
-
-    def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        for piece in pieces:
-            yield piece
-            self._session.sent_bytes += len(piece)
-            self._session.patience.moved(len(piece))
 
     def put_many(self, items: Iterable[bytes]) -> list[str]:
         path = self._path(wire.PUSH_OBJECTS, push=self._pushed())
         hashes: list[str] = []
         for group in _groups_by_size(items):
-            frames = [(hash_bytes(data), data) for data in group]
-            self._send_body("POST", path, b"".join(wire.frames(frames)), wire.FRAMES)
-            hashes += [hash for hash, _ in frames]
+            named = [hash_bytes(data) for data in group]
+            body = b"".join(wire.frames(zip(named, group, strict=True)))
+            group.clear()  # it is in memory once
+            twice(partial(self._session.retried, partial(self._send_frames, path, body)), self._session.url + path)
+            hashes += named
         return hashes
 
-    def _send_body(self, method: str, path: str, body: bytes, content_type: str) -> None:
-        def attempt() -> None:
-            with self._session.request(method, path, data=body, headers={"Content-Type": content_type}) as response:
-                self._session.body(response, 64 << 20)
-
-        self._session.retried(attempt)
-        self._session.sent_bytes += len(body)
+    def _send_frames(self, path: str, body: bytes) -> None:
+        headers = {"Content-Type": wire.FRAMES}
+        with self._session.request("POST", path, data=body, headers=headers) as response:
+            self._session.body(response, 64 << 20)
 
 
 def _is_absent(error: Unreachable) -> bool:
@@ -221,6 +220,16 @@ def _is_absent(error: Unreachable) -> bool:
 def _pieces(reader: HashingReader) -> Iterator[bytes]:
     while piece := reader.read(1 << 20):
         yield piece
+
+
+def _size_of(stream: BinaryIO) -> int:
+    """Return how many bytes are left in a stream that states its size or is seekable; 0 for another."""
+    if (size := getattr(stream, "size", None)) is not None or not stream.seekable():
+        return int(size or 0)
+    at = stream.tell()
+    end = stream.seek(0, io.SEEK_END)
+    stream.seek(at)
+    return end - at
 
 
 def _groups(hashes: Iterable[str], count: int) -> Iterator[list[str]]:
@@ -252,9 +261,8 @@ class _UploadBody:
 
     def read(self, size: int) -> bytes:
         piece: bytes = self._raw.read1(size, decode_content=False)
-        self._session.received_bytes += len(piece)
-        self._session.patience.moved(len(piece))
         self._pace.add(len(piece))
+        self._session.received(len(piece))
         return piece
 
 

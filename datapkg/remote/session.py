@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -31,7 +32,13 @@ from datapkg.format.names import Ref
 from datapkg.format.texts import quoted, visible_lines
 from datapkg.format.urls import without_credentials
 from datapkg.remote.credentials import Credential, may_carry_token
-from datapkg.remote.time_limits import RetryDeadline, SlowTransferGuard
+from datapkg.remote.time_limits import (
+    RATE_PER_JOB,
+    CommandDeadline,
+    RateLimit,
+    RetryDeadline,
+    SlowTransferGuard,
+)
 from datapkg.remote.transport import (
     READ_TIMEOUT_S,
     REDIRECTS,
@@ -45,6 +52,11 @@ from datapkg.remote.transport import (
 TRIES = 4
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 MAX_REDIRECTS = 5
+SENT_PIECE_BYTES = 128 << 10
+"""urllib3 gives each piece of a body the time that it gives a connection, so a longer one needs a faster line."""
+JOBS = 8
+READ_SHARE = 0.5
+"""A connection that sends nothing is given up after this share of the time limit, which is half a minute of one."""
 MAX_JSON_BYTES = 64 << 20
 MAX_ERROR_BYTES = 1 << 20
 _HINT = "check the network, that the registry is running, and its address: datapkg config registry"
@@ -85,8 +97,9 @@ def is_public_read(method: str, path: str) -> bool:
 class RegistrySession:
     """Requests to one registry at `url`; raises our errors only.
 
-    `timeout_s` limits the wait for one request with all its tries. `sent_bytes` and `received_bytes` count bodies. A
-    token that the registry rejects is left out of reads, with a `RejectedToken` warning: public packages need none.
+    `read_timeout_s` limits the wait for one request with all its tries, `command` the whole, `rate` the bytes a second.
+    `jobs` is how many requests are made at once where that is faster; `sent_bytes` and `received_bytes` count bodies.
+    A token that the registry rejects is left out of reads, with a `RejectedToken` warning: public packages need none.
     """
 
     def __init__(
@@ -96,6 +109,9 @@ class RegistrySession:
         *,
         tries: int = TRIES,
         read_timeout_s: float = READ_TIMEOUT_S,
+        command: CommandDeadline | None = None,
+        rate: RateLimit | None = None,
+        jobs: int = JOBS,
     ):
         self.credential = token if isinstance(token, Credential) else Credential(token)
         token = self.credential.token
@@ -108,10 +124,14 @@ class RegistrySession:
         self.sent_bytes = 0
         self.received_bytes = 0
         self._tries = tries
-        self.patience = RetryDeadline(read_timeout_s)
+        self.patience = RetryDeadline(read_timeout_s, command)
+        self._rate = rate or RateLimit()
+        # Each of few connections is still faster than what a registry calls too slow.
+        self.jobs = max(1, min(jobs, self._rate.bytes_per_s // RATE_PER_JOB)) if self._rate.bytes_per_s else jobs
+        self._counting = threading.Lock()
         headers = {"Accept-Encoding": "gzip"}
         self._auth = _Token(token, origin_of(url))
-        self._transport = Transport(self._auth, headers=headers, max_redirects=MAX_REDIRECTS, pool_size=8)
+        self._transport = Transport(self._auth, headers=headers, max_redirects=MAX_REDIRECTS, pool_size=jobs)
 
     def reply(
         self, model: type[M], method: str, path: str, body: Any = None, params: dict[str, Any] | None = None
@@ -140,11 +160,27 @@ class RegistrySession:
         def attempt() -> tuple[bytes, str]:
             with self.request(method, path, data=data, headers=headers, params=params) as response:
                 text = self.body(response, MAX_JSON_BYTES)
-            self.sent_bytes += len(data or b"")
             to = self._other_origin(response)
             return text, f" (redirected to {to})" if to else ""
 
         return self.retried(attempt)
+
+    def sent(self, size: int) -> None:
+        """Note bytes of a body that were sent; wait where they are more than the rate allows."""
+        with self._counting:
+            self.sent_bytes += size
+        self._moved(size)
+
+    def received(self, size: int) -> None:
+        """Note bytes of a body that came, as `sent` does."""
+        with self._counting:
+            self.received_bytes += size
+        self._moved(size)
+
+    def _moved(self, size: int) -> None:
+        self.patience.moved(size)
+        self._rate.take(size)
+        self.patience.command.check(self.url)
 
     def retried(self, attempt: Callable[[], T]) -> T:
         """Retry what failed on the way or at the server, after a pause that grows, while the time limit lasts.
@@ -153,6 +189,7 @@ class RegistrySession:
         long transfers, would not be retried. Nor does it know a time limit for all tries together.
         """
         with self.patience.waiting():
+            self.patience.command.check(self.url)
             for number in range(1, self._tries + 1):
                 try:
                     return attempt()
@@ -186,12 +223,16 @@ class RegistrySession:
             response.close()
 
     def _answer(self, method: str, path: str, options: dict[str, Any]) -> requests.Response:
+        if isinstance(data := options.get("data"), bytes):
+            options = {**options, "data": SizedBody(self, [data], len(data))}
+        # What only reads is tried again within the limit where its connection has stalled.
+        share = READ_SHARE if self._tries > 1 and is_public_read(method, path) else 1
         with self._translated(f"{method} {path}"):
             return self._transport.answer(
                 method,
                 self.url + path,
                 follow=method in ("GET", "HEAD"),
-                timeout=self.patience.timeouts,
+                timeout=self.patience.timeouts(share),
                 **options,
             )
 
@@ -267,12 +308,11 @@ class RegistrySession:
         with self.reading():
             for piece in unpacked_pieces(response) if announced <= limit else ():
                 pieces.append(piece)
-                self.patience.moved(len(piece))
                 pace.add(len(piece))
                 size += len(piece)
+                self.received(len(piece))
                 if size > limit:
                     break
-        self.received_bytes += size
         if max(size, announced) > limit:
             raise Unreachable(f"{self.url} answered with more than {limit:,} bytes where few were expected")
         return b"".join(pieces)
@@ -280,6 +320,8 @@ class RegistrySession:
     @contextlib.contextmanager
     def _translated(self, asked: str) -> Iterator[None]:
         limit = f"within {self.patience.limit_s:g} s (DATAPKG_TIMEOUT_S)"
+        if self.patience.command.left_s <= 0:
+            limit = f"within {self.patience.command.limit_s:g} s, the limit of the whole command (max_time_s)"
         plain = self.url.replace("https://", "http://", 1)
         # A token is sent over plain http to this machine alone, so elsewhere the http address would not help.
         http_hint = f"datapkg config registry {plain} (or --registry {plain})" if may_carry_token(plain) else ""
@@ -295,6 +337,24 @@ class RegistrySession:
         """Inside, failures to read a body are our errors."""
         with self._translated("with a body"):
             yield
+
+
+class SizedBody:
+    """The body of a request: it is sent in pieces that a slow line takes in the time of one, and counted."""
+
+    def __init__(self, session: RegistrySession, pieces: Iterable[bytes], size: int) -> None:
+        self._session, self._pieces, self._size = session, pieces, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for piece in self._pieces:
+            view = memoryview(piece)
+            for start in range(0, len(view), SENT_PIECE_BYTES):
+                part = view[start : start + SENT_PIECE_BYTES]
+                yield part
+                self._session.sent(len(part))
 
 
 def _visible(value: Any) -> Any:

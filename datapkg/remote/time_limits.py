@@ -1,7 +1,11 @@
-"""How long a registry is waited for: one limit over all tries of a request, and one on slow bodies."""
+"""How long a registry is waited for, and how fast it may be used.
+
+Limits are on all tries of one request, on slow bodies, on all requests of a command, and on bytes a second.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -10,9 +14,52 @@ from contextlib import contextmanager
 from datapkg.errors import Unreachable
 
 CONNECT_TIMEOUT_S = 10
-PATIENCE_S = 60
+PATIENCE_S = 30
 MIN_BYTES_PER_S = 1024
+LEAST_RATE = 20_000
+"""The lowest limit on bytes a second: a registry ends an upload that is slower than 17 kB/s."""
+RATE_PER_JOB = 100_000
 _SHORTEST_S = 0.05
+
+
+class RateLimit:
+    """Slows all connections together down to so many bytes a second; 0 is no limit."""
+
+    def __init__(self, bytes_per_s: int = 0) -> None:
+        self.bytes_per_s = bytes_per_s
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> None:
+        """Wait until these bytes, which have just moved, are within the limit."""
+        if not self.bytes_per_s:
+            return
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = max(now, self._free_at) + size / self.bytes_per_s
+            wait = self._free_at - now
+        time.sleep(wait)
+
+
+class CommandDeadline:
+    """When a whole command has to be done with its registries; 0 is no limit. It begins when it is made."""
+
+    def __init__(self, limit_s: float = 0) -> None:
+        self.limit_s = limit_s
+        self._end = time.monotonic() + limit_s if limit_s else None
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the limit."""
+        return math.inf if self._end is None else self._end - time.monotonic()
+
+    def check(self, url: str) -> None:
+        """Raise `Unreachable` after the limit."""
+        if self.left_s <= 0:
+            raise Unreachable(
+                f"{url} was not done within {self.limit_s:g} s, the limit of the whole command (max_time_s)",
+                hint="run it again: what arrived is kept",
+            )
 
 
 class RetryDeadline(threading.local):
@@ -22,8 +69,9 @@ class RetryDeadline(threading.local):
     makes progress is not limited, and a server that sends a byte now and then is.
     """
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, command: CommandDeadline | None = None) -> None:
         self.limit_s = limit_s
+        self.command = command or CommandDeadline()
         self._deadline: float | None = None
 
     @contextmanager
@@ -41,12 +89,15 @@ class RetryDeadline(threading.local):
     @property
     def left_s(self) -> float:
         """Seconds until the limit."""
-        return self.limit_s if self._deadline is None else self._deadline - time.monotonic()
+        own = self.limit_s if self._deadline is None else self._deadline - time.monotonic()
+        return min(own, self.command.left_s)
 
-    @property
-    def timeouts(self) -> tuple[float, float]:
-        """The timeouts of the next try: to connect, and between two reads."""
-        left = max(self.left_s, _SHORTEST_S)
+    def timeouts(self, share: float = 1) -> tuple[float, float]:
+        """Return the timeouts of the next try: to connect or send a piece, and between two reads.
+
+        With a `share` of the limit, time is left for another try.
+        """
+        left = max(min(self.left_s, share * self.limit_s), _SHORTEST_S)
         return min(CONNECT_TIMEOUT_S, left), left
 
     def moved(self, size: int) -> None:
@@ -56,7 +107,7 @@ class RetryDeadline(threading.local):
 
 
 class SlowTransferGuard:
-    """Notices a server that sends so slowly that it would never end."""
+    """Notices a server that sends so slowly that it would never end, from whichever moment on."""
 
     def __init__(self, url: str, patience_s: float | None = None) -> None:
         self._url = url
@@ -68,5 +119,8 @@ class SlowTransferGuard:
         """Count bytes that came; raise `Unreachable` when they are too few for the time."""
         self._size += size
         waited = time.monotonic() - self._start
-        if waited > self._patience_s and self._size < waited * MIN_BYTES_PER_S:
+        if waited <= self._patience_s:
+            return
+        if self._size < waited * MIN_BYTES_PER_S:
             raise Unreachable(f"{self._url} sends too slowly: {self._size:,} bytes in {waited:.0f} s", again=True)
+        self._start, self._size = time.monotonic(), 0

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 
-from datapkg.errors import CorruptObject, DatapkgError, InvalidInput
+from datapkg.errors import CorruptObject, DatapkgError, IntegrityError, InvalidInput
 from datapkg.format.chunks import LONG_BYTES
+from datapkg.objects.concurrency import Moved
 from datapkg.objects.deltas import KnownChunks, known_chunks, long_ones, steps_from
 from datapkg.objects.progress import Counter, Progress
-from datapkg.objects.transfer import GROUP_BYTES, TransferPlan, after, groups, plan, transfer
+from datapkg.objects.transfer import GROUP_BYTES, TransferPlan, after, groups, plan, transfer, twice
 from datapkg.store import chunk_verification
 from datapkg.store.byte_ranges import Stretch
 from datapkg.store.partial_objects import PartialObject
-from datapkg.store.read_through import Moved, ReadThrough
+from datapkg.store.read_through import ReadThrough
 
 COPY_BYTES = 1 << 20
 RESUMED_BYTES = 64 << 20
@@ -35,9 +37,12 @@ def receive(objects: ReadThrough, planned: TransferPlan, progress: Progress, rep
         wanted = long_ones({hash: size for hash, size in added.items() if hash in needed and not objects.has(hash)})
         if wanted and (known := known_chunks(objects.mine, _here(objects, removed))):
             for group in groups(wanted, GROUP_BYTES):
-                _fetch(objects, group, known, counter.add)
-    large = {hash: size for hash, size in needed.items() if size > RESUMED_BYTES and not objects.has(hash)}
-    _fetch(objects, large, {}, counter.add)
+                # A registry may know no chunks or wrong ones: the partial object is dropped, and fetched whole below.
+                with contextlib.suppress(IntegrityError):
+                    _fetch(objects, group, known, counter.add)
+    for hash, size in needed.items():
+        if size > RESUMED_BYTES and not objects.has(hash):
+            twice(partial(_fetch, objects, {hash: size}, {}, counter.add))
     left = plan(needed, objects.mine)
     report = after(progress, planned.size_bytes - left.size_bytes, planned.size_bytes)
     transfer(objects.theirs, objects.mine.downloads, left, report)
@@ -56,12 +61,10 @@ def _fetch(objects: ReadThrough, wanted: Mapping[str, int], known: KnownChunks, 
             if not known or _copy_known(objects, hash, part, known):
                 moved(lacking - _lacking_bytes(part))
                 work.append((hash, part, [(0, size)]))
-        # A registry may know no chunks or wrong ones: the partial object is dropped, and `receive` fetches it whole.
-        with contextlib.suppress(CorruptObject):
-            objects.fetch(work, moved)
-            for hash, part, _ in work:
-                if part.is_whole and not objects.has(hash):  # nothing of it had to be fetched
-                    objects.promote(hash, part)
+        objects.fetch(work, moved)
+        for hash, part, _ in work:
+            if part.is_whole and not objects.has(hash):  # nothing of it had to be fetched
+                objects.promote(hash, part)
 
 
 def _lacking_bytes(part: PartialObject) -> int:
@@ -79,13 +82,14 @@ def _copy_known(objects: ReadThrough, hash: str, part: PartialObject, known: Kno
     steps = steps_from(chunks or [], known)
     at = 0
     copied: list[Stretch] = []
-    for step in steps:
-        if step.source is not None and part.lacking(at, at + step.size):
-            with contextlib.suppress(DatapkgError):  # an earlier object that is damaged: these bytes are fetched
-                _copy(objects, step.source, step.offset, part, at, step.size)
-                copied.append((at, at + step.size))
-        at += step.size
-    part.keep(copied, durable=False)
+    with part.alone():
+        for step in steps:
+            if step.source is not None and part.lacking(at, at + step.size):
+                with contextlib.suppress(DatapkgError):  # an earlier object that is damaged: these bytes are fetched
+                    _copy(objects, step.source, step.offset, part, at, step.size)
+                    copied.append((at, at + step.size))
+            at += step.size
+        part.keep(copied, durable=False)
     return bool(steps)
 
 

@@ -38,6 +38,8 @@ class PartialObjects:
         """Return the partial object, which the caller closes; one with a torn list is recreated."""
         with keeping(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if is_sealed(self._path(hash, size)):  # a process was killed just before it became an object
+                self.drop(hash, size)
             part = PartialObject(self._path(hash, size), size)
             if part.is_torn:
                 part.close()
@@ -111,6 +113,11 @@ class PartialObject:
             os.close(self._fd)
             self._fd = -1
 
+    @property
+    def is_closed(self) -> bool:
+        """Return whether `close` was called."""
+        return self._fd < 0
+
     def alone(self) -> contextlib.AbstractContextManager[None]:
         """Return the lock for fetching ranges of this object, which excludes other holders of it."""
         return _locked(self._fd)
@@ -129,13 +136,15 @@ class PartialObject:
                 start, view = start + written, view[written:]
 
     def keep(self, stretches: list[Stretch], *, durable: bool = True) -> None:
-        """Record that these ranges were written; on a full disk, or without `durable`, only in memory."""
+        """Record that these ranges were written; on a full disk only in memory.
+
+        Without `durable` they may be lost with the power, though not with the process: for an object that is hashed.
+        """
         if durable:
             with keeping(self.path.parent):
                 os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
         self._spans.add(stretches)
-        if durable:
-            self._write_records(stretches)
+        self._write_records(stretches)
 
     def _write_records(self, stretches: list[Stretch]) -> None:
         records = b"".join(_RECORD.pack(*each, _check(*each)) for each in stretches)
@@ -167,7 +176,10 @@ class PartialObject:
 
     def _read_records(self) -> None:
         """Read the records added since the last call, up to the first incomplete or corrupt one."""
-        end = os.fstat(self._fd).st_size
+        status = os.fstat(self._fd)
+        end = status.st_size
+        if _is_read_only(status):  # another process made it an object, whose bytes must not be written again
+            self._spans.add([(0, self.size)])
         if end <= self._read_to or self.is_torn:
             return
         data = os.pread(self._fd, end - self._read_to, self._read_to)
@@ -181,6 +193,18 @@ class PartialObject:
         self.is_torn = self.is_torn or len(data) % _RECORD.size != 0
         self._read_to += len(found) * _RECORD.size
         self._spans.add(found)
+
+
+def is_sealed(path: Path) -> bool:
+    """Return whether a partial file was complete and verified."""
+    try:
+        return _is_read_only(os.stat(path))
+    except OSError:
+        return False
+
+
+def _is_read_only(status: os.stat_result) -> bool:
+    return not status.st_mode & 0o222
 
 
 def chunks_path(part: Path) -> Path:

@@ -11,21 +11,20 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, BinaryIO, cast
 from weakref import WeakSet
 
-from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, Unreachable
-from datapkg.format.hashing import hash_bytes
+from datapkg.errors import CorruptObject, HashMismatch, IntegrityError, InvalidInput, Unreachable
 from datapkg.objects.base import Readable
+from datapkg.objects.concurrency import Moved, run_all
 from datapkg.objects.pack_file import PackLocation
 from datapkg.objects.progress import Progress, silent
-from datapkg.objects.transfer import TransferPlan, after, groups, transfer
+from datapkg.objects.transfer import TransferPlan, after, groups, transfer, twice
 from datapkg.store import chunk_verification
 from datapkg.store.byte_ranges import ByteRanges, Stretch
-from datapkg.store.partial_objects import NO_ROOM, PartialObject, PartialObjects, keeping
+from datapkg.store.partial_objects import PartialObject, PartialObjects, keeping
 from datapkg.store.verified import VerifiedObjects
 
 SMALL_BYTES = 256 << 10  # fetched whole: one request, and a hash that verifies it
@@ -33,15 +32,10 @@ GAP_BYTES = 64 << 10  # smaller gaps are fetched along instead of starting anoth
 STEP_BYTES, MAX_STEP_BYTES = 256 << 10, 8 << 20
 PIECE_BYTES = 1 << 20
 GROUP_BYTES = 16 << 20
-KEPT_AT_ONCE = 32 << 20  # at most so much of a fetch that was killed is fetched again
-ASKED_AT_ONCE = 8
+KEPT_AT_ONCE = 8 << 20  # at most so much of each connection of a fetch that was killed is fetched again
 
 
 Explained = Callable[[], AbstractContextManager[Any]]
-
-
-Moved = Callable[[int], None]
-"""Called with the number of bytes that arrived, from any thread."""
 
 
 def unnoticed(size_bytes: int) -> None:
@@ -138,13 +132,10 @@ class ReadThrough(Readable):
         Raise `HashMismatch` if an object became complete and its hash does not match; its partial file is deleted.
         """
         work = [(hash, part, each) for hash, part, each in wanted if _lacking(part, each)]
-        fetch_one = partial(self._fetch_one, moved)
-        if len(work) == 1:
-            fetch_one(*work[0])
-        elif work:
-            with ThreadPoolExecutor(min(ASKED_AT_ONCE, len(work)), "datapkg-fetch") as pool:
-                for _ in pool.map(fetch_one, *zip(*work, strict=True)):
-                    pass  # raise here what a thread raised
+        if work:
+            jobs = self.theirs.jobs
+            inner = jobs if len(work) == 1 else 1
+            run_all([partial(self._fetch_one, *each, inner) for each in work], jobs, moved)
 
     def prove(self, hash: str, part: PartialObject, stretches: list[Stretch]) -> bool:
         """Fetch ranges if missing, and verify every chunk that they overlap; return False if there is no chunk map.
@@ -166,55 +157,41 @@ class ReadThrough(Readable):
             raise CorruptObject(f"a part of object {hash} is not what its hash says; it was not used", hash=hash)
         return True
 
-    def _fetch_one(self, moved: Moved, hash: str, part: PartialObject, stretches: list[Stretch]) -> None:
+    def _fetch_one(self, hash: str, part: PartialObject, stretches: list[Stretch], jobs: int, moved: Moved) -> None:
         with part.alone():
             lacking = _lacking(part, stretches)  # another process may have fetched them meanwhile
             left = part.lacking(0, part.size)
-            completes_it = left == [each for stretch in stretches for each in part.lacking(*stretch)]
-            is_short = sum(stop - start for start, stop in left) <= KEPT_AT_ONCE
-            for start, stop in lacking:
-                self._fetch_stretch(hash, part, (start, stop), moved, durable=not (completes_it and is_short))
+            # An object that becomes whole is hashed, so records that were not synced can do no harm.
+            durable = left != [each for stretch in stretches for each in part.lacking(*stretch)]
+            pieces = [
+                (at, min(at + KEPT_AT_ONCE, stop)) for start, stop in lacking for at in range(start, stop, KEPT_AT_ONCE)
+            ]
+            run_all([partial(self._fetch_stretch, hash, part, each, durable) for each in pieces], jobs, moved)
             if lacking and part.is_whole:
                 self.promote(hash, part)
 
-    def _fetch_stretch(self, hash: str, part: PartialObject, stretch: Stretch, moved: Moved, *, durable: bool) -> None:
-        """Fetch a range and record it every `KEPT_AT_ONCE` bytes, from where an interrupted fetch continues.
-
-        Without `durable` the last record is not synced: the object that it completes is.
-        """
+    def _fetch_stretch(self, hash: str, part: PartialObject, stretch: Stretch, durable: bool, moved: Moved) -> None:
+        """Fetch a range and record it; an interrupted fetch continues behind the last record."""
         start, stop = stretch
-        at = kept = start
+        at = start
         with self.theirs.open(hash, start, stop) as stream:
             while at < stop and (piece := stream.read(min(PIECE_BYTES, stop - at))):
                 part.write(at, piece)
                 at += len(piece)
                 moved(len(piece))
-                if at - kept >= KEPT_AT_ONCE and at < stop:
-                    part.keep([(kept, at)])
-                    kept = at
         if at != stop:
             raise Unreachable(f"object {hash} broke off: {at - start:,} of {stop - start:,} bytes came")
-        part.keep([(kept, stop)], durable=durable)
+        part.keep([stretch], durable=durable)
 
     def promote(self, hash: str, part: PartialObject) -> None:
-        """Store a complete object; without disk space it stays a partial file.
-
-        Raise `CorruptObject`, and delete the partial file, if its hash does not match.
-        """
-        with part.mapped() as data:
+        """Make a complete partial object an object; raise `HashMismatch`, and delete it, if its hash is another."""
+        with keeping(self.parts.folder):
             try:
-                self.mine.downloads.put(cast(BinaryIO, data), expected=hash)
+                self.mine.downloads.take(part.path, hash, part.size)
             except HashMismatch as error:
                 self.parts.drop(hash, part.size)
-                raise _damaged(hash) from error
-            except OSError as error:
-                if error.errno not in NO_ROOM:
-                    raise
-                if hash_bytes(memoryview(data)) != hash:
-                    self.parts.drop(hash, part.size)
-                    raise _damaged(hash) from error
-                part.keep([(0, part.size)])
-                return
+                error.explain(self.theirs.address(hash))
+                raise
         self.parts.drop(hash, part.size)
 
 
@@ -270,14 +247,26 @@ class _Stretches(io.RawIOBase):
             self._step = min(2 * self._step, MAX_STEP_BYTES) if self._at == self._fetched_to else STEP_BYTES
             ahead = min(self._size, max(stop, self._at + self._step))
             with self._explained():
-                if not self._objects.prove(self._hash, self._part, [(self._at, ahead)]):
-                    self._objects.fetch([(self._hash, self._part, [(self._at, ahead)])])
+                # Of a wrong chunk nothing was returned yet, unlike of an object that is known to be wrong at its end.
+                twice(partial(self._bring, ahead), self._objects.theirs.address(self._hash), CorruptObject)
             self._proved.add([(self._at, ahead)])
             self._fetched_to = ahead
         data = self._part.read(self._at, stop)
         view[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+    def _bring(self, ahead: int) -> None:
+        """Fetch and verify the range up to `ahead`; begin with another partial file after an error."""
+        wanted = [(self._at, ahead)]
+        if self._part.is_closed:
+            self._part, self._proved = self._objects.parts.part(self._hash, self._size), ByteRanges()
+        try:
+            if not self._objects.prove(self._hash, self._part, wanted):
+                self._objects.fetch([(self._hash, self._part, wanted)])
+        except IntegrityError:
+            self._part.close()
+            raise
 
     def close(self) -> None:
         """Close the stream and its partial file."""
@@ -295,7 +284,3 @@ def _lacking(part: PartialObject, stretches: list[Stretch]) -> list[Stretch]:
         else:
             joined.append((start, stop))
     return joined
-
-
-def _damaged(hash: str) -> CorruptObject:
-    return CorruptObject(f"object {hash} arrived whole, and is not what its hash says; it was not used", hash=hash)

@@ -279,6 +279,10 @@ class VerifiedObjects(Objects):
         """Store the bytes of a stream, and return their hash."""
         return self.packed.put(stream, expected)
 
+    def take(self, path: Path, expected: str, size: int) -> None:
+        """Make the first `size` bytes of a file of the store an object; raise `HashMismatch`, and leave it, if not."""
+        self.packed.take(path, expected, size)
+
     def batch(self) -> AbstractContextManager[None]:
         """Return a context in which small objects share a pack."""
         return self.packed.batch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from datapkg.api.install import install_packages
 from datapkg.api.maintenance import verify
 from datapkg.api.push import push_package
 from datapkg.api.results import PackageOutcome
-from datapkg.errors import DatapkgError, HashMismatch, InvalidInput, PackageNotFound, Unreachable
+from datapkg.errors import DatapkgError, HashMismatch, IntegrityError, InvalidInput, PackageNotFound, Unreachable
 from datapkg.format import wire
 from datapkg.format.names import Ref
 from datapkg.remote.session import RegistrySession
@@ -72,19 +73,47 @@ def test_two_failures_are_retried(person: Person, way: Way, pushed: str, kind: s
 def test_permanent_failures_are_one_clear_error(person: Person, way: Way, pushed: str, kind: str, where: str) -> None:
     way.faults.append(Fault(kind, where))
     outcome = install(person, way)
-    assert isinstance(outcome.error, (Unreachable, HashMismatch))
+    assert isinstance(outcome.error, (Unreachable, IntegrityError))
     assert is_absent(person)
     way.faults.clear()
     assert install(person, way).error is None
 
 
-@pytest.mark.parametrize("where", ["/manifests/", "/objects/read", "/objects/"])
+@pytest.mark.parametrize("where", ["/manifests/", "/objects/"])
 def test_byte_corrupted_in_transit_is_never_accepted(person: Person, way: Way, pushed: str, where: str) -> None:
     way.faults.append(Fault("flip", where))
     outcome = install(person, way)
     assert isinstance(outcome.error, HashMismatch)
+    expected, actual = (outcome.error.detail[name] for name in ("expected", "actual"))
+    assert re.search(
+        rf"{expected} hashes to {actual};.* \(twice, {way.url}/api/\S+{where}{expected}\)", str(outcome.error)
+    )
     assert is_absent(person)
     assert verify(person.home("other")).damaged == []
+
+
+@pytest.mark.parametrize("where", ["/manifests/", "/objects/read", "/objects/"])
+def test_byte_corrupted_once_in_transit_is_fetched_again(person: Person, way: Way, pushed: str, where: str) -> None:
+    way.faults.append(Fault("flip", where, times=1))
+    assert install(person, way).error is None
+    assert verify(person.home("other")).damaged == []
+
+
+@pytest.mark.parametrize("where", ["/objects", "/objects/"])
+@pytest.mark.parametrize("times", [1, 1000])
+def test_byte_corrupted_on_the_way_up_is_sent_again(
+    person: Person, way: Way, tmp_path: Path, where: str, times: int
+) -> None:
+    (tmp_path / "a.bin").write_bytes(os.urandom(2 << 20))
+    (tmp_path / "b.bin").write_bytes(b"small")
+    home = person.home(url=way.url)
+    build_package(home, person.ref("p"), tmp_path)
+    way.faults.append(Fault("flip sent", where, times=times))
+    if times == 1:
+        assert push_package(home, person.ref("p")).changed
+        return
+    with pytest.raises(HashMismatch, match=rf"\(twice, {way.url}/api/"):
+        push_package(home, person.ref("p"))
 
 
 def test_registry_that_resolves_to_another_state_is_rejected(person: Person, way: Way, pushed: str) -> None:
@@ -178,7 +207,7 @@ def test_received_bytes_extend_the_time_limit(person: Person) -> None:
         assert 2 < patience.left_s < 3.1
         patience.moved(1 << 30)
         assert 9 < patience.left_s <= 10
-    assert patience.timeouts == (10, 10)
+    assert patience.timeouts() == (10, 10)
 
 
 def test_redirect_of_a_change_is_named(person: Person, way: Way) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import resource
@@ -13,7 +12,7 @@ from typing import BinaryIO
 
 import pytest
 
-from datapkg.errors import CorruptObject, QuotaExceeded, Unreachable
+from datapkg.errors import CorruptObject, HashMismatch, QuotaExceeded, Unreachable
 from datapkg.format.chunks import MAX_BYTES, Chunk
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Readable
@@ -105,8 +104,9 @@ def test_completed_object_is_verified_and_stored(through: ReadThrough, mine: Ver
 
 def test_corrupt_byte_is_detected_when_an_object_is_completed(through: ReadThrough, theirs: CountingObjects) -> None:
     theirs.corrupts = True
-    with pytest.raises(CorruptObject, match="arrived whole"), through.stream(HASH, len(BIG)) as stream:
+    with pytest.raises(HashMismatch) as caught, through.stream(HASH, len(BIG)) as stream:
         stream.read()
+    assert caught.value.detail["expected"] == HASH
     assert not through.has(HASH)
     theirs.corrupts = False
     assert through.read(HASH) == BIG
@@ -153,7 +153,7 @@ def test_read_ranges_are_verified_by_chunks(verified: ReadThrough, chunked: Chun
     with verified.stream(HASH, len(BIG)) as stream:
         stream.seek(1_000_000)
         assert stream.read(10) == BIG[1_000_000:1_000_010]
-    assert chunked.sent < 2 * (STEP_BYTES + 2 * MAX_BYTES)
+    assert chunked.sent < 3 * (STEP_BYTES + 2 * MAX_BYTES)  # twice what is wrong, then what is right
 
 
 def test_chunks_are_stored_beside_the_partial_object(
@@ -169,7 +169,7 @@ def test_chunks_are_stored_beside_the_partial_object(
     assert chunked.asked == asked == 1
     with verified.parts.part(HASH, len(BIG)) as part:
         part.write(5, b"wrong")
-    with again.stream(HASH, len(BIG)) as stream, pytest.raises(CorruptObject):
+    with again.stream(HASH, len(BIG)) as stream, pytest.raises(Unreachable):  # it is fetched again
         stream.read(10)
     chunked.broken = False
     with again.stream(HASH, len(BIG)) as stream:
@@ -320,27 +320,19 @@ def test_ranges_stay_readable_if_a_full_disk_prevents_recording_them(
         assert part.lacking(0, 200) == [(0, 100)]
 
 
-@pytest.mark.parametrize("corrupts", [False, True])
-def test_complete_partial_object_is_read_in_place_on_a_full_disk(
-    through: ReadThrough, theirs: CountingObjects, corrupts: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    theirs.corrupts = corrupts
-    sent = through.mine.put
+def test_complete_partial_object_becomes_an_object_without_a_copy(through: ReadThrough, mine: VerifiedObjects) -> None:
+    with through.parts.part(HASH, len(BIG)) as part, through.parts.part(HASH, len(BIG)) as other:
+        inode = part.path.stat().st_ino
+        through.fetch([(HASH, part, [(0, len(BIG))])])
+        status = mine.packed.locate(HASH).path.stat()
+        assert (status.st_ino, status.st_size) == (inode, len(BIG))
+        # Who has it open sees that it is whole, and never writes to it again.
+        assert other.lacking(0, len(BIG)) == []
+    assert list(through.parts) == []
+    assert mine.read(HASH) == BIG
 
-    def full(stream: BinaryIO, expected: str | None = None) -> str:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(through.mine, "put", full)
-    with through.stream(HASH, len(BIG)) as stream:
-        if corrupts:
-            with pytest.raises(CorruptObject, match="arrived whole"):
-                stream.read()
-            assert list(through.parts) == []
-            return
-        assert stream.read() == BIG
-    before = theirs.sent
-    with through.stream(HASH, len(BIG)) as stream:
-        assert stream.read() == BIG
-    assert (theirs.sent, through.has(HASH)) == (before, False)
-    monkeypatch.setattr(through.mine, "put", sent)
+def test_verified_partial_object_of_a_killed_process_is_begun_anew(through: ReadThrough) -> None:
+    with through.parts.part(HASH, len(BIG)) as part:
+        part.path.chmod(0o444)
     assert through.read(HASH) == BIG
