@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 import warnings
 from pathlib import Path
 
 from datapkg.errors import InvalidLock
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock
+
+_TICK_NS = 20_000_000
 
 
 def project_folders(start: Path | None = None) -> list[Path]:
@@ -47,11 +50,26 @@ def nearest_lock(start: Path | None = None) -> tuple[Path, Lock] | None:
             raise InvalidLock(f"{path} is not a regular file", hint=f"move it away: {path}")
         if status.st_uid in (os.getuid(), 0) and not _is_foreign(path):
             try:
-                return path, Lock.parse(path.read_bytes(), str(path))
+                return path, _parsed(path, status)
             except OSError as error:
                 raise InvalidLock(f"{path} cannot be read: {error.strerror}") from error
         warnings.warn(f"{path} belongs to somebody else and was passed over", stacklevel=2)
     return None
+
+
+_last_parsed: dict[Path, tuple[tuple[int, ...], Lock]] = {}
+
+
+def _parsed(path: Path, status: os.stat_result) -> Lock:
+    """Return what a lock file pins; each import asks, so it is parsed once for as long as it is unchanged."""
+    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+    found = _last_parsed.get(path)
+    if found is None or found[0] != stamp:
+        found = stamp, Lock.parse(path.read_bytes(), str(path))
+        if time.time_ns() - max(stamp[1:3]) > _TICK_NS:  # a later write within a tick of the clock has the same stamp
+            _last_parsed.clear()
+            _last_parsed[path] = found
+    return found[1]
 
 
 def nearest_requirements(start: Path | None = None) -> Path | None:

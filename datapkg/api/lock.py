@@ -75,7 +75,8 @@ def install_locked(
         return install_packages(home, wanted.refs, registry=registry, replace=replace, progress=progress)
     lock = _fitting_lock(home, requirements or nearest_requirements(start), start, frozen, registry, progress)
     options = InstallOptions(registry=registry, replace=replace)
-    return [_install_pin(home, pin, options, progress) for pin in lock.pins]
+    with home.store.writing():  # once for all of them
+        return [_install_pin(home, pin, options, progress) for pin in lock.pins]
 
 
 def _fitting_lock(
@@ -107,8 +108,9 @@ def _misfits(wanted: Requirements, lock: Lock | None) -> list[tuple[str, str]]:
         return [(LOCK, "there is no lock")]
     asked = [str(ref) for ref in wanted.refs]
     lacking = [(ref, f"{ref} is asked for and not locked") for ref in asked if lock.pin_of(ref) is None]
-    extra = [(pin.requirement, f"{pin.requirement} is locked and not asked for") for pin in lock.pins]
-    return lacking + [(ref, what) for ref, what in extra if ref not in asked]
+    known = set(asked)
+    extra = [pin.requirement for pin in lock.pins if pin.requirement not in known]
+    return lacking + [(ref, f"{ref} is locked and not asked for") for ref in extra]
 
 
 def _resolve(home: Home, wanted: Requirements, old: Lock | None, registry: str | None, progress: Progress) -> Lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from functools import cached_property
 
 from datapkg.errors import UPGRADE_HINT, InvalidLock, InvalidName, NewerFormat
 from datapkg.format.frozen import dataclass
@@ -48,13 +49,21 @@ class Lock:
         pin = self.pin_for(package)
         return pin.hash if pin else None
 
+    @cached_property
+    def _by_package(self) -> dict[str, Pin]:
+        return {pin.package: pin for pin in reversed(self.pins)}
+
+    @cached_property
+    def _by_requirement(self) -> dict[str, Pin]:
+        return {pin.requirement: pin for pin in reversed(self.pins)}
+
     def pin_for(self, package: str) -> Pin | None:
         """Return the first pin of a package (`user/name`), or None."""
-        return next((pin for pin in self.pins if pin.package == package), None)
+        return self._by_package.get(package)
 
     def pin_of(self, requirement: str) -> Pin | None:
         """Return the pin made from this requirement, or None."""
-        return next((pin for pin in self.pins if pin.requirement == requirement), None)
+        return self._by_requirement.get(requirement)
 
     def to_bytes(self) -> bytes:
         """Return the lock file as JSON with one value per line, so that it reads well in a diff."""
@@ -87,14 +96,17 @@ def _bad_lock(place: str, what: str) -> InvalidLock:
     return InvalidLock(f"{place} cannot be read: {what}", hint="write it again with: datapkg lock")
 
 
+_NEEDED = frozenset({"requirement", "package", "registry", "hash", "size"})
+_KEYS = _NEEDED | {"path", "version", "tag"}
+_TEXTS = _KEYS - {"size"}
+
+
 def _pin(item: Any, place: str) -> Pin:
-    texts = ("requirement", "package", "registry", "hash", "path", "version", "tag")
-    if not isinstance(item, dict) or not all(isinstance(item.get(key, ""), str) for key in texts):
+    if not isinstance(item, dict) or any(type(each) is not str for key, each in item.items() if key in _TEXTS):
         raise _bad_lock(place, "it is not a mapping of texts")
-    unknown = item.keys() - {*texts, "size"}
-    lacking = {"requirement", "package", "registry", "hash", "size"} - item.keys()
-    if unknown or lacking:
-        raise _bad_lock(place, f"unknown keys {sorted(unknown)}, lacking keys {sorted(lacking)}")
+    if not _NEEDED <= item.keys() <= _KEYS:
+        unknown, lacking = sorted(item.keys() - _KEYS), sorted(_NEEDED - item.keys())
+        raise _bad_lock(place, f"unknown keys {unknown}, lacking keys {lacking}")
     user, _, name = item["package"].partition("/")
     try:
         check_user(user), check_package(name)
