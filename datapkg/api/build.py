@@ -77,6 +77,12 @@ def _look(source: Any, options: BuildOptions) -> Snapshot | None:
     return snapshot.take_snapshot(path if path.is_dir() else path.parent, settings)
 
 
+def last_result(home: Home, ref: Ref, source: Any, options: BuildOptions, before: Current) -> BuildResult | None:
+    """Return the result of the last build if a build now would change nothing, as far as names and stats tell."""
+    seen = _look(source, options)
+    return _recalled(home, ref, seen, before) if seen else None
+
+
 def _recalled(home: Home, ref: Ref, seen: Snapshot, before: Current) -> BuildResult | None:
     """Return the result of the last build if the folder is unchanged and that build is still the current state."""
     from datapkg.building import snapshot

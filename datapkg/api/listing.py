@@ -40,8 +40,10 @@ def _lacks_data(store: Store, hash: str) -> bool:
         return True
 
 
-def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = None) -> PackageDetails:
-    """Return the nodes of a package, or of the part of it that the ref names.
+def show(
+    home: Home, ref: Ref, *, remote: bool = False, registry: str | None = None, most: int | None = None
+) -> PackageDetails:
+    """Return the nodes of a package, or of the part of it that the ref names; only the first `most`, if that is given.
 
     With `remote`, or if it is not installed, they are read from its registry; nothing is installed.
     """
@@ -51,15 +53,23 @@ def show(home: Home, ref: Ref, *, remote: bool = False, registry: str | None = N
     looked_at = found.why if "://" in found.why else ""
     manifest = found.store.manifest(found.hash)
     with explained(found, home):
-        nodes = manifest.below(ref.path)
-    depth = ref.path.count("/") + 2 if ref.path else 1
-    files = {node.parts[-1]: node.path for node in nodes if isinstance(node, FileNode) and len(node.parts) == depth}
+        entries = manifest.entries(ref.path)
+    depth = ref.path.count("/") + 1 if ref.path else 0
+    nodes, files, size_bytes, count = list[dict[str, Any]](), dict[str, str](), 0, 0
+    for count, node in enumerate(entries, 1):
+        if most is None or count <= most:
+            nodes.append(_shown(node))
+        size_bytes += node.size or 0
+        if node.path.count("/") == depth and isinstance(node, FileNode):
+            files[node.parts[-1]] = node.path
     licences = licence_files_among(files)
     return PackageDetails(
         ref.package,
         found.hash,
         manifest.meta,
-        [_shown(node) for node in nodes],
+        nodes,
+        node_count=count,
+        node_bytes=size_bytes,
         readme=files.get(readme_among(files), ""),
         licence_file=files[licences[0]] if licences else "",
         checks=_checks(home, found, ref, looked_at),

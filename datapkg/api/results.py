@@ -238,18 +238,21 @@ class PackageListing:
 class PackageDetails:
     """One state of a package as `show` prints it; `nodes` are mappings of path, kind, rows, columns, size.
 
-    `meta` is the metadata of the package; `readme` and `licence_file` are paths of nodes, "" if there is none. `checks`
-    are the check results of the build, if it was built here: path, check, outcome, rows, wrong. `bytes_absent` counts
-    the bytes of objects that are not on this machine. `unchecked` are paths of tables whose content neither the
-    registry nor this machine has verified. `registry` is the URL that the package was read from, "" for this machine;
-    `is_imported` tells whether an import of the package returns this state. `why` is what selected the state: "ref",
-    "current", the path of a lock file, or the URL of the registry.
+    `node_count` and `node_bytes` are the number and size of all nodes, also where `nodes` has only the first. `meta` is
+    the metadata of the package; `readme` and `licence_file` are paths of nodes, "" if there is none. `checks` are the
+    check results of the build, if it was built here: path, check, outcome, rows, wrong. `bytes_absent` counts the bytes
+    of objects that are not on this machine. `unchecked` are paths of tables whose content neither the registry nor this
+    machine has verified. `registry` is the URL that the package was read from, "" for this machine; `is_imported` tells
+    whether an import of the package returns this state. `why` is what selected the state: "ref", "current", the path of
+    a lock file, or the URL of the registry.
     """
 
     package: str
     hash: str
     meta: dict[str, Any]
     nodes: list[dict[str, Any]]
+    node_count: int = 0
+    node_bytes: int = 0
     readme: str = ""
     licence_file: str = ""
     checks: list[dict[str, Any]] = field(default_factory=list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from datapkg.api.build import last_result
 from datapkg.api.states import unpushed_build
 from datapkg.building.cache import BuildCache
 from datapkg.building.spec.from_value import spec_for
@@ -54,7 +55,7 @@ def _built_here(home: Home, here: Path) -> list[Ref]:
 
 def _status(home: Home, ref: Ref, source: Path | None) -> PackageStatus:
     current = home.store.refs.current(ref)
-    record = home.store.record(ref, current.hash) if current else None
+    record = home.store.record(ref, current.hash) if current else None  # its sources are read when they are compared
     if current is None or record is None:
         raise NotFound(
             f"{ref.package} was not built on this machine, so there is nothing to compare with",
@@ -65,7 +66,9 @@ def _status(home: Home, ref: Ref, source: Path | None) -> PackageStatus:
     if place is None or not place[0].exists():
         raise NotFound(f"where {ref.package} was built from is not known", hint=f"datapkg status {ref.package} PATH")
     path, how = place
-    ways = {"build_file": how.build_file, "allow_outside": how.allow_outside, "gitignore": how.gitignore}
-    spec = spec_for(path, **ways)
-    changes, is_pushed = compare(spec, record, cache), unpushed_build(home, ref) is None
-    return PackageStatus(ref.package, current.hash, str(path), changes, is_pushed)
+    if last_result(home, ref, path, how, current):
+        changes = Changes()
+    else:
+        ways = {"build_file": how.build_file, "allow_outside": how.allow_outside, "gitignore": how.gitignore}
+        changes = compare(spec_for(path, **ways), record, cache)
+    return PackageStatus(ref.package, current.hash, str(path), changes, unpushed_build(home, ref) is None)

@@ -60,7 +60,7 @@ class BuildCache:
         self._lock = threading.Lock()
         self.claims = VerifiedContent(index)
 
-    def look_below(self, folders: Iterable[Path]) -> None:
+    def look_below(self, folders: Iterable[Path | str]) -> None:
         """Load the recorded stats and hashes of the files below these folders."""
         if self._index is not None:
             for folder in folders:

@@ -22,7 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-MAX_ENTRIES = 200_000
 MAX_OBJECT_FILES = 2_000
 
 
@@ -31,18 +30,18 @@ class Snapshot:
     """The state of a folder: a hash of all names and stats, and the paths of the files in it."""
 
     mark: str
-    files: frozenset[str]
+    files: list[str]
 
     def holds(self, paths: Iterable[Path]) -> bool:
         """Return whether all these files are part of the snapshot."""
-        return all(os.path.abspath(path) in self.files for path in paths)
+        files = set(self.files)
+        return all(os.path.abspath(path) in files for path in paths)
 
 
 def take_snapshot(folder: Path, settings: Iterable[object]) -> Snapshot | None:
     """Return the snapshot of a folder that is built with these settings.
 
-    Return None if names and stats are not sufficient: for links to folders, very many files, or a file that changed
-    just now.
+    Return None if names and stats are not sufficient: for links to folders, or a file that changed just now.
     """
     at = time.time_ns()
     sha256 = hashlib.sha256(json.dumps([str(each) for each in settings]).encode())
@@ -66,12 +65,10 @@ def take_snapshot(folder: Path, settings: Iterable[object]) -> Snapshot | None:
                     newest = max(newest, now[2])
                     files.append(entry.path)
                     sha256.update(f"{entry.path}\0{now}\0".encode("utf-8", "surrogateescape"))
-            if len(files) > MAX_ENTRIES:
-                return None
     except OSError:
         return None
     # A file that changed within a clock tick of this scan may change again with the same stat.
-    return Snapshot(sha256.hexdigest(), frozenset(files)) if newest + TICK_NS < at else None
+    return Snapshot(sha256.hexdigest(), files) if newest + TICK_NS < at else None
 
 
 def versions() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +36,8 @@ def compare(spec: BuildSpec, record: Mapping[str, Any], cache: BuildCache) -> Ch
     A file is read only if its stat has changed. Raise `BuildFailed` for a file that cannot be read.
     """
     before = _sources(record)
-    cache.look_below({file.path.parent for node in spec.nodes if (file := local_file(node.source)) is not None})
+    files = (local_file(node.source) for node in spec.nodes)
+    cache.look_below({os.path.dirname(file.path) for file in files if file is not None})
     changes = Changes()
     hashes = {}
     for node in spec.nodes:
@@ -47,7 +49,7 @@ def compare(spec: BuildSpec, record: Mapping[str, Any], cache: BuildCache) -> Ch
         then = before.pop(node.path, None)
         if then is None:
             changes.added.append(node.path)
-        elif then.get("hash") != hash or settings_text(then) != _settings(node):
+        elif then.get("hash") != hash or not _is_read_alike(node, then):
             changes.changed.append(node.path)
     # Members that a glob extracts from an archive have paths below that of their node.
     unseen = tuple(f"{path}/" for path in changes.unseen)
@@ -79,6 +81,9 @@ def _pair(changes: Changes, now: dict[str, str], then: dict[str, str]) -> None:
         changes.removed.remove(before)
 
 
-def _settings(node: NodeSpec) -> str:
+def _is_read_alike(node: NodeSpec, then: dict[str, Any]) -> bool:
+    """Return whether the settings of a node are those in the record of its source."""
+    if not (node.kwargs or "kwargs" in then):
+        return node.transform == then.get("transform")
     kwargs = recorded_kwargs(node.kwargs) if node.kwargs else {}
-    return settings_text({"transform": node.transform, **kwargs})
+    return settings_text({"transform": node.transform, **kwargs}) == settings_text(then)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from datapkg.api.results import PackageDetails, PackageListing
     from datapkg.format.names import Ref
 
+MAX_NODES = 1_000
 MAX_COLUMNS = 30
 MAX_STATES = 5
 MAX_LISTED_COLUMNS = 1_000
@@ -97,11 +98,11 @@ def show(session: Session, ref: Ref, remote: bool, registry: str | None) -> None
 
     if not remote:
         report_pin(session, ref)
-    shown = look(session.home, ref, remote=remote, registry=registry)
     out = session.out
+    shown = look(session.home, ref, remote=remote, registry=registry, most=None if out.json else MAX_NODES)
     report_state(session, ref, shown.registry, remote)
     table = _only_table(shown, ref)
-    out.answer(asdict(shown), _head(shown, ref, table))
+    out.answer(asdict(shown) if out.json else {}, _head(shown, ref, table))
     if out.json:
         return
     out.facts(_facts(shown, ref, table))
@@ -110,6 +111,8 @@ def show(session: Session, ref: Ref, remote: bool, registry: str | None) -> None
         out.table(*_dictionary(table))
     elif rows := list(_tree(shown.nodes)):
         out.table(("node", "kind", "rows", "size"), rows, right=[2, 3])
+        if more := shown.node_count - len(shown.nodes):
+            out.answer({}, [f"… and {count_text(more, 'more node')}; --json has all"])
     if shown.checks:
         out.answer({}, _checks(shown))
     if not out.quiet:
@@ -179,7 +182,9 @@ def _only_table(shown: PackageDetails, ref: Ref) -> dict[str, Any] | None:
 
 def _head(shown: PackageDetails, ref: Ref, table: dict[str, Any] | None) -> list[str]:
     meta = _meta(shown, ref)
-    total = size_text(sum(node["size"] or 0 for node in shown.nodes))
+    total = size_text(shown.node_bytes)
+    if shown.node_count > len(shown.nodes):
+        total = f"{shown.node_count:,} nodes, {total}"
     if table:
         total = f"{count_text(table['rows'], 'row')} × {count_text(len(table['columns']), 'column')}, {total}"
     title = [str(meta["title"])] if "title" in meta else []

@@ -21,7 +21,7 @@ from datapkg.cli.arguments import (
     ref_argument,
     registry_option,
 )
-from datapkg.cli.changes import change_lines
+from datapkg.cli.changes import MAX_LISTED, change_lines
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.errors import BuildFailed, InvalidInput
 from datapkg.format.texts import count_text, size_text
@@ -206,11 +206,13 @@ def status(session: Session, ref: Ref | None, path: Path | None) -> None:
 def _status_lines(status: PackageStatus) -> Iterator[str]:
     changes = status.changes
     yield f"{status.package}  built from {status.source}"
-    yield from (f"  added    {path}" for path in changes.added)
-    yield from (f"  changed  {path}" for path in changes.changed)
-    yield from (f"  removed  {path}" for path in changes.removed)
-    yield from (f"  renamed  {old} → {new}" for old, new in changes.renamed)
-    yield from (f"  unseen   {path}: only a build can tell" for path in changes.unseen)
+    renamed = [f"{old} → {new}" for old, new in changes.renamed]
+    unseen = [f"{path}: only a build can tell" for path in changes.unseen]
+    kinds = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
+    for kind, paths in {**kinds, "renamed": renamed, "unseen": unseen}.items():
+        yield from (f"  {kind:7}  {path}" for path in paths[:MAX_LISTED])
+        if len(paths) > MAX_LISTED:
+            yield f"  {kind:7}  … {len(paths) - MAX_LISTED:,} more; --json has all"
     yield f"  build it  datapkg build {status.package} {quote(status.source)}" if changes else "  nothing changed"
     if not status.is_pushed:
         yield f"  not pushed yet; review what would change for consumers  datapkg push {status.package} --dry-run"
