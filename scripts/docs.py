@@ -28,7 +28,7 @@ FUNCTIONS = {
     "Build and edit packages": "build check status edit merge copy",
     "Publish data": "push sync tag version access",
     "Projects and this machine": "lock config login rm verify",
-    "Nodes of a package": "walk find filter items keys values frames to_frame plot kind meta name ref hash size",
+    "Nodes of a package": "walk find filter items keys values frames to_frame shard plot kind meta name ref hash size",
 }
 
 

@@ -129,6 +129,7 @@ def install(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     max_size: int | None = None,
+    part: tuple[int, int] | None = None,
     registry: str | None = None,
     replace: bool = False,
     progress: Progress | None = None,
@@ -136,13 +137,14 @@ def install(
     """Install a package, or the node in it that the ref names, on this machine; return it.
 
     To install only a part, use `meta_only` (the manifest), `include` and `exclude` (patterns of paths such as
-    `raw/**/*.jpg`), or `max_size` (of a node, in bytes). Raise `PackageNotFound`, `VersionNotFound`, `TagNotFound`,
+    `raw/**/*.jpg`), `max_size` (of a node, in bytes), or `part`: (0, 4) is the first of four parts, those of
+    `datapkg.shard`. Raise `PackageNotFound`, `VersionNotFound`, `TagNotFound`,
     `HashMismatch`, `Refused`, `Unreachable`.
     """
     from datapkg.api.install import InstallOptions, install_one
 
     home, wanted = Home(), Ref.parse(ref)
-    selection = Selection(tuple(include), tuple(exclude), max_size, meta_only)
+    selection = Selection(tuple(include), tuple(exclude), max_size, meta_only, part)
     with shown(progress) as report_progress:
         installed = install_one(home, wanted, InstallOptions(selection, replace, registry), report_progress)
     return _opened(home, wanted, installed.hash)

@@ -12,6 +12,7 @@ import click
 from datapkg.cli.arguments import PATH, REF, REF_OR_BUNDLE, TEXT, import_line, pinned, registry_option
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.errors import InvalidInput
+from datapkg.format.manifest.shards import parse_part
 from datapkg.format.names import Ref, State, check_tag, check_version
 from datapkg.format.selection import Selection, parse_size
 from datapkg.format.texts import count_text, hash_text, size_text
@@ -20,12 +21,18 @@ if TYPE_CHECKING:
     from datapkg.api.results import InstallResult, PackageOutcome
 
 
+part_option = click.option(
+    "--part", type=TEXT, metavar="K/N", help="Only part K of N, counted from 0, such as 0/4: for N workers."
+)
+
+
 @click.command(
     cls=Command,
     examples="""
     datapkg install uciml/iris
     datapkg install uciml/iris@1.2.0 me/sales@stable
     datapkg install me/pictures/raw --include "**/*.jpg" --max-size 10MB
+    datapkg install me/pictures --part 0/4
     datapkg install packages.dpkg
     """,
 )
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Skip nodes that match.")
 @click.option("--max-size", type=TEXT, metavar="SIZE", help="Skip nodes larger than this: 500, 10MB, 1.5GiB.")
+@part_option
 @click.option("-r", "--requirements", type=PATH, metavar="FILE", help="Install the packages that this file lists.")
 @click.option("--frozen", is_flag=True, help="Install exactly datapkg.lock; fail if datapkg.yml has changed.")
 @click.option("--replace", is_flag=True, help="Replace a package that came from another registry.")
@@ -54,6 +62,7 @@ def install(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     max_size: str | None,
+    part: str | None,
     requirements: Path | None,
     frozen: bool,
     replace: bool,
@@ -69,7 +78,7 @@ def install(
     from datapkg.api.lock import install_locked
 
     options: dict[str, Any] = {"registry": registry, "replace": replace}
-    selection = selected(include, exclude, max_size, meta_only)
+    selection = selected(include, exclude, max_size, part, meta_only=meta_only)
     if bundles := [each for each in refs if isinstance(each, Path)]:
         is_plain = len(bundles) == len(refs) and not selection.is_partial
         if not is_plain or any((hash, tag, version, requirements, frozen)):
@@ -119,14 +128,15 @@ def _with_state(refs: Sequence[Ref], hash: str | None, tag: str | None, version:
 
 
 def selected(
-    include: Sequence[str], exclude: Sequence[str], max_size: str | None, meta_only: bool = False
+    include: Sequence[str], exclude: Sequence[str], max_size: str | None, part: str | None, *, meta_only: bool = False
 ) -> Selection:
     """Return the selection of nodes from the options of a command."""
-    if meta_only and (include or exclude or max_size is not None):
-        what = "--meta-only leaves all data at the registry; it does not go with --include, --exclude or --max-size"
+    if meta_only and (include or exclude or max_size is not None or part is not None):
+        what = "--meta-only leaves all data at the registry; it goes with no other option that selects data"
         raise InvalidInput(what, hint="datapkg install user/name --meta-only")
     size = parse_size(max_size) if max_size is not None else None
-    return Selection(tuple(include), tuple(exclude), size, meta_only)
+    numbers = parse_part(part) if part is not None else None
+    return Selection(tuple(include), tuple(exclude), size, meta_only, numbers)
 
 
 def _check_usage(wanted: list[Ref], selection: Selection, requirements: Path | None, frozen: bool) -> None:
@@ -135,7 +145,7 @@ def _check_usage(wanted: list[Ref], selection: Selection, requirements: Path | N
             "-r and --frozen install what a project asks for; they do not go with REF", hint="datapkg install --help"
         )
     if selection.is_partial and not wanted:
-        what = "--meta-only, --include, --exclude and --max-size go with REF"
+        what = "--meta-only, --include, --exclude, --max-size and --part go with REF"
         raise InvalidInput(what, hint="datapkg install --meta-only user/name")
 
 
@@ -213,6 +223,7 @@ def _amount(done: InstallResult) -> str:
 )
 @click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Skip nodes that match.")
 @click.option("--max-size", type=TEXT, metavar="SIZE", help="Skip nodes larger than this: 500, 10MB, 1.5GiB.")
+@part_option
 @registry_option
 @pass_session
 def fetch(
@@ -221,6 +232,7 @@ def fetch(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     max_size: str | None,
+    part: str | None,
     registry: str | None,
 ) -> None:
     """Download missing data of an installed package.
@@ -230,7 +242,7 @@ def fetch(
     """
     from datapkg.api.install import fetch_packages
 
-    selection = selected(include, exclude, max_size)
+    selection = selected(include, exclude, max_size, part)
     with session.progress() as progress:
         outcomes = fetch_packages(session.home, refs, selection, registry=registry, progress=progress)
     done = [(each.ref, each.installed) for each in outcomes if each.installed is not None]

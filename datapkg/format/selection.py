@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from datapkg.errors import InvalidInput, NotFound
 from datapkg.format.manifest.parsed import Manifest, Node
+from datapkg.format.manifest.shards import check_part, shard
 from datapkg.format.patterns import matcher
 from datapkg.format.texts import quoted
 
@@ -18,6 +19,8 @@ _SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s*([kmgtp]?)(i?)b?\s*\Z", re.IG
 class Selection:
     """Nodes whose path matches one of `include` (if any) and none of `exclude`, with at most `max_size` bytes.
 
+    Of these, only what is in `part` (number, number of parts) of the package or path, see `format.manifest.shards`.
+
     Patterns are those of `format.patterns`; one that matches a group includes everything below it. With `meta_only`, no
     node is selected.
     """
@@ -26,8 +29,11 @@ class Selection:
     exclude: tuple[str, ...] = ()
     max_size: int | None = None
     meta_only: bool = False
+    part: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.part is not None:
+            check_part(*self.part)
         for pattern in (*self.include, *self.exclude):
             if not isinstance(pattern, str) or not 0 < len(pattern) <= MAX_PATTERN:
                 form = f"text such as raw/**/*.jpg, of at most {MAX_PATTERN:,} characters"
@@ -53,7 +59,11 @@ class Selection:
         for pattern in self.include:
             if not any(_matches((pattern,), node) for node in nodes):
                 raise NotFound(f"no node matches --include {quoted(pattern)}", hint="datapkg show USER/NAME")
-        return {hash: size for node in nodes if self.wants(node) for hash, size in node.objects()}
+        wanted = [node for node in nodes if self.wants(node)]
+        if self.part is not None:
+            paths = {node.path for node in wanted}
+            wanted = [node for node in shard(nodes, *self.part) if node.path in paths]
+        return {hash: size for node in wanted for hash, size in node.objects()}
 
 
 EVERYTHING = Selection()

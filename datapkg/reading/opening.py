@@ -42,6 +42,7 @@ def dump_source(source: Source) -> dict[str, Any]:
         "index": str(store.index_path),
         "links": str(store.links_folder),
         "shared": [str(each) for each in store.shared],
+        "parts": source.parts,
         "lazy": source.is_lazy,
         "registry": source.remote.registry if source.remote else None,
     }
@@ -65,6 +66,10 @@ def load_source(values: dict[str, Any]) -> Source:
         Path(values["store"]), Path(values["index"]), Path(values["links"]), [*map(Path, values["shared"])]
     )
     if not store.holds(ref.state.value):
-        return open_source(ref, Home(), lazy=values["lazy"], registry=values["registry"])
-    remote = Remote(Home(), values["registry"]) if values["lazy"] else None
-    return Source(store, ref, ref.state.value, remote)
+        source = open_source(ref, Home(), lazy=values["lazy"], registry=values["registry"])
+    else:
+        remote = Remote(Home(), values["registry"]) if values["lazy"] else None
+        source = Source(store, ref, ref.state.value, remote)
+    for part in values["parts"]:
+        source = source.shard(*part)
+    return source

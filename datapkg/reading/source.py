@@ -13,6 +13,7 @@ from datapkg.errors import (
     ObjectNotFound,
     Unreachable,
 )
+from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.missing import no_node
 from datapkg.format.names import Ref, State, attribute_name
 from datapkg.objects.progress import Progress, silent
@@ -104,6 +105,9 @@ class Remote:
         return objects_of(self.home, ref, self.registry)
 
 
+Parts = tuple[tuple[str, int, int], ...]
+"""Path, number and number of parts of each cut that a source is the result of; () for a whole package."""
+
 _stores: dict[Path, Store] = {}  # one object a folder in this process, since a store keeps files open
 
 
@@ -136,8 +140,18 @@ class Source:
         self.home = remote.home if remote else home
         self._through: ReadThrough | None = None
         self.ref = Ref(ref.user, ref.name, state=State("hash", hash))
+        self.parts: Parts = ()
         self._manifest: Manifest | None = None
         self._children: dict[str, Children] = {}
+
+    def shard(self, path: str, part: int, of: int) -> Source:
+        """Return a source of one part of what is at a path; it has no other nodes. Raise `InvalidInput`."""
+        from datapkg.format.manifest.shards import sharded
+
+        found = Source(self.store, self.ref, self.hash, self.remote, self.home)
+        found._manifest = sharded(self.manifest, path, part, of)
+        found.parts = (*self.parts, (path, part, of))
+        return found
 
     def ref_of(self, path: str) -> Ref:
         """Return the exact reference of a node: package, path and hash of the state."""
@@ -218,7 +232,9 @@ class Source:
         """Return a read-only path of a node's bytes: a file, or the folder of a table of several objects."""
         self.bring(entry)
         with self.explained(entry.path):
-            return self.store.links.path(self.hash, entry)
+            # A part of a table has other files than the table.
+            name = hash_bytes(f"{self.hash} {self.parts}".encode()) if self.parts else self.hash
+            return self.store.links.path(name, entry)
 
     def open(self, path: str, hash: str, *, whole: bool = False) -> BinaryIO:
         """Return a seekable stream of a node's object, which the caller closes; `whole` if all of it will be read.

@@ -77,6 +77,9 @@ def _ref_of(value: Any) -> Ref | None:
     if "__source__" not in attributes or "__at__" not in attributes:
         return None
     ref = attributes["__source__"].ref
+    if attributes["__source__"].parts:
+        what = f"a part of {ref.package} cannot be built from, since a node is pinned whole"
+        raise InvalidInput(f"{what}; give its values: a DataFrame of node(), a path of node.path")
     return Ref(ref.user, ref.name, attributes["__at__"], ref.state)
 
 

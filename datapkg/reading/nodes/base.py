@@ -45,10 +45,10 @@ class Node:
         """Return whether both are the same node of the same state; the values of tables are compared once loaded."""
         if not isinstance(other, Node):
             return NotImplemented
-        return (self.__source__.hash, self.__at__) == (other.__source__.hash, other.__at__)
+        return _identity(self) == _identity(other)
 
     def __hash__(self) -> int:
-        return hash((self.__source__.hash, self.__at__))
+        return hash(_identity(self))
 
     def __copy__(self) -> Self:
         return self
@@ -106,6 +106,10 @@ class Node:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """Return both representations; IPython drops what `include` and `exclude` rule out."""
         return {"text/plain": repr(self), "text/html": Node._repr_html_(self)}
+
+
+def _identity(node: Node) -> tuple[object, ...]:
+    return node.__source__.hash, node.__source__.parts, node.__at__
 
 
 def is_dunder(name: str) -> bool:

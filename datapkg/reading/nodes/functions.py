@@ -110,6 +110,18 @@ def frames(group: Node) -> pd.DataFrame | None:
     return concatenate([node.__stored__ for _, node in walk(group) if isinstance(node, Table)])
 
 
+def shard(node: Node, part: int, num_parts: int) -> Any:
+    """Return one part of a package, group or table, counted from 0, with the same interface; for workers on machines.
+
+    The parts are disjoint, together everything, about equal in bytes, and the same for a state everywhere; nothing but
+    the manifest is read. Tables are cut between their objects, files and arrays are not cut: a part may lack a node.
+    `datapkg install --part` installs the same part. Raise `InvalidInput` for a table that has fewer objects.
+    """
+    from datapkg.reading.nodes.sharding import part_of
+
+    return part_of(node, part, num_parts)
+
+
 def prefetch(node: Node) -> Prefetch:
     """Start to fetch, in the background, the missing objects of a node and of all nodes below it.
 

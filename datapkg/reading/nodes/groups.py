@@ -116,6 +116,10 @@ class Group(Node):
         """Return the images directly in this group as a grid, a figure of matplotlib; raise `NotFound` without any."""
         return functions.plot(self, limit, columns)
 
+    def shard(self, part: int, num_parts: int) -> Any:
+        """Return one part of what is below, counted from 0, with the same interface; see `datapkg.shard`."""
+        return functions.shard(self, part, num_parts)
+
     def frames(self) -> pd.DataFrame | None:
         """Return all tables below this group, concatenated in the order of `walk`; None without any."""
         return functions.frames(self)

@@ -92,6 +92,12 @@ class Table(NotLoaded, TableInterchange):
     def _ipython_key_completions_(self) -> list[str]:
         return self.columns
 
+    def shard(self, part: int, num_parts: int) -> Any:
+        """Return one part of the table, counted from 0, as a table; see `datapkg.shard`."""
+        from datapkg.reading.nodes.sharding import part_of
+
+        return part_of(self, part, num_parts)
+
     @property
     def content(self) -> str:
         """The hash of the values, equal for every writer."""
