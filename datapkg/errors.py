@@ -10,12 +10,13 @@ DatapkgError
 ├─ IntegrityError        HashMismatch · CorruptObject
 ├─ Refused               NotLoggedIn · Forbidden · QuotaExceeded · ReadOnly
 ├─ Unreachable
-└─ MissingDependency
+├─ MissingDependency
+└─ ResourceExhausted
 """
 
 from __future__ import annotations
 
-from errno import EISDIR, ENOENT, ENOTDIR, EROFS
+from errno import EAGAIN, EISDIR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOTDIR, EROFS
 
 TYPE_CHECKING = False
 # The public package index has another project under our name: what installs the right one is a line of each registry.
@@ -264,6 +265,65 @@ class MissingDependency(DatapkgError, ImportError):
     code = "missing_extra"
     status = 500
     exit_code = 9
+
+
+class ResourceExhausted(DatapkgError, MemoryError):
+    """Memory, threads or open files ran out on this machine; nothing is said about the data."""
+
+    code = "exhausted"
+    status = 503
+    exit_code = 10
+
+
+_LIMITS = {
+    "memory": "close other programs, or raise the limit of memory: ulimit -v unlimited",
+    "threads or processes": "end other programs, or raise the limits: ulimit -u 4096; ulimit -v unlimited",
+    "open files": "allow more open files: ulimit -n 4096",
+}
+_ERRNOS = {ENOMEM: "memory", EMFILE: "open files", ENFILE: "open files", EAGAIN: "threads or processes"}
+# What libraries write instead of an errno or a MemoryError: pyarrow, pandas, Python, zstd, C++.
+_TEXTS = {
+    "malloc of size ": "memory",
+    "realloc of size ": "memory",
+    "Memory mapping file failed: Cannot allocate memory": "memory",
+    "std::bad_alloc": "memory",
+    "Error tokenizing data. C error: out of memory": "memory",
+    "Out of Memory Error": "memory",
+    "can't start new thread": "threads or processes",
+    "Failed to launch worker thread": "threads or processes",
+    "Resource temporarily unavailable": "threads or processes",
+}
+
+
+def exhausted(error: BaseException, doing: str = "") -> ResourceExhausted | None:
+    """Return the error to raise if an exception, or one that it was raised from, means that a resource ran out.
+
+    `doing` says what needed it. Whoever takes errors of a library for errors of the data asks this first.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ResourceExhausted):
+            return seen
+        if (what := _resource(seen)) is not None:
+            reason = " ".join(str(seen).split())[:300] or type(seen).__name__
+            return ResourceExhausted(
+                f"{doing}{': ' if doing else ''}not enough {what}: {reason}", hint=_LIMITS[what], resource=what
+            )
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return None
+
+
+def _resource(error: BaseException) -> str | None:
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, OSError) and error.errno in _ERRNOS:
+        return _ERRNOS[error.errno]
+    text = str(error.args[0]) if error.args and not isinstance(error, DatapkgError) else ""
+    if isinstance(error, ImportError) and "failed to map segment" in text:
+        return "memory"
+    return next(
+        (what for start, what in _TEXTS.items() if text.removeprefix("Unknown error: ").startswith(start)), None
+    )
 
 
 class Notice(UserWarning):

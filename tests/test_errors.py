@@ -22,6 +22,7 @@ FAMILIES = {
     errors.Refused: ("refused", 403, 7, PermissionError),
     errors.Unreachable: ("unreachable", 502, 8, ConnectionError),
     errors.MissingDependency: ("missing_extra", 500, 9, ImportError),
+    errors.ResourceExhausted: ("exhausted", 503, 10, MemoryError),
 }
 OTHER_STATUS = {errors.NotLoggedIn: 401, errors.QuotaExceeded: 413}
 

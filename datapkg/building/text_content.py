@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from datapkg.building.readers import TRANSFORMS
 from datapkg.building.sources.warnings_capture import capture_warnings, captured_warnings
+from datapkg.errors import exhausted
 from datapkg.tables.table_stream import RestartRead, TableStream
 
 if TYPE_CHECKING:
@@ -19,14 +20,17 @@ _ATTEMPTS = 3
 def content_of_text(path: Path, transform: str, kwargs: dict[str, Any]) -> str:
     """Return the `content` of the table that a build would make of a file, without storing anything.
 
-    Return "" for a file that a build would refuse. A large file is read in parts, as in a build.
+    Return "" for a file that a build would refuse. A large file is read in parts, as in a build. Raise
+    `ResourceExhausted`.
     """
     read = TRANSFORMS[transform].read
     assert read is not None
     with capture_warnings(), captured_warnings():
         try:
             return _content(read(path.absolute(), kwargs, lambda warning: None))
-        except Exception:  # noqa: BLE001 - whatever a reader or a kwarg raises would fail the build too
+        except Exception as error:
+            if (lack := exhausted(error, "reading the exported text back")) is not None:
+                raise lack from error
             return ""
 
 

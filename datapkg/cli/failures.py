@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from datapkg.cli.command import no_such
-from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, Refused, Unreachable
+from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, Refused, Unreachable, exhausted
 from datapkg.format.texts import cut
 from datapkg.objects.files import OTHER_HOME, UNWRITABLE
 
@@ -26,7 +26,6 @@ OS_HINTS = {
     errno.EROFS: "write elsewhere; what datapkg keeps is in {home}, and DATAPKG_HOME moves it",
     errno.EACCES: "see who may read and write there: ls -ld",
     errno.EPERM: "see who may read and write there: ls -ld",
-    errno.EMFILE: "allow more open files: ulimit -n 4096",
     errno.ENAMETOOLONG: "use a shorter name",
 }
 
@@ -35,7 +34,8 @@ def failure_of(error: BaseException, session: Session) -> tuple[DatapkgError, in
     """Return the error to print, and the exit code."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return DatapkgError("interrupted"), EXIT_INTERRUPTED
-    failure = error if isinstance(error, DatapkgError) else _translated(error, session)
+    lack = None if isinstance(error, click.ClickException) else exhausted(error)
+    failure = lack or (error if isinstance(error, DatapkgError) else _translated(error, session))
     return failure, failure.exit_code
 
 
@@ -43,8 +43,6 @@ def _translated(error: BaseException, session: Session) -> DatapkgError:
     """Translate a foreign exception; one that is neither click's nor the system's is reported as a bug."""
     if isinstance(error, click.ClickException):
         return _usage_error(error)
-    if isinstance(error, MemoryError):
-        return DatapkgError("there is not enough memory for this")
     if isinstance(error, OSError) and error.errno is not None:
         return _system_error(error, session)
     return DatapkgError(

@@ -10,7 +10,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-from datapkg.errors import InvalidInput, NotFound, Refused
+from datapkg.errors import InvalidInput, NotFound, Refused, exhausted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def read_json(path: Path, what: str, hint: str) -> Any:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, OSError, RecursionError) as error:
-        raise InvalidInput(f"the {what} {path} cannot be read: {error}", hint=hint) from error
+        raise exhausted(error) or InvalidInput(f"the {what} {path} cannot be read: {error}", hint=hint) from error
 
 
 def rename(temp: Path, path: Path) -> None:

@@ -26,7 +26,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from datapkg import __version__
-from datapkg.errors import DatapkgError, InvalidInput, Unreachable
+from datapkg.errors import DatapkgError, InvalidInput, Unreachable, exhausted
 from datapkg.format.texts import quoted, visible
 from datapkg.format.urls import check_url, without_credentials
 from datapkg.remote.credentials import is_loopback
@@ -197,7 +197,8 @@ def translated(
         raise Unreachable(f"{what} has no certificate that is trusted: {said(error)}", hint=hint) from None
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, urllib3.exceptions.HTTPError) as error:
         what += _redirected(error)
-        raise Unreachable(f"{what} cannot be reached: {said(error)}", hint=again_hint, again=True) from None
+        unreachable = Unreachable(f"{what} cannot be reached: {said(error)}", hint=again_hint, again=True)
+        raise exhausted(error, f"connecting to {what}") or unreachable from None
     except requests.RequestException as error:
         what += _redirected(error)
         raise Unreachable(f"{what} cannot be asked: {said(error)}", hint=hint) from None

@@ -7,7 +7,7 @@ import os
 import warnings
 from pathlib import Path
 
-from datapkg.errors import CorruptObject, DamagedFile
+from datapkg.errors import CorruptObject, DamagedFile, exhausted
 from datapkg.format.hashing import is_hash
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, RecursionError, OSError) as error:
-        raise damaged(path, error) from error
+        raise exhausted(error, f"reading {path}") or damaged(path, error) from error
     return value
 
 

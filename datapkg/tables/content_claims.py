@@ -44,11 +44,13 @@ def claim_problem(table: TableNode, objects: Sequence[Open]) -> str:
 
     Raise `ObjectNotFound` and `CorruptObject` for objects that are missing, or do not match their hashes.
     """
-    from datapkg.errors import DatapkgError
+    from datapkg.errors import DatapkgError, exhausted
 
     try:
         return claim_difference(table, objects)
-    except (DatapkgError, MemoryError):
+    except DatapkgError:
         raise
-    except Exception as error:  # noqa: BLE001 - pyarrow raises nearly any class for a damaged file
+    except Exception as error:
+        if (lack := exhausted(error, "reading a table's objects")) is not None:
+            raise lack from error
         return f"its objects cannot be read: {str(error)[:300] or type(error).__name__}"

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from datapkg.errors import ObjectNotFound
+from datapkg.errors import ObjectNotFound, exhausted
 from datapkg.format.hashing import READ_BYTES
 from registry_server.db import objects
 from registry_server.services import policy
@@ -81,6 +81,8 @@ def _is_whole(registry: Registry, hash: str, size: int) -> bool:
             while piece := stream.read(READ_BYTES):
                 sha256.update(piece)
                 count += len(piece)
-    except (ObjectNotFound, OSError):
+    except (ObjectNotFound, OSError) as error:
+        if (lack := exhausted(error, f"verifying object {hash}")) is not None:
+            raise lack from error
         return False
     return count == size and sha256.hexdigest() == hash

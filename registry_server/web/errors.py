@@ -6,14 +6,22 @@ import errno
 import logging
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from datapkg.errors import DatapkgError, InvalidInput, NotFound, PackageNotFound, QuotaExceeded, Unreachable
+from datapkg.errors import (
+    DatapkgError,
+    InvalidInput,
+    NotFound,
+    PackageNotFound,
+    QuotaExceeded,
+    ResourceExhausted,
+    Unreachable,
+)
 from datapkg.format import wire
 from datapkg.format.texts import quoted
 from registry_server.web.rendering import render
@@ -69,6 +77,11 @@ def is_page(path: str) -> bool:
     return not path.startswith(("/api/", "/static/")) and path not in ("/api", wire.HEALTH, "/openapi.json")
 
 
+def may_be_sent(error: Exception) -> TypeGuard[DatapkgError]:
+    """Return whether a client may see an error; that of a resource may name paths, and goes to the log."""
+    return isinstance(error, DatapkgError) and not isinstance(error, ResourceExhausted)
+
+
 def unexpected_response(request: Request, exception: BaseException) -> Response:
     """Return the response for an unforeseen failure: a full disk is named; for others the log has details by id."""
     if _is_full(exception):
@@ -95,8 +108,7 @@ def _is_full(exception: BaseException | None) -> bool:
 
 
 async def _on_ours(request: Request, error: Exception) -> Response:
-    assert isinstance(error, DatapkgError)
-    return error_response(request, error)
+    return error_response(request, error) if may_be_sent(error) else unexpected_response(request, error)
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:

@@ -14,9 +14,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from datapkg.errors import DatapkgError, InvalidInput, QuotaExceeded, Unreachable
+from datapkg.errors import InvalidInput, QuotaExceeded, Unreachable
 from registry_server.settings import Settings, setting_name
-from registry_server.web.errors import error_response, unexpected_response
+from registry_server.web.errors import error_response, may_be_sent, unexpected_response
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +81,7 @@ class RegistryMiddleware:
 
     async def _fail(self, scope: Scope, reply: _OutgoingReply, error: Exception) -> None:
         request = Request(scope)
-        response = (
-            error_response(request, error) if isinstance(error, DatapkgError) else unexpected_response(request, error)
-        )
+        response = error_response(request, error) if may_be_sent(error) else unexpected_response(request, error)
         await response(scope, _nothing, reply.send)
 
 

@@ -21,6 +21,7 @@ import msgspec
 import pandas  # noqa: F401 - pyarrow would import it in each worker
 import pyarrow as pa
 
+from datapkg.errors import exhausted
 from datapkg.objects.pack_file import PackLocation, open_places
 from datapkg.tables import content_hash  # noqa: F401 - loaded before the fork
 from datapkg.tables.content_claims import claim_difference
@@ -93,6 +94,8 @@ def _checked(task: CheckTask) -> Verdict:
                 return Verdict(False, is_false=True, reason=f"object {number} is not a Parquet file")
         problem = claim_difference(task.table, [partial(open_places, each) for each in places])
     except Exception as error:  # noqa: BLE001 - of pyarrow and of numpy, for what this version cannot read
+        if (lack := exhausted(error)) is not None:
+            return Verdict(False, reason=f"a worker may not use more: {lack.message}")
         text = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
         return Verdict(False, reason=f"cannot be read by pyarrow {pa.__version__}: {text}")
     return Verdict(not problem, is_false=bool(problem), reason=problem)

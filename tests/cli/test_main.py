@@ -176,7 +176,9 @@ def test_exit_code_and_json_of_every_error(run: Run, monkeypatch: pytest.MonkeyP
         (KeyError("x"), 1, "error: this is a bug in datapkg: KeyError: 'x'\nhint: --debug shows where\n"),
         (RecursionError("deep"), 1, "error: this is a bug in datapkg: RecursionError: deep"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
-        (MemoryError(), 1, "error: there is not enough memory for this\n"),
+        (MemoryError(), 10, "error: not enough memory: MemoryError\nhint: close other programs"),
+        (OSError(24, "Too many open files", "x"), 10, "error: not enough open files: [Errno 24] Too many open files"),
+        (RuntimeError("can't start new thread"), 10, "error: not enough threads or processes: can't start new"),
         (
             OSError(28, "No space left on device", "/data/x"),
             1,

@@ -22,7 +22,7 @@ MAX_SECONDS = 600
 _SHARE, _MIN_BYTES = 0.5, 2 << 30
 # Memory for one cell as a value in a DataFrame, including everything allocated on the way.
 _CELL_BYTES = 100
-_MARK, _DONE, _ERROR = "datapkg: ", "done", "error: "
+_MARK, _DONE, _ERROR, _NO_MEMORY = "datapkg: ", "done", "error: ", "memory: "
 
 
 class ReaderDied(Exception):
@@ -54,6 +54,8 @@ def run(
     done = subprocess.run(line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, check=False)
     told = [each for each in done.stderr.decode("utf-8", "replace").splitlines() if each.startswith(_MARK)]
     last = told[-1].removeprefix(_MARK) if told else ""
+    if last.startswith(_NO_MEMORY):
+        raise MemoryError(f"{task} may use {max_bytes() >> 20:,} MiB: {last.removeprefix(_NO_MEMORY)}")
     if last.startswith(_ERROR):
         raise ValueError(last.removeprefix(_ERROR))
     if done.returncode or last != _DONE:
@@ -78,7 +80,8 @@ def _main(task: str, path: str, settings: str) -> None:
         _TASKS[task](path, options)
         _tell(_DONE)
     except Exception as error:  # noqa: BLE001 - told to the parent; a panic of Rust is not an Exception
-        _tell(_ERROR + (" ".join(str(error).split())[:500] or type(error).__name__))
+        kind = _NO_MEMORY if isinstance(error, MemoryError) else _ERROR
+        _tell(kind + (" ".join(str(error).split())[:500] or type(error).__name__))
 
 
 def _limit(most: int) -> None:

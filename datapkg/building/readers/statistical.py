@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from datapkg.building.readers import limited_reader
 from datapkg.building.readers.base import Described, Warn
-from datapkg.errors import InvalidInput, MissingDependency
+from datapkg.errors import InvalidInput, MissingDependency, exhausted
 from datapkg.format.texts import quoted
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def _damage_explained() -> Iterator[None]:
     except (ValueError, OSError, ImportError):
         raise
     except Exception as error:
-        raise InvalidInput(f"the file is damaged or truncated ({type(error).__name__}: {error})") from error
+        raise exhausted(error) or InvalidInput(
+            f"the file is damaged or truncated ({type(error).__name__}: {error})"
+        ) from error
 
 
 def spss(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:

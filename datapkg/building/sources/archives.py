@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any, BinaryIO, Literal, Protocol
 
-from datapkg.errors import BuildFailed
+from datapkg.errors import BuildFailed, exhausted
 from datapkg.format.texts import quoted
 
 MAX_MEMBERS = 500_000
@@ -311,4 +311,5 @@ def _explained(name: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         hint = f"an archive is one of {', '.join(ENDINGS)}"
-        raise BuildFailed(f"{quoted(name)} cannot be read as an archive: {reason}", hint=hint) from error
+        what = f"{quoted(name)} cannot be read as an archive: {reason}"
+        raise exhausted(error) or BuildFailed(what, hint=hint) from error

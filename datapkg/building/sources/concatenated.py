@@ -19,7 +19,7 @@ import pyarrow.types as types
 from datapkg.building.readers.batches import described
 from datapkg.building.readers.common_type import widened
 from datapkg.building.spec.model import FileSource
-from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.errors import DatapkgError, InvalidInput, exhausted
 from datapkg.format.texts import quoted
 from datapkg.tables.extension_types import without_inner_extensions
 from datapkg.tables.frame_to_arrow import table_from_arrow
@@ -177,9 +177,9 @@ class _ConcatenatedFile:
             self._take(self._stream.schema)
             raise
         except DatapkgError as error:
-            raise InvalidInput(f"{self.shown}: {error}", hint=error.hint) from error
+            raise exhausted(error) or InvalidInput(f"{self.shown}: {error}", hint=error.hint) from error
         except Exception as error:
-            raise InvalidInput(f"{self.shown}: {error}") from error
+            raise exhausted(error) or InvalidInput(f"{self.shown}: {error}") from error
 
     def settle(self) -> None:
         """Read the whole file to determine its types."""
@@ -258,7 +258,8 @@ def _as(column: pa.ChunkedArray, field: pa.Field, file: _ConcatenatedFile) -> pa
         return column if column.type == field.type else column.cast(field.type)
     except pa.ArrowException as error:
         what = f"{column.type} does not fit into {field.type} exactly"
-        raise InvalidInput(f"{file.shown}: column {quoted(field.name)}: {what}: {error}") from error
+        where = f"{file.shown}: column {quoted(field.name)}"
+        raise exhausted(error) or InvalidInput(f"{where}: {what}: {error}") from error
 
 
 def _check_same(column: pa.ChunkedArray, name: str, file: _ConcatenatedFile) -> None:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from datapkg.building.sources.base import KnownHashes, SourceHandler
 from datapkg.building.spec.model import FileSource, FilesSource
-from datapkg.errors import BuildFailed
+from datapkg.errors import BuildFailed, exhausted
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
@@ -61,7 +61,8 @@ def open_source(path: Path, name: str, within: Path | None = None) -> Iterator[B
         # O_NONBLOCK: opening a named pipe would otherwise wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise BuildFailed(f"{quoted(name)} cannot be read: {error.strerror}", path=name) from error
+        what = f"{quoted(name)} cannot be read: {error.strerror}"
+        raise exhausted(error) or BuildFailed(what, path=name) from error
     with os.fdopen(descriptor, "rb", buffering=0) as stream:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):

@@ -15,7 +15,7 @@ from datapkg.building.sources.content_check import check_content
 from datapkg.building.sources.file import files_hash, known_hash, open_source
 from datapkg.building.sources.source_errors import failure, translated_errors
 from datapkg.building.spec.model import FileSource, FilesSource, NodeSpec
-from datapkg.errors import BuildFailed, DatapkgError
+from datapkg.errors import BuildFailed, DatapkgError, exhausted
 from datapkg.format.texts import quoted
 
 _LEAVE_OUT = "mend the file, or leave it out by a narrower glob or a line in .datapkgignore"
@@ -77,9 +77,9 @@ def _read(spec: NodeSpec, file: FileSource, warnings: list[str]) -> Any:
     try:
         value = read(file.path.absolute(), spec.kwargs, lambda line: warnings.append(f"{file.shown}: {line}"))
     except DatapkgError as error:
-        raise failure(plain, file, error, wrong, error.hint or _LEAVE_OUT) from error
+        raise exhausted(error) or failure(plain, file, error, wrong, error.hint or _LEAVE_OUT) from error
     except Exception as error:
-        raise failure(plain, file, error, wrong, _LEAVE_OUT) from error
+        raise exhausted(error) or failure(plain, file, error, wrong, _LEAVE_OUT) from error
     return value.table if isinstance(value, Described) else value
 
 
@@ -87,5 +87,6 @@ def _stamp(file: FileSource) -> tuple[int, ...]:
     try:
         status = os.stat(file.path)
     except OSError as error:
-        raise BuildFailed(f"{quoted(file.shown)} cannot be read: {error.strerror}", path=file.shown) from error
+        what = f"{quoted(file.shown)} cannot be read: {error.strerror}"
+        raise exhausted(error) or BuildFailed(what, path=file.shown) from error
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

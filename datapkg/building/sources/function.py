@@ -26,7 +26,7 @@ from datapkg.building.sources.base import Identity, SourceContext, SourceHandler
 from datapkg.building.sources.file import hash_file
 from datapkg.building.sources.source_errors import translated_errors
 from datapkg.building.spec.model import NodeSpec, PythonSource
-from datapkg.errors import BuildFailed, InvalidInput, TransformFailed
+from datapkg.errors import BuildFailed, InvalidInput, TransformFailed, exhausted
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.suggestions import choices
 from datapkg.format.texts import quoted
@@ -257,8 +257,9 @@ def explained(module: Path, what: str, kind: type[BuildFailed]) -> Iterator[None
         file, line = _line(error, module)
         text = " ".join(str(error).split())[:500]
         raised = f"{type(error).__name__}{f': {text}' if text else ''}"
-        message = f"{file}{f', line {line}' if line else ''}: {what} raised {raised}"
-        raise kind(message, module=module.name, function=what, file=file, line=line) from error
+        place = f"{file}{f', line {line}' if line else ''}: {what}"
+        failed = kind(f"{place} raised {raised}", module=module.name, function=what, file=file, line=line)
+        raise exhausted(error, place) or failed from error
 
 
 def _line(error: BaseException, module: Path) -> tuple[str, int]:

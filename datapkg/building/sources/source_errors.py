@@ -10,7 +10,7 @@ from datapkg.building.readers import TRANSFORMS
 from datapkg.building.readers.encodings import encoding_hint
 from datapkg.building.sources.warnings_capture import captured_warnings
 from datapkg.building.spec.model import FileSource, NodeSpec
-from datapkg.errors import DatapkgError, InvalidInput, TransformFailed
+from datapkg.errors import DatapkgError, InvalidInput, TransformFailed, exhausted
 from datapkg.format.texts import quoted
 from datapkg.tables.derived_objects import StoreFailed
 
@@ -25,13 +25,15 @@ def translated_errors(spec: NodeSpec, source: FileSource | None, known: Sequence
         try:
             yield warnings
         except InvalidInput as error:
-            raise failure(spec, source, error, known, error.hint) from error
+            raise exhausted(error, f"building {spec.path}") or failure(
+                spec, source, error, known, error.hint
+            ) from error
         except StoreFailed as error:
             raise error.__cause__ or error from None
         except DatapkgError:
             raise
         except Exception as error:
-            raise failure(spec, source, error, known) from error
+            raise exhausted(error, f"building {spec.path}") or failure(spec, source, error, known) from error
 
 
 @contextmanager

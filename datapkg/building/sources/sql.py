@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 from datapkg.building.sources.base import Identity, SourceContext, SourceHandler
 from datapkg.building.sources.source_errors import translated_errors
 from datapkg.building.spec.model import NodeSpec, SqlSource
-from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, TransformFailed, Unreachable
+from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, TransformFailed, Unreachable, exhausted
 
 _AT_ONCE = 10_000
 # Statements that make a transaction read-only, for databases whose URL cannot request it.
@@ -81,7 +81,7 @@ def _attempt(address: Any, url: str, text: str) -> Any:
     except DatapkgError as error:
         return error.with_traceback(None)
     except Exception as error:  # noqa: BLE001 - drivers raise what they like, and any of it may name the password
-        return _failure(error, address, url)
+        return exhausted(error, "querying the database") or _failure(error, address, url)
 
 
 def _address(url: str) -> Any:

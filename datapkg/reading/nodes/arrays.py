@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapkg.errors import CorruptObject, InvalidInput
+from datapkg.errors import CorruptObject, InvalidInput, exhausted
 from datapkg.reading.missing.python_code import expression
 from datapkg.reading.nodes.base import Node
 from datapkg.reading.nodes.not_loaded import NotLoaded, no_array_attribute
@@ -44,7 +44,8 @@ class Array(NotLoaded, Node):
                 stream.seek(0)
                 array: np.ndarray[Any, Any] = np.load(stream, allow_pickle=False)
             except (ValueError, TypeError, EOFError) as error:
-                raise CorruptObject(f"{self.ref.package}/{self.__at__} cannot be read as an array: {error}") from error
+                what = f"{self.ref.package}/{self.__at__} cannot be read as an array: {error}"
+                raise exhausted(error) or CorruptObject(what) from error
         return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from datapkg.errors import CorruptObject, InvalidInput
+from datapkg.errors import CorruptObject, InvalidInput, exhausted
 from datapkg.format.manifest.parsed import ArrayNode
 from datapkg.reading.source import Source
 from datapkg.tables.npy_header import read_header
@@ -27,7 +27,8 @@ def array_preview(
                 return None
             data = stream.read(limit_bytes)
         except InvalidInput as error:
-            raise CorruptObject(f"{source.ref.package}/{entry.path} cannot be read as an array: {error}") from error
+            what = f"{source.ref.package}/{entry.path} cannot be read as an array: {error}"
+            raise exhausted(error) or CorruptObject(what) from error
     total = min(len(data) // kind.itemsize, math.prod(shape))
     values = np.frombuffer(data, kind, total)
     rows, columns = limits

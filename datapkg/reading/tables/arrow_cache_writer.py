@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import InvalidInput, exhausted
 from datapkg.reading.tables import arrow_cache, arrow_reader
 from datapkg.reading.tables.batches import batches
 from datapkg.reading.tables.stored_table import StoredTable
@@ -31,7 +31,7 @@ def write(table: StoredTable) -> bool:
         try:
             _write(table, path)
         except pa.ArrowException as error:
-            raise InvalidInput(f"{table.place} cannot be kept as Arrow: {error}") from error
+            raise exhausted(error) or InvalidInput(f"{table.place} cannot be kept as Arrow: {error}") from error
     return True
 
 

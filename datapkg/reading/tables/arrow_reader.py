@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as types
 
-from datapkg.errors import DatapkgError
+from datapkg.errors import DatapkgError, exhausted
 from datapkg.reading.tables import arrow_cache, block_access, row_filters, row_selection
 from datapkg.reading.tables.row_filters import Filters
 from datapkg.reading.tables.row_selection import BlockRows
@@ -175,8 +175,9 @@ def index_columns(schema: pa.Schema) -> list[str]:
 
 
 def unreadable(question: Question, error: Exception) -> Exception:
-    """Return datapkg's error for one of Arrow's: for filters that do not fit, or else for corruption."""
-    if question.condition is not None:
+    """Return datapkg's error for one of Arrow's: for a resource that ran out, for filters that do not fit, or for
+    corruption."""
+    if question.condition is not None and exhausted(error) is None:
         return row_filters.unfit(question.table, question.condition, error)
     return block_access.unreadable(question.table, error)
 

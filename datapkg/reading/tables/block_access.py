@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datapkg.errors import CorruptObject, InvalidInput
+from datapkg.errors import CorruptObject, DatapkgError, InvalidInput, exhausted
 from datapkg.format.texts import quoted
 from datapkg.reading.tables.row_selection import BlockRows
 from datapkg.reading.tables.stored_table import StoredTable
@@ -113,8 +113,13 @@ def check_columns(table: StoredTable, stored: pa.Schema) -> None:
         )
 
 
-def unreadable(table: StoredTable, error: Exception) -> CorruptObject:
-    """Return the error for an object that is not complete Parquet; discard the ranges of it that were fetched."""
+def unreadable(table: StoredTable, error: Exception) -> DatapkgError:
+    """Return the error for an object that is not complete Parquet; discard the ranges of it that were fetched.
+
+    If a resource ran out while it was read, return that error, and keep them.
+    """
+    if (lack := exhausted(error, f"reading {table.place}")) is not None:
+        return lack
     table.source.give_up(table.node)
     if table.source.is_lazy and any(not table.source.through.has(hash) for hash, _ in table.node.objects()):
         line = table.source.fetch_line(table.node.path)

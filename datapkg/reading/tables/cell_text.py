@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
-from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.errors import DatapkgError, InvalidInput, exhausted
 from datapkg.reading.tables import arrow_reader, batches
 from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.ordered_map import in_threads
@@ -101,7 +101,8 @@ def explained(table: StoredTable, text: Iterator[bytes]) -> Iterator[bytes]:
         reason = " ".join(str(error).split())[:300]
         path = table.place
         message = f"{path} cannot be written as text: {reason}"
-        raise InvalidInput(message, hint=f"datapkg export {quote(path)} FILE.parquet") from error
+        hint = f"datapkg export {quote(path)} FILE.parquet"
+        raise exhausted(error, f"writing {path} as text") or InvalidInput(message, hint=hint) from error
 
 
 def cell_text(array: pa.Array, digits: int | None = None) -> pa.Array:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datapkg.errors import CorruptObject
+from datapkg.errors import CorruptObject, exhausted
 from datapkg.format.manifest.parsed import Block, TableNode
 from datapkg.reading.source import Source
 from datapkg.reading.tables.row_selection import BlockRows, within
@@ -117,7 +117,7 @@ def _footer(each: _LazyBlock, size: int) -> pq.FileMetaData:
     try:
         return read_footer(each.stored.read(*_end(each, size)))
     except (pa.ArrowException, OSError) as error:
-        raise CorruptObject(f"object {each.block.hash}: {error}", hash=each.block.hash) from error
+        raise exhausted(error) or CorruptObject(f"object {each.block.hash}: {error}", hash=each.block.hash) from error
 
 
 def _chunks(footer: pq.FileMetaData, each: _LazyBlock, columns: list[str] | None) -> list[Stretch]:

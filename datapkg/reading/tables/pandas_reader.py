@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.types as types
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import InvalidInput, exhausted
 from datapkg.format.texts import quoted
 from datapkg.reading.tables import arrow_reader, statistics
 from datapkg.reading.tables.arrow_reader import index_columns
@@ -178,7 +178,7 @@ def concatenate(tables: list[StoredTable]) -> pd.DataFrame | None:
     try:
         return to_pandas(pa.concat_tables(bare, promote_options="permissive"))
     except pa.ArrowException as error:
-        raise _not_joined(tables[0], tables[-1], str(error)) from error
+        raise exhausted(error) or _not_joined(tables[0], tables[-1], str(error)) from error
 
 
 def _check_text(tables: list[StoredTable], parts: list[pa.Table]) -> None:
@@ -222,7 +222,8 @@ def to_pandas(table: pa.Table, form: Form = _FRESH) -> pd.DataFrame:
         raise
     except (pa.ArrowException, ValueError, OverflowError) as error:
         message = f"pandas cannot hold these values in its own types: {error}"
-        raise InvalidInput(message, hint='node(dtype_backend="pyarrow"), or node.arrow()') from error
+        hint = 'node(dtype_backend="pyarrow"), or node.arrow()'
+        raise exhausted(error, "making a DataFrame") or InvalidInput(message, hint=hint) from error
 
 
 def _frame(table: pa.Table, form: Form) -> pd.DataFrame:
