@@ -1,6 +1,7 @@
 """A cache in SQLite: stats of verified files, and results of builds; any error in it is treated as a miss.
 
-It is derived data: it can be deleted or corrupted at any time, which only costs time.
+It is derived data: it can be deleted or corrupted at any time, which only costs time. SQLite has no checksums, so each
+value has one; a stat needs none, since a wrong one is not that of the file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import os
 import threading
 import time
+import zlib
 from pathlib import Path
 from weakref import WeakSet
 
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-FORMAT = 2
+FORMAT = 3
 TICK_NS = 20_000_000
 
 _Stamp = tuple[int, int, int, int, int]
 _LOCKED_S, _LEFT_ALONE_S = 2, 30
+_STAMP = "size, mtime_ns, ctime_ns, inode, device, IFNULL(CAST(checked_ns AS INTEGER), 0)"
+_CHECK_BYTES = 4
 _MAX_FOUND_BYTES = 512 << 20
 _FOUND_DAYS = 90
 _TABLES = """
@@ -31,7 +35,7 @@ DROP TABLE IF EXISTS believed; DROP TABLE IF EXISTS sources; DROP TABLE IF EXIST
 CREATE TABLE believed (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER,
     device INTEGER, checked_ns INTEGER) WITHOUT ROWID;
 CREATE TABLE sources (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER,
-    device INTEGER, checked_ns INTEGER, hash TEXT) WITHOUT ROWID;
+    device INTEGER, checked_ns INTEGER, hash BLOB) WITHOUT ROWID;
 CREATE TABLE found (key TEXT PRIMARY KEY, value BLOB, day INTEGER);
 """
 
@@ -39,6 +43,22 @@ CREATE TABLE found (key TEXT PRIMARY KEY, value BLOB, day INTEGER);
 def stamp(stat: os.stat_result) -> _Stamp:
     """Return the attributes that change with a file: size, modification and change time, inode and device."""
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev
+
+
+def _check(key: str, value: bytes) -> bytes:
+    return zlib.crc32(value, zlib.crc32(key.encode(errors="replace"))).to_bytes(_CHECK_BYTES, "little")
+
+
+def _sealed(key: str, value: bytes) -> bytes:
+    return value + _check(key, value)
+
+
+def _unsealed(key: object, sealed: object) -> bytes | None:
+    """Return the value of a key; None if either is corrupt."""
+    if not isinstance(key, str) or not isinstance(sealed, bytes):
+        return None
+    value = sealed[:-_CHECK_BYTES]
+    return value if sealed[-_CHECK_BYTES:] == _check(key, value) else None
 
 
 class Index:
@@ -61,9 +81,7 @@ class Index:
             now = stamp(os.stat(path))
         except OSError:
             return False
-        rows = self._rows(
-            "SELECT size, mtime_ns, ctime_ns, inode, device, checked_ns FROM believed WHERE path = ?", (str(path),)
-        )
+        rows = self._rows(f"SELECT {_STAMP} FROM believed WHERE path = ?", (str(path),))
         # A file that was verified within a clock tick of its last write may have changed again with the same stat.
         return bool(rows) and tuple(rows[0][:5]) == now and rows[0][1] + TICK_NS < rows[0][5]
 
@@ -78,12 +96,16 @@ class Index:
     def sources(self, folder: str) -> dict[str, tuple[_Stamp, int, str]]:
         """Return, for the files below an absolute folder path: stamp, time of the stamp, and hash."""
         start = folder.rstrip("/") + "/"
-        rows = self._rows("SELECT * FROM sources WHERE path >= ? AND path < ?", (start, start[:-1] + "0"))
-        return {row[0]: (row[1:6], row[6], row[7]) for row in rows}
+        question = f"SELECT path, hash, {_STAMP} FROM sources WHERE path >= ? AND path < ?"
+        rows = self._rows(question, (start, start[:-1] + "0"))
+        found = ((path, _unsealed(path, hash), stamp) for path, hash, *stamp in rows)
+        return {path: (tuple(stamp[:5]), stamp[5], hash.decode()) for path, hash, stamp in found if hash is not None}
 
     def remember_sources(self, rows: Iterable[tuple[str, _Stamp, int, str]]) -> None:
         """Record the hashes of files: path, stamp, time of the stamp (in ns), hash."""
-        values: list[tuple[object, ...]] = [(path, *stamp, at, hash) for path, stamp, at, hash in rows]
+        values: list[tuple[object, ...]] = [
+            (path, *stamp, at, _sealed(path, hash.encode())) for path, stamp, at, hash in rows
+        ]
         self._write("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
@@ -94,12 +116,14 @@ class Index:
             some = wanted[start : start + 500]
             marks = ",".join("?" * len(some))
             rows += self._rows(f"SELECT key, value FROM found WHERE key IN ({marks})", some)
-        return dict(rows)
+        found = ((key, _unsealed(key, value)) for key, value in rows)
+        return {key: value for key, value in found if value is not None}
 
     def put_many(self, values: dict[str, bytes]) -> None:
         """Store values in the cache; if it grows too large, evict old ones."""
         day = int(time.time() // 86_400)
-        self._write("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", [(key, each, day) for key, each in values.items()])
+        rows: list[tuple[object, ...]] = [(key, _sealed(key, each), day) for key, each in values.items()]
+        self._write("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
         if values and self._size() > _MAX_FOUND_BYTES:
             self._write("DELETE FROM found WHERE day < ?", [(day - _FOUND_DAYS,)])
         if values and self._size() > 2 * _MAX_FOUND_BYTES:
@@ -138,9 +162,18 @@ class Index:
         except sqlite3.OperationalError as error:
             if "readonly" not in str(error):
                 self._left_alone_until = time.monotonic() + _LEFT_ALONE_S
-        except (OSError, sqlite3.Error, UnicodeError):
-            pass
+        except (OSError, sqlite3.Error, UnicodeError) as error:
+            if type(error) is sqlite3.DatabaseError:  # a page of it is corrupt
+                with _lock, contextlib.suppress(OSError):
+                    self._delete()
         return None
+
+    def _delete(self) -> None:
+        """Delete the database; other processes continue with the deleted files."""
+        self.__del__()
+        self._connection = None
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -167,8 +200,7 @@ class Index:
                     if "readonly" in str(error):
                         return self._connect_to_read()
                     raise
-                for suffix in ("", "-wal", "-shm"):
-                    Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+                self._delete()
         raise sqlite3.DatabaseError(f"{self.path} cannot be made")
 
     def _connect_to_read(self) -> sqlite3.Connection:

@@ -70,6 +70,37 @@ def test_corrupt_index_is_a_miss(index: Index, damage: str) -> None:
     assert bool(index.sources("/a")) == bool(found)
 
 
+@pytest.mark.parametrize("value", ["NULL", "'text'", "x'00ff'", "1.5", "-1", "x''"])
+@pytest.mark.parametrize("column", ["value", "hash", "checked_ns", "mtime_ns"])
+def test_corrupt_values_are_misses(index: Index, tmp_path: Path, column: str, value: str) -> None:
+    (tmp_path / "a").write_text("a")
+    os.utime(tmp_path / "a", ns=(0, 0))
+    index.mark_verified([tmp_path / "a"])
+    index.put_many({"a": b"one"})
+    index.remember_sources([("/a/b", STAMP, 9, "ab")])
+    tables = {"value": ["found"], "hash": ["sources"]}.get(column, ["believed", "sources"])
+    for table in tables:
+        index._write(f"UPDATE {table} SET {column} = {value}", [()])
+    assert index.get_many(["a"]) == ({} if column == "value" else {"a": b"one"})
+    found = index.sources("/a").get("/a/b")
+    assert found is None if column == "hash" else found is not None and found[2] == "ab" and isinstance(found[1], int)
+    assert index.is_verified(tmp_path / "a") is (column in ("value", "hash"))
+
+
+def test_index_with_a_corrupt_page_is_made_anew(index: Index) -> None:
+    index.put_many({str(number): os.urandom(500) for number in range(500)})
+    index.__del__()
+    data = bytearray(index.path.read_bytes())
+    data[8192:] = os.urandom(len(data) - 8192)
+    index.path.write_bytes(data)
+    for _ in range(2):
+        again = Index(index.path)
+        again.get_many(map(str, range(500)))
+        again.put_many({"a": b"1"})
+        again.__del__()
+    assert Index(index.path).get_many(["a"]) == {"a": b"1"}
+
+
 def test_stamp_changes_with_any_write(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("one")
