@@ -8,6 +8,8 @@ a hostile file ends the sequence of pages early, and the caller cuts the rest by
 
 from __future__ import annotations
 
+from typing import NamedTuple, TypeAlias
+
 MAGIC = b"PAR1"
 MAX_HEADER_BYTES = 64 << 10
 MAX_PAGE_BYTES = 1 << 31
@@ -16,13 +18,24 @@ _MAX_FIELDS = 10_000
 _PAGE_TYPES = range(4)  # data page, index page, dictionary page, data page v2
 _I32, _STRUCT = 5, 12
 _TYPE, _UNCOMPRESSED, _COMPRESSED = 1, 2, 3
+_DATA_HEADERS, _VALUES = {0: 5, 3: 8}, 1
 _FIXED_BYTES = {1: 0, 2: 0, 3: 1, 7: 8}  # true and false (in the field's head), byte, double
 _VARINTS = (4, 5, 6)
 _BINARY, _LIST, _SET = 8, 9, 10
 
 
+_Fields: TypeAlias = "dict[int, int | _Fields]"
+
+
 class _NotAHeader(Exception):
     """The bytes are not a page header."""
+
+
+class Page(NamedTuple):
+    """A page: its size in bytes, header included, and its number of values, nulls included (0: not a data page)."""
+
+    size: int
+    values: int
 
 
 def page_size(data: bytes | memoryview) -> int | None:
@@ -30,19 +43,31 @@ def page_size(data: bytes | memoryview) -> int | None:
 
     `data` should have `MAX_HEADER_BYTES`, or all that is left of the file.
     """
+    page = page_at(data)
+    return page.size if page else None
+
+
+def page_at(data: bytes | memoryview) -> Page | None:
+    """Return the page that starts at the beginning of `data`; None without one."""
     try:
         fields, end = _struct(data, 0, _MAX_DEPTH)
     except (_NotAHeader, IndexError):
         return None
-    kind, unpacked, packed = (fields.get(field, -1) for field in (_TYPE, _UNCOMPRESSED, _COMPRESSED))
+    kind, unpacked, packed = (_number(fields, field) for field in (_TYPE, _UNCOMPRESSED, _COMPRESSED))
     if kind not in _PAGE_TYPES or not 0 <= packed < MAX_PAGE_BYTES or not 0 <= unpacked < MAX_PAGE_BYTES:
         return None
-    return end + packed
+    header = fields.get(_DATA_HEADERS.get(kind, 0))
+    return Page(end + packed, _number(header, _VALUES) if isinstance(header, dict) else 0)
 
 
-def _struct(data: bytes | memoryview, at: int, depth: int) -> tuple[dict[int, int], int]:
-    """Return the 32-bit fields of a struct by their ids, and where the struct ends."""
-    fields: dict[int, int] = {}
+def _number(fields: _Fields, field: int) -> int:
+    found = fields.get(field)
+    return found if isinstance(found, int) else -1
+
+
+def _struct(data: bytes | memoryview, at: int, depth: int) -> tuple[_Fields, int]:
+    """Return the 32-bit fields and structs of a struct by their ids, and where the struct ends."""
+    fields: _Fields = {}
     field = 0
     for _ in range(_MAX_FIELDS):
         head = data[at]
@@ -58,6 +83,8 @@ def _struct(data: bytes | memoryview, at: int, depth: int) -> tuple[dict[int, in
         if kind == _I32:
             number, at = _varint(data, at)
             fields[field] = _zigzag(number)
+        elif kind == _STRUCT and depth:
+            fields[field], at = _struct(data, at, depth - 1)
         else:
             at = _skip(data, at, kind, depth)
     raise _NotAHeader

@@ -185,10 +185,10 @@ def unreadable(question: Question, error: Exception) -> Exception:
 def _answer(question: Question, parts: list[BlockRows]) -> pa.Table:
     needed = question.needed()
     is_all = all(part.rows is None for part in parts)
-    if question.condition is None or len(parts) <= 1 or not is_all or _is_odd(question.schema):
-        buffers = block_access.buffers(question.table, parts, needed)
+    is_odd = _is_odd(question.schema)
+    buffers = block_access.buffers(question.table, parts, needed, None if is_odd else question.condition)
+    if question.condition is None or len(parts) <= 1 or not is_all or is_odd:
         return _read_each(question, parts, buffers, needed)
-    buffers = block_access.buffers(question.table, parts, needed, question.condition)
     found = block_access.dataset(question.table, parts, buffers)
     return found.to_table(columns=question.columns, filter=question.condition)
 
@@ -234,13 +234,16 @@ def _together(
     def one(at: int, use_threads: bool) -> pa.Table:
         file = block_access.opened(table, parts[at].number, buffers[at], is_wide)
         block_access.check_types(table, file.schema_arrow, whole)
-        part = row_selection.read(file, parts[at].rows, None if needed is None else names, use_threads)
+        groups = row_selection.groups_with(buffers[at], question.condition, question.schema.names)
+        part = row_selection.read(file, parts[at].rows, None if needed is None else names, use_threads, groups)
         # The footer's own metadata, such as the note of a block, are not the table's.
         part = part.replace_schema_metadata(file.schema_arrow.metadata)
         return part if len(part.schema) == len(schema) else part.select(_places(part.schema, names))
 
     if len(parts) < 2:
         return one(0, True) if parts else schema.empty_table()
+    if question.condition is not None:  # it is not known how many rows pass
+        return pa.concat_tables([one(at, True) for at in range(len(parts))])
     joint = ColumnAssembler(schema, [row_selection.count(table.node, part) for part in parts])
     with ThreadPoolExecutor(min(pa.cpu_count(), len(parts)), "datapkg-read") as pool:
         for _ in pool.map(lambda at: joint.add(at, one(at, False)), range(len(parts))):

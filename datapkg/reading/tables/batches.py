@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.reading.tables import arrow_cache, arrow_reader, block_access, row_selection
 from datapkg.reading.tables.arrow_reader import Question
-from datapkg.reading.tables.row_selection import BlockRows
 from datapkg.tables.pandas_metadata import restore_categories
 
 PIECE_BYTES = 16 << 20
@@ -63,7 +62,8 @@ def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
             (buffer,) = block_access.buffers(table, [part], needed, question.condition)
             file = block_access.opened(table, part.number, buffer)
             block_access.check_types(table, file.schema_arrow, question.schema)
-            for batch in file.iter_batches(_rows(file, length), _groups(question, part, buffer), needed):
+            groups = row_selection.groups_with(buffer, question.condition, question.schema.names)
+            for batch in file.iter_batches(_rows(file, length), groups, needed):
                 piece = pa.Table.from_batches([batch]).replace_schema_metadata(question.schema.metadata)
                 if question.condition is not None:
                     piece = piece.filter(question.condition)
@@ -79,12 +79,3 @@ def _rows(file: pq.ParquetFile, length: int) -> int:
     groups = range(file.metadata.num_row_groups)
     size = sum(file.metadata.row_group(number).total_byte_size for number in groups)
     return max(1, min(length, PIECE_BYTES * file.metadata.num_rows // max(1, size)))
-
-
-def _groups(question: Question, part: BlockRows, buffer: pa.Buffer) -> list[int] | None:
-    """Return the row groups of a block that may have rows which pass; None for all."""
-    names = question.schema.names
-    if question.condition is None or len(set(names)) < len(names):
-        return None
-    (fragment,) = block_access.dataset(question.table, [part], [buffer]).get_fragments()
-    return [group.id for group in fragment.subset(question.condition).row_groups]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -16,8 +17,9 @@ import pyarrow.parquet as pq
 
 from datapkg.errors import CorruptObject, exhausted
 from datapkg.format.manifest.parsed import Block, TableNode
+from datapkg.objects.parquet_pages import page_at
 from datapkg.reading.source import Source
-from datapkg.reading.tables.row_selection import BlockRows, within
+from datapkg.reading.tables.row_selection import BlockRows, groups_with, needed
 from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.store.byte_ranges import Stretch
 from datapkg.store.partial_objects import PartialObject as Stored
@@ -26,6 +28,8 @@ from datapkg.tables.block_reader import read_footer
 
 _MAGIC, _TAIL = b"PAR1", 8
 _FIRST_GUESS = 16 << 10
+_LONG_CHUNK, _PAGE_GUESS, _MOST_PAGES = 1 << 20, 64 << 10, 8
+_MOST = 0.8
 _NEXT_INTEGER = 0x15  # the header of a 32-bit field with the next id, in Thrift's compact protocol
 
 
@@ -51,7 +55,11 @@ def bring(table: StoredTable, parts: Sequence[BlockRows], columns: list[str] | N
     if not absent:
         return
     is_all = (columns is None and condition is None) or _has_odd_names(table.node)
-    whole = {block.hash: block.size for _, block in absent if is_all or block.size <= SMALL_BYTES}
+    whole = {
+        block.hash: block.size
+        for part, block in absent
+        if (is_all and part.rows is None) or block.size <= SMALL_BYTES or _has_odd_names(table.node)
+    }
     with table.source.explained(table.node.path), ExitStack() as stack:
         if whole:
             through.bring(whole)
@@ -68,10 +76,17 @@ def _bring_stretches(source: Source, opened: list[_LazyBlock], columns: list[str
     through = source.through
     footers = _footers(source, opened)
     wanted = [
-        (each, _chunks(footer, each, columns), _end(each, footer.serialized_size + _TAIL))
+        (each, _stretches(source, each, footer, columns, condition), _end(each, footer.serialized_size + _TAIL))
         for each, footer in zip(opened, footers, strict=True)
-        if condition is None or _may_have(each, condition)
     ]
+    # One request for an object of which most is read; its hash verifies it then.
+    most = {
+        each.block.hash: each.block.size
+        for each, chunks, _ in wanted
+        if sum(stop - start for start, stop in chunks) > _MOST * each.block.size
+    }
+    through.bring(most)
+    wanted = [each for each in wanted if each[0].block.hash not in most]
     through.fetch([each.fetches(chunks) for each, chunks, _ in wanted])
     for each, chunks, end in wanted:
         is_proved = all(_has_checksum(each.stored, start) for start, _ in chunks)
@@ -120,19 +135,65 @@ def _footer(each: _LazyBlock, size: int) -> pq.FileMetaData:
         raise exhausted(error) or CorruptObject(f"object {each.block.hash}: {error}", hash=each.block.hash) from error
 
 
-def _chunks(footer: pq.FileMetaData, each: _LazyBlock, columns: list[str] | None) -> list[Stretch]:
-    """Return where the values of the columns are, in the row groups that have wanted rows."""
+def _stretches(
+    source: Source, each: _LazyBlock, footer: pq.FileMetaData, columns: list[str] | None, condition: Any
+) -> list[Stretch]:
+    """Return where the values of the columns are, in the row groups that have wanted rows; of the last row group only
+    as many pages as are decoded.
+    """
     names = None if columns is None else set(columns)
-    found, start = [], 0
-    for number in range(footer.num_row_groups):
+    groups = groups_with(pa.py_buffer(each.stored.mapped()), condition, footer.schema.to_arrow_schema().names)
+    numbers, stop, _ = needed(footer, each.part.rows, groups)
+    whole: list[Stretch] = []
+    beginnings: list[_Beginning] = []
+    for number in numbers:
         group = footer.row_group(number)
-        if each.part.rows is None or len(within(each.part.rows, start, group.num_rows)):
-            chunks = (group.column(at) for at in range(group.num_columns))
-            found += [_place(one) for one in chunks if names is None or one.path_in_schema.split(".")[0] in names]
-        start += group.num_rows
-    if any(not 0 <= begin <= end <= each.block.size for begin, end in found):
-        raise CorruptObject(f"object {each.block.hash} has columns beyond its end", hash=each.block.hash)
-    return found
+        is_last = number == numbers[-1] and stop is not None
+        for at in range(group.num_columns):
+            chunk = group.column(at)
+            if names is not None and chunk.path_in_schema.split(".")[0] not in names:
+                continue
+            start, end = _place(chunk)
+            if not 0 <= start <= end <= each.block.size:
+                raise CorruptObject(f"object {each.block.hash} has columns beyond its end", hash=each.block.hash)
+            is_flat = footer.schema.column(at).max_repetition_level == 0
+            if is_last and stop is not None and is_flat and end - start > _LONG_CHUNK:
+                beginnings.append(_Beginning(start, start, end, stop))
+            else:
+                whole.append((start, end))
+        stop = None if stop is None else stop - group.num_rows * (not is_last)
+    return whole + _beginnings(source, each, beginnings)
+
+
+@dataclass
+class _Beginning:
+    """The pages of a column chunk, from `start` up to `at`, that are known to be needed; `rows` are still lacking."""
+
+    start: int
+    at: int
+    end: int
+    rows: int
+
+
+def _beginnings(source: Source, each: _LazyBlock, found: list[_Beginning]) -> list[Stretch]:
+    """Return where the pages with the first rows of some column chunks are.
+
+    The header of each page says where the next one is. A chunk that has more than `_MOST_PAGES` of them, or none that
+    can be read, is fetched as a whole.
+    """
+    searched = list(found)
+    for _ in range(_MOST_PAGES):
+        heads = [(one.at, min(one.at + _PAGE_GUESS, one.end)) for one in searched]
+        source.through.fetch([each.fetches(heads)])
+        for one, head in zip(searched, heads, strict=True):
+            page = page_at(each.stored.read(*head))
+            size = page.size if page else one.end
+            one.at = min(one.at + size, one.end)
+            one.rows -= page.values if page else 0
+        searched = [one for one in searched if one.rows > 0 and one.at < one.end]
+    for one in searched:
+        one.at = one.end
+    return [(one.start, one.at) for one in found]
 
 
 def _place(chunk: pq.ColumnChunkMetaData) -> Stretch:
@@ -140,17 +201,6 @@ def _place(chunk: pq.ColumnChunkMetaData) -> Stretch:
     if chunk.has_dictionary_page and chunk.dictionary_page_offset:
         start = min(start, chunk.dictionary_page_offset)
     return start, start + chunk.total_compressed_size
-
-
-def _may_have(each: _LazyBlock, condition: Any) -> bool:
-    """Return whether a row of the block may meet a condition, by its footer, as the dataset decides it."""
-    import pyarrow.dataset as ds
-
-    try:
-        fragment = ds.ParquetFileFormat().make_fragment(pa.py_buffer(each.stored.mapped()))
-        return bool(fragment.subset(condition).row_groups)
-    except (pa.ArrowException, OSError):
-        return True  # the reader will raise the error
 
 
 def _has_checksum(stored: Stored, start: int) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datapkg.errors import InvalidInput
@@ -59,32 +60,74 @@ def count(table: TableNode, part: BlockRows) -> int:
     return table.blocks[part.number].rows if part.rows is None else len(part.rows)
 
 
-def read(file: pq.ParquetFile, rows: Picks | None, columns: list[str] | None, use_threads: bool = True) -> pa.Table:
-    """Return these rows of a Parquet file: only the row groups that have some, and of a long one not more than needed.
-
-    Columns come in the order of the file; one whose name begins with that of another and a dot may come with it.
+class GroupRows(NamedTuple):
+    """What is read of a file: row groups, how many of their first rows (None: all), and the places of the wanted rows
+    among these.
     """
-    if rows is None:
-        return file.read(columns, use_threads=use_threads)
+
+    groups: list[int]
+    stop: int | None
+    places: Picks
+
+
+def needed(footer: pq.FileMetaData, rows: Picks | None, may_have: Collection[int] | None = None) -> GroupRows:
+    """Return what has to be read of a file for these rows (None: all), if only some of its row groups may have any."""
     groups, places, start, before = [], [], 0, 0
-    for number in range(file.num_row_groups):
-        length = file.metadata.row_group(number).num_rows
-        local = within(rows, start, length)
-        if len(local):
+    everything = range(sum(footer.row_group(number).num_rows for number in range(footer.num_row_groups)))
+    for number in range(footer.num_row_groups):
+        length = footer.row_group(number).num_rows
+        local = within(everything if rows is None else rows, start, length)
+        if len(local) and (may_have is None or number in may_have):
             groups.append(number)
             places.append(_moved(local, before))
             before += length
         start += length
     if not groups:
+        return GroupRows([], None, range(0))
+    first, last = places[0][0], places[-1][-1]
+    is_range = sum(map(len, places)) == last + 1 - first
+    wanted = range(first, last + 1) if is_range else [place for each in places for place in each]
+    return GroupRows(groups, None if last + 1 > before // 2 else last + 1, wanted)
+
+
+def read(
+    file: pq.ParquetFile,
+    rows: Picks | None,
+    columns: list[str] | None,
+    use_threads: bool = True,
+    may_have: Collection[int] | None = None,
+) -> pa.Table:
+    """Return these rows of a Parquet file: only the row groups that have some, and of a long one not more than needed.
+
+    Columns come in the order of the file; one whose name begins with that of another and a dot may come with it. Rows
+    of groups that are not in `may_have` (None: all) are left out.
+    """
+    if rows is None and may_have is None:
+        return file.read(columns, use_threads=use_threads)
+    groups, stop, places = needed(file.metadata, rows, may_have)
+    if not groups:
         return file.schema_arrow.empty_table() if columns is None else file.read_row_groups([], columns)
-    stop = places[-1][-1] + 1
-    if stop > before // 2:
+    if stop is None:
         found = file.read_row_groups(groups, columns, use_threads=use_threads)
     else:
         found = _first(file, groups, columns, stop, use_threads)
-    first, last = places[0][0], places[-1][-1]
-    wanted = [place for each in places for place in each]
-    return taken(found, range(first, last + 1) if len(wanted) == last + 1 - first else wanted)
+    return taken(found, places)
+
+
+def groups_with(buffer: pa.Buffer, condition: pc.Expression | None, names: Sequence[str]) -> list[int] | None:
+    """Return the row groups of an object whose statistics do not exclude a condition; None for all of them.
+
+    Only the footer is read. `names` are those of the columns.
+    """
+    if condition is None or len(set(names)) < len(names) or any("." in name for name in names):
+        return None
+    import pyarrow.dataset as ds
+
+    try:
+        fragment = ds.ParquetFileFormat().make_fragment(buffer).subset(condition)
+        return [group.id for group in fragment.row_groups]
+    except (pa.ArrowException, OSError):
+        return None  # the reader will raise the error
 
 
 def _first(file: pq.ParquetFile, groups: list[int], columns: list[str] | None, stop: int, threads: bool) -> pa.Table:
