@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from datapkg.remote.client import Client
     from datapkg.remote.credentials import Credential, Credentials
+    from datapkg.remote.time_limits import RateLimit
 
 
 class Home:
@@ -25,6 +27,17 @@ class Home:
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.settings = UserSettings(environ)
         self.data, self.config, self.cache = self.settings.data, self.settings.config, self.settings.cache
+        self._begun_at: float | None = None
+
+    def begin_command(self) -> None:
+        """Begin the time in which one command may use registries; without this call it has no limit."""
+        self._begun_at = time.monotonic()
+
+    @cached_property
+    def _rate(self) -> RateLimit:
+        from datapkg.remote.time_limits import RateLimit
+
+        return RateLimit(self.settings.get("bwlimit").value)
 
     @cached_property
     def index(self) -> Index:
@@ -108,11 +121,14 @@ class Home:
         from datapkg.remote.client import Client
         from datapkg.remote.credentials import Credential
         from datapkg.remote.session import RegistrySession
+        from datapkg.remote.time_limits import CommandDeadline
 
-        url = self.registry_url(named)
-        timeout_s = self.settings.get("timeout_s").value
+        url, setting = self.registry_url(named), self.settings.get
         credential = Credential(token, "", f"datapkg login --registry {url}") if token else self.credential(url)
-        return Client(RegistrySession(url, credential, read_timeout_s=timeout_s))
+        limits = {"read_timeout_s": setting("timeout_s").value, "jobs": setting("jobs").value, "rate": self._rate}
+        if self._begun_at is not None and (max_time_s := setting("max_time_s").value):
+            limits["command"] = CommandDeadline(max_time_s, self._begun_at)
+        return Client(RegistrySession(url, credential, **limits))
 
     def users(self) -> list[str]:
         """Return the users that have a package on this machine, in order."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 APP = "datapkg"
+MAX_JOBS = 64
+LEAST_RATE = 20_000
+"""The lowest limit on bytes a second: a registry ends an upload that is slower than 17 kB/s."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,15 @@ def _number(text: str) -> object:
         return text
 
 
+def _rate(text: str) -> object:
+    from datapkg.format.selection import parse_size  # loads what most commands never use
+
+    try:
+        return parse_size(text.strip().removesuffix("/s"))
+    except InvalidInput:
+        return text
+
+
 def _paths(text: str) -> list[str]:
     return [each for each in text.split(os.pathsep) if each]
 
@@ -94,6 +106,21 @@ SETTINGS = {
         *("DATAPKG_TIMEOUT_S", 60, "a number of seconds, at most 86400", _number),
         lambda value: _is_number(value, (int, float)) and 0 < value <= 86_400,
     ),
+    # How long a whole command may use registries; 0 is no limit.
+    "max_time_s": SettingType(
+        *("DATAPKG_MAX_TIME_S", 0, "a number of seconds, 0 for no limit", _number),
+        lambda value: _is_number(value, (int, float)) and 0 <= value <= 10**9,
+    ),
+    # How many requests are made to a registry at once where that is faster.
+    "jobs": SettingType(
+        *("DATAPKG_JOBS", 8, f"a whole number from 1 to {MAX_JOBS}", _whole_number),
+        lambda value: _is_number(value, int) and 1 <= value <= MAX_JOBS,
+    ),
+    # How many bytes a second all transfers together move; 0 is no limit.
+    "bwlimit": SettingType(
+        *("DATAPKG_BWLIMIT", 0, "bytes a second such as 5MB/s, at least 20kB/s, or 0 for no limit", _rate),
+        lambda value: _is_number(value, int) and (value == 0 or LEAST_RATE <= value < 1 << 62),
+    ),
     # Whether data that is read and not on this machine is fetched from its registry at that moment.
     "lazy": SettingType(
         *("DATAPKG_LAZY", False, f"one of {', '.join(_BOOLEANS)}"),
@@ -111,7 +138,7 @@ SETTINGS = {
 class UserSettings:
     """The settings and the folders of one user; all are below `DATAPKG_HOME` where it is set, else where appdirs says.
 
-    A value comes from its environment variable, else from the settings file, else it is the default.
+    A value comes from an option, else its environment variable, else the settings file, else it is the default.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -129,6 +156,7 @@ class UserSettings:
             self.config = Path(appdirs.user_config_dir(APP, False))
             self.cache = Path(appdirs.user_cache_dir(APP, False))
         self.file = self.config / "settings.json"
+        self._given: dict[str, Setting] = {}
 
     @property
     def environ(self) -> dict[str, str]:
@@ -149,6 +177,8 @@ class UserSettings:
         """Return one setting; raise `InvalidInput` if it does not exist or has a value of the wrong type."""
         if name not in SETTINGS:
             raise _unknown(name)
+        if name in self._given:
+            return self._given[name]
         variable = SETTINGS[name].variable
         if variable and (text := self._environ.get(variable)):
             try:
@@ -158,6 +188,13 @@ class UserSettings:
         if name in (values := self._from_file(name)):
             return Setting(name, _check(name, values[name], f"datapkg config --unset {name}"), str(self.file))
         return Setting(name, SETTINGS[name].default, "default")
+
+    def give(self, name: str, text: str, option: str) -> None:
+        """Let an option of the command line override a setting for this process; raise `InvalidInput`."""
+        try:
+            self._given[name] = Setting(name, _parse(name, text), option)
+        except InvalidInput as error:
+            raise InvalidInput(f"{option}: {error.message}", hint=f"{option} {_example(name)}") from None
 
     def set(self, name: str, text: str | None) -> None:
         """Write a setting into the settings file, or remove it (None); `registries.work` sets one of the names."""
@@ -207,7 +244,12 @@ def _unknown(name: str) -> InvalidInput:
 def _parse(name: str, text: str) -> Any:
     """Return the value that a text means; the hint of the error shows how values of the setting are written."""
     of = SETTINGS[name]
-    return _check(name, of.parse(text), f"datapkg config {name} {str(of.default).lower()}")
+    return _check(name, of.parse(text), f"datapkg config {name} {_example(name)}")
+
+
+def _example(name: str) -> str:
+    """Return a value as it is written."""
+    return {"bwlimit": "5MB/s", "max_time_s": "3600"}.get(name) or str(SETTINGS[name].default).lower()
 
 
 def _check(name: str, value: Any, hint: str) -> Any:

@@ -137,8 +137,6 @@ def faulty_way(target: str, port: int = 0) -> Iterator[Way]:
             connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
             dropped = ("host", "connection", "transfer-encoding", "content-length")
             headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
-            if kind == "flip sent":
-                body = _flip(body)
             if kind == "whole":  # as a server that knows of no ranges
                 headers.pop("Range", None)
             try:

@@ -70,6 +70,7 @@ def watch(
             yield Round(error=error)
             continue
         gone = ""
+        home.begin_command()
         done = _attempt(home, folder, ref, options, busy=busy, progress=progress)
         if done.error is not None and _may_pass(done.error):
             delay_s = min(delay_s * 2 or pace.poll_s, pace.longest_s)

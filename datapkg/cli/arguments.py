@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from datapkg.cli.command import Session
 
+F = TypeVar("F", bound=Callable[..., Any])
 MAX_TEXT = 100_000
 SUFFIX = ".dpkg"  # of `format.bundle`, which loads more than most commands need
 # Commands whose package may be at a registry only; a name given to others is most often a new one.
@@ -163,6 +165,31 @@ no_checks_option = click.option("--no-checks", is_flag=True, help="Skip the data
 message_option = click.option(
     "-m", "--message", type=MESSAGE, metavar="TEXT", default="", help="A message for the log."
 )
+
+
+def _limit_option(flag: str, setting: str, metavar: str, help: str) -> Callable[[F], F]:
+    """Return an option that overrides a setting for one command."""
+
+    def give(context: click.Context, _: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            from datapkg.cli.command import Session
+
+            context.find_root().ensure_object(Session).home.settings.give(setting, value, flag)
+
+    return click.option(flag, type=TEXT, metavar=metavar, expose_value=False, callback=give, help=help)
+
+
+def transfer_options(function: F) -> F:
+    """Add the options that limit how much of a connection, and of a registry, a command uses."""
+    for add in (
+        _limit_option(
+            "--max-time", "max_time_s", "SECONDS", "Give up after this time, such as 3600; run again to go on."
+        ),
+        _limit_option("--bwlimit", "bwlimit", "RATE", "Move at most so many bytes a second, such as 5MB/s."),
+        _limit_option("--jobs", "jobs", "N", "Make at most so many requests at once, such as 4."),
+    ):
+        function = add(function)
+    return function
 
 
 remote_option = click.option("--remote", is_flag=True, help="Show the registry's latest state, not the installed one.")

@@ -19,6 +19,7 @@ from datapkg.cli.arguments import (
     pinned,
     ref_argument,
     registry_option,
+    transfer_options,
 )
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.failures import EXIT_INTERRUPTED
@@ -272,6 +273,7 @@ def _merge_lines(done: MergeResult) -> Iterator[str]:
 @click.option("--allow-empty", "--yes", is_flag=True, help="With --delete, allow an empty DIR to empty the package.")
 @no_checks_option
 @registry_option
+@transfer_options
 @pass_session
 def sync(
     session: Session,

@@ -37,7 +37,9 @@ class Session:
     def home(self) -> Home:
         from datapkg.home import Home
 
-        return Home()
+        home = Home()
+        home.begin_command()
+        return home
 
     def progress(self) -> AbstractContextManager[Progress]:
         """Return a progress display for a `with`."""

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapkg.cli.arguments import PATH, REF, REF_OR_BUNDLE, TEXT, import_line, pinned, registry_option
+from datapkg.cli.arguments import (
+    PATH,
+    REF,
+    REF_OR_BUNDLE,
+    TEXT,
+    import_line,
+    pinned,
+    registry_option,
+    transfer_options,
+)
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest.shards import parse_part
@@ -51,6 +60,7 @@ part_option = click.option(
 @click.option("--frozen", is_flag=True, help="Install exactly datapkg.lock; fail if datapkg.yml has changed.")
 @click.option("--replace", is_flag=True, help="Replace a package that came from another registry.")
 @registry_option
+@transfer_options
 @pass_session
 def install(
     session: Session,
@@ -225,6 +235,7 @@ def _amount(done: InstallResult) -> str:
 @click.option("--max-size", type=TEXT, metavar="SIZE", help="Skip nodes larger than this: 500, 10MB, 1.5GiB.")
 @part_option
 @registry_option
+@transfer_options
 @pass_session
 def fetch(
     session: Session,

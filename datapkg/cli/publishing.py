@@ -20,6 +20,7 @@ from datapkg.cli.arguments import (
     pinned,
     ref_argument,
     registry_option,
+    transfer_options,
 )
 from datapkg.cli.changes import MAX_LISTED, change_lines
 from datapkg.cli.command import Command, Session, pass_session
@@ -243,6 +244,7 @@ def _build_file_here(ref: Ref) -> Path:
 @click.option("--yes", is_flag=True, help="Confirm that all earlier pushes become public.")
 @click.option("--dry-run", is_flag=True, help="Show what would change for users, and send nothing.")
 @registry_option
+@transfer_options
 @pass_session
 def push(session: Session, ref: Ref, onto: str | None, yes: bool, dry_run: bool, **options: Any) -> None:
     """Publish a package to a registry.

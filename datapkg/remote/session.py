@@ -194,6 +194,7 @@ class RegistrySession:
                 try:
                     return attempt()
                 except DatapkgError as error:
+                    self.patience.command.check(self.url)
                     pause = pause_s(number, error.detail.get("retry_after_s"))
                     if number == self._tries or not error.detail.get("again") or pause >= self.patience.left_s:
                         raise
@@ -320,8 +321,6 @@ class RegistrySession:
     @contextlib.contextmanager
     def _translated(self, asked: str) -> Iterator[None]:
         limit = f"within {self.patience.limit_s:g} s (DATAPKG_TIMEOUT_S)"
-        if self.patience.command.left_s <= 0:
-            limit = f"within {self.patience.command.limit_s:g} s, the limit of the whole command (max_time_s)"
         plain = self.url.replace("https://", "http://", 1)
         # A token is sent over plain http to this machine alone, so elsewhere the http address would not help.
         http_hint = f"datapkg config registry {plain} (or --registry {plain})" if may_carry_token(plain) else ""

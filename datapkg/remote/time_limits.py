@@ -16,8 +16,6 @@ from datapkg.errors import Unreachable
 CONNECT_TIMEOUT_S = 10
 PATIENCE_S = 30
 MIN_BYTES_PER_S = 1024
-LEAST_RATE = 20_000
-"""The lowest limit on bytes a second: a registry ends an upload that is slower than 17 kB/s."""
 RATE_PER_JOB = 100_000
 _SHORTEST_S = 0.05
 
@@ -42,11 +40,11 @@ class RateLimit:
 
 
 class CommandDeadline:
-    """When a whole command has to be done with its registries; 0 is no limit. It begins when it is made."""
+    """When a whole command, begun at a monotonic time, has to be done with its registries; 0 is no limit."""
 
-    def __init__(self, limit_s: float = 0) -> None:
+    def __init__(self, limit_s: float = 0, begun_at: float = 0) -> None:
         self.limit_s = limit_s
-        self._end = time.monotonic() + limit_s if limit_s else None
+        self._end = begun_at + limit_s if limit_s else None
 
     @property
     def left_s(self) -> float:
@@ -58,7 +56,7 @@ class CommandDeadline:
         if self.left_s <= 0:
             raise Unreachable(
                 f"{url} was not done within {self.limit_s:g} s, the limit of the whole command (max_time_s)",
-                hint="run it again: what arrived is kept",
+                hint="type it again: what arrived is kept",
             )
 
 

@@ -343,7 +343,8 @@ def test_verify_content(run: Run, built: str) -> None:
 
 def test_config(run: Run) -> None:
     names = [each["name"] for each in run("config", "--json").json["settings"]]
-    assert names == ["registry", "registries", "path", "timeout_s", "lazy", "max_source_bytes"]
+    limits = ["timeout_s", "max_time_s", "jobs", "bwlimit"]
+    assert names == ["registry", "registries", "path", *limits, "lazy", "max_source_bytes"]
     assert run("config", "registry", "-q").out == "(none)\n"
     assert run("config", "registry", "https://data.example.org/").code == 0
     assert run("config", "registry", "-q").out == "https://data.example.org\n"

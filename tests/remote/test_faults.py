@@ -108,7 +108,7 @@ def test_byte_corrupted_on_the_way_up_is_sent_again(
     (tmp_path / "b.bin").write_bytes(b"small")
     home = person.home(url=way.url)
     build_package(home, person.ref("p"), tmp_path)
-    way.faults.append(Fault("flip sent", where, times=times))
+    way.faults.append(Fault("flip upload", where, times=times))
     if times == 1:
         assert push_package(home, person.ref("p")).changed
         return
