@@ -107,13 +107,46 @@ def orders(number: int, rows: int) -> pa.Table:
     )
 
 
+def visits(number: int, rows: int) -> pa.Table:
+    """Return visits of a website: each with a place, the pages that were seen, and a list of what was bought."""
+    random = np.random.default_rng([8, number])
+    bought, seen = random.geometric(0.5, rows) - 1, random.geometric(0.3, rows)
+    items = int(bought.sum())
+    lines = pa.StructArray.from_arrays(
+        [
+            _PRODUCTS.take(pa.array(random.zipf(1.2, items) % len(_PRODUCTS))),
+            pa.array(np.round(random.lognormal(3, 1, items), 2)),
+            pa.array(random.geometric(0.6, items).astype("int32")),
+        ],
+        ["product", "price", "quantity"],
+    )
+    pages = _vocabulary().take(pa.array(random.zipf(1.2, int(seen.sum())) % 20_000))
+    place = [pa.array(random.normal(size=rows)), pa.array(random.normal(size=rows))]
+    return pa.table(
+        {
+            "id": number * CHUNK_ROWS + np.arange(rows),
+            "time": pa.array(_START + number * CHUNK_ROWS + np.arange(rows), pa.timestamp("s")),
+            "visitor": random.integers(0, 1 << 40, rows),
+            "place": pa.StructArray.from_arrays(place, ["latitude", "longitude"]),
+            "pages": pa.ListArray.from_arrays(_offsets(seen), pages),
+            "items": pa.ListArray.from_arrays(_offsets(bought), lines),
+            "seconds": random.exponential(60, rows),
+        }
+    )
+
+
+def _offsets(lengths: Any) -> Any:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype("int32")
+
+
 TABLES: dict[str, Callable[[int, int], pa.Table]] = {
     "trips": trips,
     "readings": readings,
     "posts": posts,
     "orders": orders,
+    "visits": visits,
 }
-ROW_BYTES = {"trips": 44, "readings": 51, "posts": 47, "orders": 13}
+ROW_BYTES = {"trips": 44, "readings": 51, "posts": 47, "orders": 13, "visits": 46}
 """Approximate bytes per row in a plain Parquet file (zstd)."""
 
 

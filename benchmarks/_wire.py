@@ -22,16 +22,24 @@ PIECE = 1 << 20
 
 @dataclass
 class Wire:
-    """A proxy address for another one, and the number of bytes received from there, including headers."""
+    """A proxy address for another one, and the numbers of bytes received from there and sent, including headers."""
 
     url: str
     received: int = 0
+    sent: int = 0
+
+    def add(self, size: int, is_sent: bool) -> None:
+        """Count bytes of one direction."""
+        if is_sent:
+            self.sent += size
+        else:
+            self.received += size
 
     def since(self, before: int) -> int:
         """Return the number of bytes received since then, once all bytes in transit have arrived."""
         seen = -1
-        while seen != self.received:
-            seen = self.received
+        while seen != self.received + self.sent:
+            seen = self.received + self.sent
             time.sleep(0.05)
         return self.received - before
 
@@ -83,23 +91,22 @@ def _accept(listening: socket.socket, there: tuple[str, int], wire: Wire, late_s
             return
         for each in (near, far):
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for ends in ((near, far, None), (far, near, wire)):
+        for ends in ((near, far, True), (far, near, False)):
             target, more = (_pass_late, (late_s,)) if late_s else (_pass, ())
-            threading.Thread(target=target, args=(*ends, *more), daemon=True).start()
+            threading.Thread(target=target, args=(*ends, wire, *more), daemon=True).start()
 
 
-def _pass(source: socket.socket, target: socket.socket, wire: Wire | None) -> None:
+def _pass(source: socket.socket, target: socket.socket, is_sent: bool, wire: Wire) -> None:
     """Forward bytes until one side is done, then close both for this direction."""
     buffer = memoryview(bytearray(PIECE))
     with contextlib.suppress(OSError):
         while count := source.recv_into(buffer):
-            if wire:
-                wire.received += count
+            wire.add(count, is_sent)
             target.sendall(buffer[:count])
-    _close(source, target, wire)
+    _close(source, target, is_sent)
 
 
-def _pass_late(source: socket.socket, target: socket.socket, wire: Wire | None, late_s: float) -> None:
+def _pass_late(source: socket.socket, target: socket.socket, is_sent: bool, wire: Wire, late_s: float) -> None:
     """Forward bytes as `_pass` does, each piece `late_s` after it came."""
     pieces: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
 
@@ -111,21 +118,20 @@ def _pass_late(source: socket.socket, target: socket.socket, wire: Wire | None, 
                 if not piece:
                     break
                 target.sendall(piece)
-        _close(source, target, wire)
+        _close(source, target, is_sent)
 
     threading.Thread(target=send, daemon=True).start()
     with contextlib.suppress(OSError):
         while piece := source.recv(PIECE):
-            if wire:
-                wire.received += len(piece)
+            wire.add(len(piece), is_sent)
             pieces.put((time.monotonic() + late_s, piece))
     pieces.put((time.monotonic() + late_s, b""))
 
 
-def _close(source: socket.socket, target: socket.socket, wire: Wire | None) -> None:
+def _close(source: socket.socket, target: socket.socket, is_sent: bool) -> None:
     for end, how in ((source, socket.SHUT_RD), (target, socket.SHUT_WR)):
         with contextlib.suppress(OSError):
             end.shutdown(how)
-    if wire:
+    if not is_sent:
         source.close()
         target.close()

@@ -11,7 +11,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 QUESTIONS = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
-WITH_PEERS = {"csv_to_package", "edit_peers", "lazy_peers", "listing", "load_peers", "many_files"}
+WITH_PEERS = {"csv_to_package", "edit_peers", "lazy_peers", "listing", "load_peers", "many_files", "transfer"}
 QUICK = {"csv_to_package", "packs"}
 CASES = [pytest.param(each, marks=[] if each in QUICK else pytest.mark.big) for each in QUESTIONS]
 
