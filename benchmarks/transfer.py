@@ -156,7 +156,7 @@ def version_rows(bench: Bench, name: str, size: int, count: int, registry: Path)
     at_registry = (disk_bytes(registry) - before) / last
     for other_ref in run("datapkg", "ls", "-q", environ=bench.mine).split():
         if other_ref != ref:
-            run("datapkg", "rm", other_ref, "--yes", environ=bench.mine)
+            run("datapkg", "rm", other_ref, environ=bench.mine)
     full = disk_bytes(Path(bench.mine["DATAPKG_HOME"]) / "store") / last
     run("datapkg", "gc", "--yes", environ=bench.mine)
     here = disk_bytes(Path(bench.mine["DATAPKG_HOME"]) / "store") / last
