@@ -144,22 +144,20 @@ def version_rows(bench: Bench, name: str, size: int, count: int, registry: Path)
     """Many versions, each with 1 % of the rows of the one before replaced, at a place that moves."""
     rows = max(1_000, size // _data.ROW_BYTES[name])
     table, ref, hundredth = _data.table(name, rows), f"me/{name}_versions", rows // 100
-    before = disk_bytes(registry)
+    before, home = disk_bytes(registry), bench.folder / "versions"
+    environ = {**bench.mine, "DATAPKG_HOME": str(home)}
     for number in range(count):
         at = (rows * (2 * number + 1) // (2 * count)) // hundredth * hundredth
         other = _data.table(name, hundredth, start=(50 + number) * 1_000_000)
         table = pa.concat_tables([table.slice(0, at), other, table.slice(at + hundredth)])
         path = written(bench.folder / "0.parquet", table)
-        used(sys.executable, "-c", BUILD.format(ref=ref, path=path), environ=bench.mine)
-        used("datapkg", "push", ref, "-q", environ=bench.mine)
-    last = installed_bytes(ref, bench.mine)
+        used(sys.executable, "-c", BUILD.format(ref=ref, path=path), environ=environ)
+        used("datapkg", "push", ref, "-q", environ=environ)
+    last = installed_bytes(ref, environ)
     at_registry = (disk_bytes(registry) - before) / last
-    for other_ref in run("datapkg", "ls", "-q", environ=bench.mine).split():
-        if other_ref != ref:
-            run("datapkg", "rm", other_ref, environ=bench.mine)
-    full = disk_bytes(Path(bench.mine["DATAPKG_HOME"]) / "store") / last
-    run("datapkg", "gc", "--yes", environ=bench.mine)
-    here = disk_bytes(Path(bench.mine["DATAPKG_HOME"]) / "store") / last
+    full = disk_bytes(home / "store") / last
+    run("datapkg", "gc", "--yes", environ=environ)
+    here = disk_bytes(home / "store") / last
     row = {"MB": last / MB, "registry ×": at_registry, "here before gc ×": full, "here ×": here}
     return [{"what": f"{name}: {count} versions", **row, **at_most(max(at_registry, here), DISK_BAR)}]
 
