@@ -108,9 +108,9 @@ class PushPlan:
         if hash == manifest.hash:
             yield memoryview(manifest.data)
             return
-        place = self.objects.trusted(hash)
+        place, raw = self.objects.opened(hash)
         with (
-            open(place.path, "rb") as file,
+            raw as file,
             mmap(file.fileno(), 0, access=ACCESS_READ) as data,
             memoryview(data)[place.offset : place.offset + place.size] as view,
         ):

@@ -45,7 +45,7 @@ class Recipes:
             changed = os.stat(self.path(hash)).st_ctime_ns
             known = self._read.get(hash)
             if known is None or known[0] != changed:
-                known = changed, _decoded(self.path(hash))
+                known = changed, read_recipe(self.path(hash))
         except (FileNotFoundError, NotADirectoryError):
             return []
         self._read[hash] = known
@@ -100,7 +100,8 @@ class Recipes:
             yield step
 
 
-def _decoded(path: Path) -> list[Step]:
+def read_recipe(path: Path) -> list[Step]:
+    """Return the ranges in a file; raise `CorruptObject`."""
     data = path.read_bytes()
     body, digest = data[:-32], data[-32:]
     count, rest = divmod(len(body) - len(MAGIC), RANGE_BYTES)

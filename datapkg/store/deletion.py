@@ -15,14 +15,16 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
+from datapkg.errors import CorruptObject
 from datapkg.format.hashing import is_hash
 from datapkg.objects.files import NO_ROOM, rename
 from datapkg.objects.pack_file import Pack, PackLocation
+from datapkg.objects.recipes import read_recipe
 from datapkg.store import writer_lock
 from datapkg.store.verified import RENEWED_NS, hash_place
 
@@ -83,6 +85,14 @@ class _Moved:
     hashes: set[str]
     size_bytes: int
 
+    def bases(self) -> set[str]:
+        """Return what the object is made of if the file is a recipe."""
+        if self.trash.parent.name != "recipes":
+            return set()
+        with contextlib.suppress(CorruptObject):
+            return {str(each.source) for each in read_recipe(self.trash)}
+        return set()
+
 
 def delete(
     store: CollectableStore,
@@ -108,7 +118,8 @@ def delete(
         if not now and (later := _limit(store)) is not None:
             limit = later if limit is None else min(limit, later)
         needed = needed_again()
-        moved = [each for each in moved if not _put_back_if_needed(store, each, needed, limit, done.left)]
+        bases = {base for each in moved if any(hash in needed for hash in each.hashes) for base in each.bases()}
+        moved = [each for each in moved if not _put_back_if_needed(store, each, (needed, bases), limit, done.left)]
     if manifests_last and (limit is not None or done.left):
         for each in [each for each in moved if each.hashes & garbage.manifests.keys()]:
             _put_back(store, each.trash, each.home)
@@ -212,12 +223,12 @@ def _size_in(pack: Pack, hashes: set[str]) -> int:
 def _put_back_if_needed(
     store: CollectableStore,
     moved: _Moved,
-    needed: Container[str],
+    needed: Sequence[Container[str]],
     limit: float | None,
     left: list[tuple[int, float]],
 ) -> bool:
     used = moved.trash.stat().st_atime
-    is_needed = any(hash in needed for hash in moved.hashes)
+    is_needed = any(hash in some for hash in moved.hashes for some in needed)
     if not is_needed and (limit is None or used <= limit):
         return False
     _put_back(store, moved.trash, moved.home)

@@ -221,9 +221,14 @@ def _plan(
 
 
 def _compact(store: CollectableStore, states: dict[str, State], live: Live) -> int:
-    """Turn objects that only older states need into recipes; return the bytes that this frees."""
+    """Turn objects that only older states need into recipes; return the bytes that this frees.
+
+    Not beside a process that writes: it may have just asked where such an object lies.
+    """
     from datapkg.store.compaction import compact
 
+    if writer_lock.busy_since(store.work_lock) is not None:
+        return 0
     newest_first = sorted(states.values(), key=lambda each: -each.at)
     packages = dict.fromkeys(name for each in newest_first for name in each.packages) if live.older else {}
     return sum(

@@ -15,6 +15,7 @@ from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.format.names import Ref
 from datapkg.store import gc
 from datapkg.store.compaction import compact, sources_of
+from datapkg.store.deletion import Garbage, delete
 from datapkg.store.gc import Policy
 from datapkg.store.index import Index
 from datapkg.store.refs import Current, LogEvent
@@ -182,3 +183,23 @@ def test_object_that_is_current_again_loses_its_recipe(store: Store) -> None:
     assert not store.objects.packed.recipes.find(hash_bytes(VERSIONS[2]))
     assert is_whole(store, VERSIONS[2])
     assert store.objects.missing(map(hash_bytes, VERSIONS)) == set()
+
+
+def test_bases_come_back_with_a_recipe_that_is_needed_again(store: Store) -> None:
+    compacted(store)
+    hashes = {hash: store.objects.size(hash) for hash in store.objects}
+    wanted = hash_bytes(VERSIONS[5])
+    done = delete(store, Garbage(hashes), lambda: {wanted})
+    assert done.size_bytes > 0
+    assert store.objects.missing([wanted]) == set()
+    assert store.objects.read(wanted) == VERSIONS[5]
+    assert store.objects.missing([hash_bytes(VERSIONS[6])]) == {hash_bytes(VERSIONS[6])}
+
+
+def test_gc_beside_a_process_that_writes_makes_no_recipe(store: Store) -> None:
+    history(store)
+    other = Store(store.folder, Index(store.index_path.with_name("other.db")))
+    with other.writing():
+        assert gc.collect(store, Policy())[1].compacted_bytes == 0
+    assert is_whole(store, VERSIONS[0])
+    assert gc.collect(store, Policy())[1].compacted_bytes > 0
