@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.faults import forked, surroundings
 from tests.faults.injection import Injection
-from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario, beside, check_after, check_end
+from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario, beside, check_after, check_end, check_registry_after
 from tests.faults.world import World
 from tests.faulty_proxy import CHANGES, CONNECTIONS, STATUSES, Fault, faulty_way
 
@@ -80,8 +80,7 @@ class Chaos:
         return Injection(kind, at, roots, lasting=kind != "kill" and seed % 2 == 1, seed=seed)
 
     def _run(self, scenario: Scenario, injection: Injection | None = None, shift_s: float = 0) -> forked.Ended:
-        words, environ = scenario.command(self.world), self.world.environ(scenario.machine)
-        ended = forked.command(words, environ, injection, lambda: surroundings.shift_clock(shift_s)).wait()
+        ended = scenario.start(self.world, injection, lambda: surroundings.shift_clock(shift_s)).wait()
         if self._is_verbose and ended.code:
             print(f"{ended.code}: {ended.err.strip()}", flush=True)
         return ended
@@ -95,7 +94,7 @@ class Chaos:
         if scenario.pushes and chance.random() < 0.4:
             kind = chance.choice(("kill", "power", "ENOSPC", "EIO", "short"))
             return Trial(scenario, f"server {kind}", chance.randrange(1, self.server_calls(scenario, kind) + 1), seed)
-        kind = chance.choice((*LOCAL, *self.around))
+        kind = chance.choice(LOCAL if scenario.operates else (*LOCAL, *self.around))
         if kind in self.around:
             return Trial(scenario, kind, 0, seed)
         return Trial(scenario, kind, chance.randrange(1, self.calls(scenario, kind) + 1), seed)
@@ -127,8 +126,14 @@ class Chaos:
         with beside(self.world, trial.scenario):
             ended = self._run(trial.scenario, self._injection(trial.scenario, trial.kind, trial.at, trial.seed))
             result = check_end(self.world, trial.scenario, ended, trial.kind)
-            check_after(self.world, trial.scenario, ended)
+            self._check_after(trial.scenario, ended)
         return result
+
+    def _check_after(self, scenario: Scenario, ended: forked.Ended) -> None:
+        if scenario.operates:
+            check_registry_after(self.world, scenario)
+        else:
+            check_after(self.world, scenario, ended)
 
     def _run_around(self, trial: Trial) -> str:
         """Run a command while what surrounds it is at fault."""
@@ -138,7 +143,7 @@ class Chaos:
             with surroundings.around(trial.kind, world.now / scenario.machine, trial.seed):
                 ended = self._run(scenario, shift_s=shift)
                 result = check_end(world, scenario, ended, trial.kind)
-            check_after(world, scenario, ended)
+            self._check_after(scenario, ended)
         return result
 
     def _run_on_wire(self, trial: Trial) -> str:

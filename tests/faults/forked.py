@@ -148,19 +148,29 @@ def command(
     before: Callable[[], None] = lambda: None,
 ) -> Fork:
     """Start `datapkg` with these words; `before` is called in its process first."""
-    main = importlib.import_module("datapkg.cli.main").main
+    return _start_main("datapkg.cli.main", "main", words, environ, injection, before)
+
+
+def operate(words: list[str], injection: Injection | None = None, before: Callable[[], None] = lambda: None) -> Fork:
+    """Start `datapkg-registry` with these words."""
+    return _start_main("registry_server.__main__", "run", words, {}, injection, before)
+
+
+def _start_main(
+    module: str,
+    name: str,
+    words: list[str],
+    environ: Mapping[str, str],
+    injection: Injection | None,
+    before: Callable[[], None],
+) -> Fork:
+    main = vars(importlib.import_module(module))[name]
 
     def run() -> int:
         before()
         return int(main(words))
 
     return start(run, environ, injection)
-
-
-def operate(words: list[str], injection: Injection | None = None) -> Fork:
-    """Start `datapkg-registry` with these words."""
-    run = importlib.import_module("registry_server.__main__").run
-    return start(lambda: run(words), {}, injection)
 
 
 @contextlib.contextmanager

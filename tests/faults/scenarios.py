@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from datapkg.format.names import Ref
 from datapkg.store.refs import Refs
 from tests.faults import forked
-from tests.faults.forked import HANGS, Ended
-from tests.faults.world import P, Q, World, report
+from tests.faults.forked import HANGS, Ended, Fork
+from tests.faults.injection import Injection
+from tests.faults.world import VERSIONS, P, Q, World, report
 
+READING = frozenset({"export", "old-state", "bundle", "cat", "verify"})
 # Errors that never are the answer to a lack of space, rights or files: they blame the data.
 BLAMING = frozenset({"integrity", "build_failed", "error"})
 
@@ -33,15 +35,28 @@ class Scenario:
     registry: str = ""
     again: tuple[str, ...] = ()
     pushes: bool = False
+    operates: bool = False
 
-    def command(self, world: World) -> list[str]:
-        """Return the words of the command, as JSON."""
-        return [*_filled(self.words, world), "--json"]
+    def start(
+        self, world: World, injection: Injection | None = None, before: Callable[[], None] = lambda: None
+    ) -> Fork:
+        """Start the command."""
+        return self._start(world, self.words, injection, before)
 
+    def start_again(self, world: World) -> Fork:
+        """Start what completes it."""
+        return self._start(world, self.again or self.words, None, lambda: None)
 
-def _filled(words: tuple[str, ...], world: World) -> list[str]:
-    names = {"{1}": world.sources(1), "{2}": world.sources(2), "{3}": world.sources(3), "{out}": str(world.now / "out")}
-    return [names.get(word, word) for word in words]
+    def _start(
+        self, world: World, words: tuple[str, ...], injection: Injection | None, before: Callable[[], None]
+    ) -> Fork:
+        names = {f"{{{version}}}": world.sources(version) for version in VERSIONS}
+        names |= {"{out}": str(world.now / "out"), "{data}": str(world.now / self.machine)}
+        names |= {f"{{p{version}}}": f"{P}@sha256:{hash}" for version, hash in world.hashes.items()}
+        filled = [*(names.get(word, word) for word in words), "--json"]
+        if self.operates:
+            return forked.operate(filled, injection, before)
+        return forked.command(filled, world.environ(self.machine), injection, before)
 
 
 SCENARIOS = [
@@ -52,6 +67,11 @@ SCENARIOS = [
     Scenario("rm", "maker", ("rm", P), before=2, again=("rm", "--now")),
     Scenario("export", "maker", ("export", P, "{out}"), before=2, after=2, again=("export", P, "{out}", "--force")),
     Scenario("verify", "maker", ("verify",), before=2, after=2),
+    Scenario("gc", "hoard", ("gc", "--now", "--yes"), before=3, after=3),
+    Scenario("gc-keep", "hoard", ("gc", "--keep", "1", "--now", "--yes"), before=3, after=3),
+    Scenario("old-state", "frugal", ("export", "{p1}", "{out}"), before=3, after=3, again=("export", "{p1}", "{out}2")),
+    Scenario("bundle", "maker", ("bundle", P, "-o", "{out}", "--force"), before=2, after=2),
+    Scenario("sweep", "swept", ("sweep", "--data", "{data}", "--grace", "0"), operates=True),
     Scenario("install", "fresh", ("install", P), after=2, registry="new"),
     Scenario("upgrade", "user", ("install", P), before=1, after=2, registry="new"),
     Scenario("fetch", "thin", ("fetch", P), before=2, after=2, registry="new"),
@@ -98,13 +118,23 @@ def check_after(world: World, scenario: Scenario, ended: Ended) -> None:
     _check_here(world, scenario, {scenario.before, scenario.after})
     if scenario.name == "rm" and ended.code:  # it may or may not have begun
         forked.command(["rm", P], world.environ(scenario.machine)).wait()
-    repeated = scenario.again or scenario.words
-    result = forked.command([*_filled(repeated, world), "--json"], world.environ(scenario.machine)).wait()
-    is_gone = scenario.name == "rm" or (scenario.name == "export" and ended.code == 0)
-    assert result.code == 0 or is_gone, f"the second run: {result.code}: {result.err or result.out}"
+    result = scenario.start_again(world).wait()
+    assert result.code == 0, f"the second run: {result.code}: {result.err or result.out}"
     _check_here(world, scenario, {scenario.after})
+    if scenario.name not in READING:  # others sweep what killed processes left
+        left = [str(each) for each in (world.now / scenario.machine).glob("store/tmp/*") if each.is_file()]
+        assert not left, f"leftovers: {left}"
     if scenario.pushes:
         _check_registry(world, scenario)
+
+
+def check_registry_after(world: World, scenario: Scenario) -> None:
+    """Check that nothing of a registry is lost, and that a command of its operator succeeds now."""
+    for _ in range(2):  # what is unused goes in two steps
+        result = scenario.start_again(world).wait()
+        assert result.code == 0, f"the second run: {result.code}: {result.err or result.out}"
+    with forked.serving(world.now / scenario.machine, world.port):
+        _check_registry(world, Scenario(scenario.name, "fresh", (), after=2, registry=scenario.machine))
 
 
 def _check_here(world: World, scenario: Scenario, allowed: set[int]) -> None:
@@ -120,6 +150,10 @@ def _check_here(world: World, scenario: Scenario, allowed: set[int]) -> None:
     log = Refs(world.now / scenario.machine / "store" / "packages", world.now / "tmp").log(Ref.parse(scenario.package))
     newest = next((each.hash for each in log if each.event != "push"), found)
     assert newest == found, f"the newest of the log is {newest}, current is {found}"
+    if scenario.name in ("gc", "old-state"):
+        for hash in world.hashes.values():
+            state = world.ask(scenario.machine, "show", f"{scenario.package}@sha256:{hash}")
+            assert state["bytes_absent"] == 0, f"{hash} is not complete"
     if scenario.machine == "maker":
         assert here[Q] == world.hashes[1], f"{Q} is lost: {here}"
 

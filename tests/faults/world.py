@@ -46,7 +46,8 @@ class World:
     """A folder with `template`, which has every home, and `now`, a copy of it that one trial uses.
 
     The machines: `maker` built version 1, pushed it, and built 2; `user` installed 1; `fresh` has nothing; `thin`
-    has the manifest of 2 alone. The registries: `old` has version 1, and `new` has 2 as well.
+    has the manifest of 2 alone; `hoard` built all three, and so did `frugal`, which freed space since. The registries:
+    `old` has version 1, `new` has 2 as well, and of `swept` a package was deleted since.
     """
 
     folder: Path
@@ -111,6 +112,16 @@ class World:
         with forked.serving(self.now / "new", self.port):
             self.ask("maker", "push", P)
             self.ask("thin", "install", P, "--meta-only")
+        shutil.copytree(self.now / "new", self.now / "swept", symlinks=True)
+        with forked.serving(self.now / "swept", self.port):
+            self.ask("user", "build", f"{ME}/x", str(Path(self.sources(3)) / "small0.bin"))
+            self.ask("user", "push", f"{ME}/x")
+            self.ask("user", "delete", f"{ME}/x", "--yes")
+            self.ask("user", "rm", f"{ME}/x")
+        for machine in ("hoard", "frugal"):
+            for version in VERSIONS:
+                self.ask(machine, "build", P, self.sources(version))
+        self.ask("frugal", "gc", "--now", "--yes")
         shutil.rmtree(self.now / "maker")
         shutil.move(self.folder / "maker", self.now / "maker")
         (self.now / "fresh").mkdir()
