@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 
 from datapkg.api.results import FreedState, GcResult
-from datapkg.errors import InvalidInput
-from datapkg.format.texts import quoted
 from datapkg.home import Home
 from datapkg.store import gc
 from datapkg.store.gc import Policy
-
-_AGE = re.compile(r"\s*(\d{1,6})\s*([hdwmy])\s*\Z", re.IGNORECASE)
-_SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "m": 30 * 86_400, "y": 365 * 86_400}
 
 
 def free_space(home: Home, policy: Policy, *, dry_run: bool = False) -> GcResult:
@@ -48,11 +42,3 @@ def _result(plan: gc.Plan, *, bytes_freed: int | None = None, **more: int | str 
         plan.recent_bytes,
         **more,  # type: ignore[arg-type]
     )
-
-
-def parse_age(text: str) -> int:
-    """Return the seconds of `12h`, `90d`, `8w`, `6m` (of 30 days) or `1y`; raise `InvalidInput`."""
-    match = _AGE.match(text)
-    if match is None:
-        raise InvalidInput(f"{quoted(text)} is not an age: write 12h, 90d, 8w, 6m or 1y")
-    return int(match[1]) * _SECONDS[match[2].lower()]

@@ -364,17 +364,20 @@ def login(token: str, *, registry: str | None = None) -> str:
     return keep_token(Home(), token, registry)["user"]
 
 
-def verify(ref: str | None = None, *, content: bool = False, progress: Progress | None = None) -> VerifyResult:
+def verify(
+    ref: str | None = None, *, content: bool = False, repair: bool = False, progress: Progress | None = None
+) -> VerifyResult:
     """Verify the hash of every object of a package, or of all packages; return which are corrupt.
 
-    With `content`, tables are read too, and those whose values differ from what their manifest states are listed.
+    With `content`, tables are read too, and those whose values differ from what their manifest states are listed. With
+    `repair`, what is corrupt is fetched from the registry that it came from.
     """
-    from datapkg.api.maintenance import verify as verify_objects
+    from datapkg.api.verify import verify as verify_objects
 
     if ref is not None and not isinstance(ref, str):
         raise InvalidInput("verify takes a reference such as 'uciml/iris', or nothing")
     with shown(progress) as report_progress:
-        return verify_objects(Home(), Ref.parse(ref) if ref else None, report_progress, content=content)
+        return verify_objects(Home(), Ref.parse(ref) if ref else None, report_progress, content=content, repair=repair)
 
 
 def _opened(home: Home, ref: Ref, hash: str) -> Node:

@@ -282,7 +282,7 @@ class VerifyResult:
     """How many objects were verified, which are corrupt, and how many are missing on purpose (partial installs).
 
     `set_aside` describes each small corrupt file (a pointer, a log event) that was moved away.
-    `tables` counts the tables whose content was recomputed.
+    `tables` counts the tables whose content was recomputed, `repaired` the objects that were fetched again.
     """
 
     checked: int
@@ -290,6 +290,7 @@ class VerifyResult:
     absent: int = 0
     set_aside: list[str] = field(default_factory=list)
     tables: int = 0
+    repaired: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 from datapkg.cli.arguments import REF, TEXT, pinned, ref_argument, registry_option
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.errors import CorruptObject, InvalidInput
-from datapkg.format.texts import SHOWN_HASH_DIGITS, count_text, hash_text, size_text, time_text
+from datapkg.format.texts import SHOWN_HASH_DIGITS, count_text, hash_text, quoted, size_text, time_text
 
 if TYPE_CHECKING:
     from datapkg.api.results import FreedState, GcResult, RemoveResult, VerifyResult
@@ -22,37 +23,36 @@ if TYPE_CHECKING:
     examples="""
     datapkg verify
     datapkg verify uciml/iris
+    datapkg verify --all --repair
     datapkg verify --content uciml/iris
     """,
 )
 @click.argument("ref", type=REF, required=False)
+@click.option("--all", "all_", is_flag=True, help="Verify the whole store, as without REF.")
+@click.option("--repair", is_flag=True, help="Fetch what is corrupt from the registry that it came from.")
 @click.option("--content", is_flag=True, help="Also read all tables and compare their values with the manifest.")
 @pass_session
-def verify(session: Session, ref: Ref | None, content: bool) -> None:
+def verify(session: Session, ref: Ref | None, all_: bool, repair: bool, content: bool) -> None:
     """Verify stored data against its hashes.
 
-    Verifies one package, or all. Corrupt data are set aside and never used; installing or building again restores
-    them. The exit code is 6 if anything is corrupt.
+    Verifies one package, or all. Corrupt data are set aside and never used; --repair, or installing or building again,
+    restores them. The exit code is 6 until all are restored.
 
     Hashes prove that the bytes are those that were published. With --content, each table is also read, and the hash of
     its values compared with the one in the manifest, which a malicious publisher may have invented.
     """
-    from datapkg.api.maintenance import verify as check
+    from datapkg.api.verify import verify as check
 
+    if all_ and ref is not None:
+        raise InvalidInput(f"--all is the whole store, and {ref} a part of it", hint="datapkg verify --all")
     with session.progress() as progress:
-        found = check(session.home, ref, progress, content=content)
+        found = check(session.home, ref, progress, content=content, repair=repair)
     session.out.answer(asdict(found), _verified_lines(found))
     if found.damaged:
-        packages = sorted({each.package for each in found.damaged if each.package})
         false = sum(bool(each.problem) for each in found.damaged)
         bad = [count_text(false, "table") + " with false content"] if false else []
         bad = [f"{count_text(len(found.damaged) - false, 'object')} damaged", *bad][len(found.damaged) == false :]
-        raise CorruptObject(
-            ", ".join(bad),
-            hint=(f"datapkg install {' '.join(packages)}" if packages else "nothing installed uses them")
-            if len(found.damaged) > false
-            else "do not use them; whoever published them has to build and push them again",
-        )
+        raise CorruptObject(", ".join(bad), hint=_damage_hint(found, repair))
     if found.set_aside:
         raise CorruptObject(
             f"{count_text(len(found.set_aside), 'small file')} of packages damaged, and set aside",
@@ -60,10 +60,21 @@ def verify(session: Session, ref: Ref | None, content: bool) -> None:
         )
 
 
+def _damage_hint(found: VerifyResult, was_repaired: bool) -> str:
+    packages = sorted({each.package for each in found.damaged if each.package and not each.problem})
+    if all(each.problem for each in found.damaged):
+        return "do not use them; whoever published them has to build and push them again"
+    if not packages:
+        return "nothing installed uses them"
+    return f"datapkg install {' '.join(packages)}, or build again" if was_repaired else "datapkg verify --repair"
+
+
 def _verified_lines(found: VerifyResult) -> list[str]:
     checked = f"{count_text(found.checked, 'object')} checked, {len(found.damaged):,} damaged"
     if found.tables:
         checked += f", content of {count_text(found.tables, 'table')} checked"
+    if found.repaired:
+        checked += f", {found.repaired:,} repaired"
     absent = f", {found.absent:,} left out on purpose" if found.absent else ""
     damaged = [
         f"  {each.package}{'/' + each.path if each.path else ''}  {each.problem or hash_text(each.hash)}"
@@ -155,13 +166,11 @@ def gc(
     interrupted install to go on with, unless --now. Large objects of older states are kept as their differences from
     newer ones, and read like all others.
     """
-    from datapkg.api.gc import free_space, parse_age
+    from datapkg.api.gc import free_space
     from datapkg.format.selection import parse_size
     from datapkg.store.gc import Policy
 
-    policy = Policy(
-        keep, parse_age(older_than) if older_than else None, parse_size(max_size) if max_size else None, now
-    )
+    policy = Policy(keep, _age_s(older_than) if older_than else None, parse_size(max_size) if max_size else None, now)
     if not yes:
         planned = free_space(session.home, policy, dry_run=True)
         if dry_run:
@@ -171,6 +180,14 @@ def gc(
             _ask_to_free(session, planned)
     done = free_space(session.home, policy, dry_run=dry_run)
     session.out.answer(asdict(done), _gc_lines(done), quiet=[])
+
+
+def _age_s(text: str) -> int:
+    """Return the seconds of `12h`, `90d`, `8w`, `6m` (of 30 days) or `1y`."""
+    match = re.fullmatch(r"\s*(\d{1,6})\s*([hdwmy])\s*", text.lower())
+    if match is None:
+        raise InvalidInput(f"{quoted(text)} is not an age: write 12h, 90d, 8w, 6m or 1y")
+    return int(match[1]) * {"h": 3600, "d": 86_400, "w": 7 * 86_400, "m": 30 * 86_400, "y": 365 * 86_400}[match[2]]
 
 
 def _ask_to_free(session: Session, planned: GcResult) -> None:

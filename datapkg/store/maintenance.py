@@ -1,4 +1,4 @@
-"""Verify a store: hash every byte again, and quarantine what is corrupt."""
+"""Verify a store: hash every byte again, several files at once, and quarantine what is corrupt."""
 
 from __future__ import annotations
 
@@ -6,62 +6,136 @@ import contextlib
 import os
 import secrets
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from datapkg.errors import CorruptObject, DamagedFile, DatapkgError, ObjectNotFound
 from datapkg.format.names import Ref
+from datapkg.objects.files import UNWRITABLE
 from datapkg.objects.pack_file import Pack, read_place
-from datapkg.objects.progress import Progress, silent
+from datapkg.objects.progress import VERIFYING, Counter, Progress, silent
+from datapkg.objects.recipe_maker import check_recipe
 from datapkg.store.refs import Current
 from datapkg.store.store import Store
 from datapkg.store.verified import hash_file, hash_place
 
-
-def check_objects(store: Store, hashes: Iterable[str], progress: Progress = silent) -> set[str]:
-    """Hash these objects regardless of the index; quarantine the corrupt ones and return their hashes."""
-    wanted = list(hashes)
-    wrong, right = set(), set()
-    for number, hash in enumerate(wanted):
-        progress("objects", number, len(wanted))
-        try:
-            place = store.objects.locate(hash)
-        except (ObjectNotFound, CorruptObject):
-            continue
-        if hash_place(place) == hash:
-            if not place.pack:
-                right.add(place.path)
-        else:
-            wrong.add(hash)
-    for hash in wrong:
-        store.objects.quarantine(hash)
-    store.objects.index.mark_verified(right)
-    return wrong
+MAX_THREADS = 8  # hashing releases Python's lock; more would only make the disk seek
 
 
-def check_packs(store: Store) -> set[str]:
-    """Repair packs whose hash does not match: intact objects are kept, the others are quarantined and returned.
+@dataclass(frozen=True)
+class _Check:
+    """A file to verify: how, and what to do if it is wrong, which returns the hashes of corrupt objects in it."""
 
-    Packs are checked before objects, since a corrupt byte in a pack's index can hide an object.
+    path: Path
+    size: int
+    is_right: Callable[[], bool]
+    set_aside: Callable[[], set[str]]
+
+
+def check(store: Store, hashes: Collection[str] | None = None, progress: Progress = silent) -> set[str]:
+    """Hash the files of these objects, or of all, regardless of the index; quarantine and return the corrupt objects.
+
+    A pack is hashed as a whole; of a wrong one, intact objects are kept. In a store that cannot be written, nothing is
+    moved. Recipes are last, since they are right only while the objects are that they are ranges of.
     """
-    wrong: set[str] = set()
+    wrong = _run(store, [*_loose(store, hashes), *_packs(store, hashes)], progress)
+    return wrong | _run(store, list(_recipes(store, hashes)), progress)
+
+
+def _run(store: Store, checks: list[_Check], progress: Progress) -> set[str]:
+    wrong, right = list[_Check](), list[Path]()
+    counter = Counter(progress, sum(each.size for each in checks), VERIFYING)
+    pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1), "datapkg-verify")
+    try:
+        # Large files first, so that none is left alone at the end.
+        begun = {pool.submit(each.is_right): each for each in sorted(checks, key=lambda each: -each.size)}
+        for done in as_completed(begun):
+            each = begun[done]
+            counter.add(each.size)
+            with contextlib.suppress(FileNotFoundError):  # another process has just deleted or rewritten it
+                right.append(each.path) if done.result() else wrong.append(each)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    store.objects.index.mark_verified(right)
+    return {hash for each in wrong for hash in each.set_aside()}
+
+
+def _loose(store: Store, hashes: Collection[str] | None) -> Iterator[_Check]:
+    loose = store.objects.packed.loose
+    for hash in loose if hashes is None else hashes:
+        path = loose.path(hash)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            aside = partial(_quarantine, store, hash)
+            yield _Check(path, os.stat(path).st_size, partial(_has_hash, path, hash), aside)
+
+
+def _packs(store: Store, hashes: Collection[str] | None) -> Iterator[_Check]:
+    """Yield the packs of these objects, and those whose index cannot be read, as it may hide one of them."""
     packed = store.objects.packed
-    for path in sorted(packed.packs_folder.glob("*.pack")):
-        if hash_file(path) == path.stem:
-            continue
-        pack = _readable(path)
-        if pack is None:
+    wanted = None if hashes is None else {bytes.fromhex(hash) for hash in hashes}
+    others = {pack.path for pack in packed.packs() if wanted is not None and wanted.isdisjoint(pack.hashes())}
+    for path in sorted(set(packed.packs_folder.glob("*.pack")) - others):
+        with contextlib.suppress(FileNotFoundError):
+            yield _Check(path, path.stat().st_size, partial(_has_hash, path, path.stem), partial(_mend, store, path))
+
+
+def _recipes(store: Store, hashes: Collection[str] | None) -> Iterator[_Check]:
+    packed = store.objects.packed
+    for hash in packed.recipes if hashes is None else hashes:
+        path = packed.recipes.path(hash)
+        if path.exists():
+            aside = partial(_quarantine, store, hash)
+            yield _Check(path, path.stat().st_size, partial(_is_recipe_right, store, hash), aside)
+
+
+def _has_hash(path: Path, hash: str) -> bool:
+    return hash_file(path) == hash
+
+
+def _is_recipe_right(store: Store, hash: str) -> bool:
+    packed = store.objects.packed
+    try:
+        check_recipe(packed, hash, packed.recipes.find(hash))
+    except CorruptObject:
+        return False
+    except ObjectNotFound:  # it is right again once what it is made of is
+        return True
+    return True
+
+
+def _quarantine(store: Store, hash: str) -> set[str]:
+    with _unless_read_only():
+        store.objects.quarantine(hash)
+    return {hash}
+
+
+def _mend(store: Store, path: Path) -> set[str]:
+    """Replace a wrong pack by one of its intact objects; return the others, none if its index cannot be read."""
+    try:
+        pack = Pack(path)
+    except CorruptObject:
+        with _unless_read_only():
             store.objects.keep_aside(path.name, path.read_bytes())
             path.unlink()
-            continue
-        bad = {
-            digest.hex(): place for digest, place in pack.entries() if not place or hash_place(place) != digest.hex()
-        }
+        return set()
+    bad = {digest.hex(): place for digest, place in pack.entries() if not place or hash_place(place) != digest.hex()}
+    with _unless_read_only():
         for hash, place in bad.items():
             store.objects.keep_aside(hash, read_place(place) if place else b"")
-        packed.rewrite(pack, without=set(bad))
-        wrong.update(bad)
-    return wrong
+        store.objects.packed.rewrite(pack, without=set(bad))
+    return set(bad)
+
+
+@contextlib.contextmanager
+def _unless_read_only() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, DatapkgError) or error.errno not in UNWRITABLE:
+            raise
 
 
 def mend_pointers(store: Store, packages: Iterable[Ref]) -> list[str]:
@@ -91,10 +165,3 @@ def _described(store: Store, current: Current) -> Current:
     size = sum(manifest.objects().values())
     partial = bool(store.absent(manifest))
     return Current(current.hash, current.origin, partial, str(manifest.meta.get("title", "")), size)
-
-
-def _readable(path: Path) -> Pack | None:
-    try:
-        return Pack(path)
-    except CorruptObject:
-        return None

@@ -209,16 +209,19 @@ class VerifiedObjects(Objects):
         if self.packed.missing_whole([hash]):
             return
         place = self.packed.locate(hash)
-        self.keep_aside(hash, read_place(place))
         if place.pack:
+            self.keep_aside(hash, read_place(place))
             self.packed.delete(hash)
         else:
-            place.path.unlink(missing_ok=True)
+            os.replace(place.path, self._aside(hash))
 
     def keep_aside(self, name: str, data: bytes) -> None:
         """Write corrupt bytes into the quarantine, under a unique name."""
+        self._aside(name).write_bytes(data)
+
+    def _aside(self, name: str) -> Path:
         make_folder(self.quarantine_folder)
-        (self.quarantine_folder / f"{name}-{secrets.token_hex(4)}").write_bytes(data)
+        return self.quarantine_folder / f"{name}-{secrets.token_hex(4)}"
 
     def quarantined(self) -> set[str]:
         """Return the hashes of quarantined objects that were not replaced since."""

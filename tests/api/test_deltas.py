@@ -12,9 +12,9 @@ import pytest
 
 from datapkg.api.build import build_package
 from datapkg.api.install import install_packages
-from datapkg.api.maintenance import verify
 from datapkg.api.push import push_package
 from datapkg.api.results import InstallResult
+from datapkg.api.verify import verify
 from datapkg.format.hashing import HashingReader
 from datapkg.format.names import Ref
 from datapkg.home import Home

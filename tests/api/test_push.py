@@ -8,8 +8,9 @@ import pytest
 
 from datapkg.api.build import build_package
 from datapkg.api.install import install_packages
-from datapkg.api.maintenance import delete, verify
+from datapkg.api.maintenance import delete
 from datapkg.api.push import push_package
+from datapkg.api.verify import verify
 from datapkg.errors import Conflict, Forbidden, InvalidInput, ObjectNotFound
 from datapkg.format.names import Ref
 from datapkg.home import Home

@@ -16,9 +16,9 @@ from datapkg.api.drafts.policy import CommitOptions as EditOptions
 from datapkg.api.edit import Draft
 from datapkg.api.install import install_packages
 from datapkg.api.listing import show
-from datapkg.api.maintenance import verify
 from datapkg.api.merge import merge
 from datapkg.api.push import push_package
+from datapkg.api.verify import verify
 from datapkg.building.cache import BuildCache
 from datapkg.errors import Conflict, HashMismatch
 from datapkg.format.manifest.parsed import Manifest

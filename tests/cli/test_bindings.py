@@ -22,6 +22,7 @@ from datapkg.api import (
     copy,
     edit,
     export,
+    gc,
     history,
     install,
     listing,
@@ -36,6 +37,7 @@ from datapkg.api import (
     status,
     stubs,
     sync,
+    verify,
     watch,
 )
 from datapkg.building.spec.options import BuildOptions
@@ -44,6 +46,7 @@ from datapkg.errors import DatapkgError
 from datapkg.format.names import Ref
 from datapkg.format.selection import EVERYTHING, Selection
 from datapkg.settings import UserSettings
+from datapkg.store.gc import Policy
 from tests.cli.conftest import Run
 from tests.cli.test_main import ALL
 
@@ -65,7 +68,7 @@ MODULES: tuple[ModuleType, ...] = (
         mount,
         push,
     ),
-    *(search, sharing, status, stubs, append, merge, sync, watch),
+    *(search, sharing, status, stubs, append, merge, sync, watch, gc, verify),
 )
 ELSEWHERE = {"--background"}  # starts its own process: tested with real mounts
 HASH = "1f3a9c" * 3
@@ -251,8 +254,16 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("delete a/b --yes --registry work", "maintenance.delete", {"ref": REF, "registry": "work"}),
     ("delete a/b --dry-run --registry work", "log.log", {"remote": True, "registry": "work"}),
-    ("verify", "maintenance.verify", {"ref": None, "content": False}),
-    ("verify --content a/b", "maintenance.verify", {"ref": REF, "content": True}),
+    ("verify", "verify.verify", {"ref": None, "content": False, "repair": False}),
+    ("verify --all --repair", "verify.verify", {"ref": None, "repair": True}),
+    ("gc --yes", "gc.free_space", {"policy": Policy(), "dry_run": False}),
+    ("gc --dry-run", "gc.free_space", {"policy": Policy(), "dry_run": True}),
+    (
+        "gc --keep 3 --older-than 90d --max-size 20GB --now --yes",
+        "gc.free_space",
+        {"policy": Policy(3, 90 * 86_400, 20 * 10**9, True)},
+    ),
+    ("verify --content a/b", "verify.verify", {"ref": REF, "content": True}),
     ("config registry https://x.example", "settings.set", {"name": "registry", "text": "https://x.example"}),
     ("config --unset registry", "settings.set", {"name": "registry", "text": None}),
     ("cache warm a/b/c", "cache.warm_tables", {"ref": Ref.parse("a/b/c")}),

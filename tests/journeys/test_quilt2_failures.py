@@ -254,7 +254,7 @@ def test_package_of_another_store_is_copied_completely(
     shutil.rmtree(tmp_path / "shared")
     mine = datapkg.load("me/mine")
     assert (len(mine["all"].t()), mine["all/b.bin"].size) == (2, 3 << 20)
-    assert here.ask("verify") == {"checked": 3, "damaged": [], "absent": 0, "set_aside": [], "tables": 0}
+    assert here.ask("verify") == {"checked": 3, "damaged": [], "absent": 0, "set_aside": [], "tables": 0, "repaired": 0}
 
 
 def test_missing_object_affects_only_its_node(person: Person, publish: Publish) -> None:

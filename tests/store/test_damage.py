@@ -14,7 +14,7 @@ from datapkg.api.build import build_package
 from datapkg.api.install import install_packages
 from datapkg.api.listing import list_packages, show
 from datapkg.api.log import log
-from datapkg.api.maintenance import verify
+from datapkg.api.verify import verify
 from datapkg.cli.main import main
 from datapkg.errors import DamagedFile, DatapkgError, InvalidInput
 from datapkg.format.names import Ref, State

@@ -14,8 +14,8 @@ import pytest
 from datapkg.api.build import build_package
 from datapkg.api.cache import share_store
 from datapkg.api.install import InstallOptions, fetch_packages, install_one, install_packages
-from datapkg.api.maintenance import verify
 from datapkg.api.push import push_package
+from datapkg.api.verify import verify
 from datapkg.errors import Conflict, InvalidInput, NotFound, ObjectNotFound
 from datapkg.format.names import Ref
 from datapkg.home import Home

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from datapkg.errors import CorruptObject, DamagedFile, InvalidInput, InvalidName, ObjectNotFound
+from datapkg.errors import CorruptObject, DamagedFile, InvalidName, NewerFormat, ObjectNotFound
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import Block, FileNode, Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.objects.packs import PackedObjects
+from datapkg.store import format_version
 from datapkg.store.index import Index
-from datapkg.store.maintenance import check_objects, check_packs
+from datapkg.store.maintenance import check
 from datapkg.store.refs import Current, LogEvent
 from datapkg.store.store import Store
 
@@ -98,7 +99,7 @@ def test_verify_reports_corrupt_objects_and_keeps_the_rest(store: Store, size: i
         hashes = [store.objects.put_bytes(os.urandom(size)) for _ in range(5)]
     place = store.objects.packed.locate(hashes[2])
     flip(place.path, place.offset + 1)
-    assert check_packs(store) | check_objects(store, store.objects) == {hashes[2]}
+    assert check(store) == {hashes[2]}
     assert store.objects.quarantined() == {hashes[2]}
     assert store.objects.missing(hashes) == {hashes[2]}
 
@@ -109,9 +110,9 @@ def test_pack_with_a_corrupt_index_keeps_its_valid_objects(store: Store, at: int
     (pack,) = store.objects.packed.packs()
     flip(pack.path, pack.path.stat().st_size - 16 - 48 * 20 + at)
     again = Store(store.folder, store.objects.index)
-    assert len(check_packs(again)) == 1
+    assert len(check(again)) == 1
     assert len(again.objects.missing(hashes)) == 1
-    assert check_packs(again) == set()
+    assert check(again) == set()
 
 
 @pytest.mark.parametrize("at", [0, -1, -9])
@@ -120,7 +121,7 @@ def test_unreadable_pack_is_quarantined(store: Store, at: int) -> None:
     (pack,) = store.objects.packed.packs()
     flip(pack.path, at)
     again = Store(store.folder, store.objects.index)
-    check_packs(again)
+    check(again)
     assert again.objects.missing(hashes) == set(hashes)
     assert len(list(again.objects.quarantine_folder.iterdir())) == 1
 
@@ -146,9 +147,42 @@ def test_manifest_round_trips(store: Store) -> None:
 
 
 def test_newer_store_format_is_rejected(store: Store) -> None:
-    (store.folder / "format").write_text("2\n")
-    with pytest.raises(InvalidInput, match="format '2'"):
+    (store.folder / "format").write_text("3\n")
+    with pytest.raises(NewerFormat, match="has format 3; this datapkg reads formats up to 2") as caught:
         Store(store.folder, store.objects.index)
+    assert caught.value.hint.startswith("upgrade datapkg")
+
+
+def test_older_store_is_read_as_it_is_and_migrated_before_it_is_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hash = store.objects.put_bytes(BIG)
+    done: list[str] = []
+    steps = {version: lambda folder, version=version: done.append(f"{version} {folder.name}") for version in (2, 3)}
+    monkeypatch.setattr(format_version, "MIGRATIONS", steps)
+    monkeypatch.setattr(format_version, "NEWEST", 3)
+    monkeypatch.setattr(format_version, "OLDEST_WRITTEN", 3)
+    old = Store(store.folder, store.objects.index)
+    assert old.objects.read(hash) == BIG
+    assert done == []
+    for _ in range(2):
+        with old.writing():
+            assert done == ["2 store", "3 store"]
+    assert (store.folder / "format").read_text() == "3\n"
+
+
+def test_migration_that_was_killed_is_run_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(format_version, "OLDEST_WRITTEN", 2)
+    monkeypatch.setattr(format_version, "MIGRATIONS", {2: killed})
+    with pytest.raises(KeyboardInterrupt), store.writing():
+        raise AssertionError("it was written")
+    assert (store.folder / "format").read_text() == "1\n"
+    monkeypatch.setattr(format_version, "MIGRATIONS", {})
+    with store.writing():
+        assert (store.folder / "format").read_text() == "2\n"
 
 
 def test_links_have_the_suffix_and_are_read_only(store: Store) -> None:
@@ -187,7 +221,7 @@ def test_number_of_packs_does_not_grow_with_that_of_batches(store: Store) -> Non
     assert dict(store.objects.read_many([hash_bytes(each) for each in data])) == {
         hash_bytes(each): each for each in data
     }
-    assert (check_packs(store), list(store.tmp.iterdir())) == (set(), [])
+    assert (check(store), list(store.tmp.iterdir())) == (set(), [])
 
 
 def test_pack_with_a_wrong_byte_is_not_merged(store: Store) -> None:
@@ -200,7 +234,7 @@ def test_pack_with_a_wrong_byte_is_not_merged(store: Store) -> None:
         store.objects.put_bytes(b"15")
     assert len(store.objects.packed.packs()) == 2
     assert pack.path.exists()
-    assert check_packs(store) == {hash_bytes(b"7")}
+    assert check(store) == {hash_bytes(b"7")}
 
 
 def test_reader_finds_an_object_whose_pack_was_merged_by_another_process(store: Store, tmp_path: Path) -> None:
@@ -297,8 +331,8 @@ def test_store_is_consistent_after_a_kill_at_any_moment(tmp_path: Path) -> None:
         process.stdout.close()
     store = Store(folder, Index(tmp_path / "other.db"))
     hashes = list(store.objects)
-    assert check_packs(store) == set()
-    assert check_objects(store, hashes) == set()
+    assert check(store) == set()
+    assert check(store, hashes) == set()
     assert all(hash_bytes(data) == hash for hash, data in PackedObjects(folder).read_many(hashes))
 
 
@@ -308,7 +342,7 @@ def test_many_concurrent_writers_of_the_same_object(tmp_path: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", code, str(folder), "6"]) for _ in range(6)]
     assert [writer.wait(60) for writer in writers] == [0] * 6
     store = Store(folder, Index(tmp_path / "index.db"))
-    assert check_objects(store, store.objects) == set()
+    assert check(store) == set()
     assert len(list(store.objects)) == 12
     assert list(store.tmp.iterdir()) == []
 

@@ -1,0 +1,163 @@
+"""Verify: hash stored data again, and fetch what is damaged from the registries that have it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from datapkg.api.results import DamagedObject, VerifyResult
+from datapkg.errors import DatapkgError
+from datapkg.format.manifest.claim_key import claim_key
+from datapkg.format.manifest.parsed import TableNode
+from datapkg.format.names import Ref, State
+from datapkg.home import Home
+from datapkg.objects.progress import Progress, silent
+from datapkg.resolve import find_installed, objects_of, origin_of, registry_of
+from datapkg.store.maintenance import check, mend_pointers
+from datapkg.store.roots import all_states
+from datapkg.store.store import Store
+
+
+@dataclass(frozen=True)
+class _Use:
+    """Where an object is used; without `needed` it may be absent, as in a partial install or an older state."""
+
+    package: str
+    state: str
+    path: str = ""
+    needed: bool = False
+
+
+def verify(
+    home: Home,
+    ref: Ref | None = None,
+    progress: Progress = silent,
+    *,
+    content: bool = False,
+    repair: bool = False,
+) -> VerifyResult:
+    """Verify the hash of every object of one package or of all; move corrupt ones to quarantine and return them.
+
+    Small files of packages are checked too; a corrupt pointer is moved away and restored from the package's log. With
+    `content`, all tables that are here are read too: one whose values differ from its manifest is listed as damaged,
+    and is not moved. An object is damaged while it is corrupt or missing; `install` or `build` restores it, and
+    `repair` fetches what its registry has.
+    """
+    own = home.store
+    set_aside = mend_pointers(own, [ref] if ref else own.refs.folders())
+    store = find_installed(home, ref).store if ref else own
+    states = _states(home, store, ref)
+    used = _used(store, ref, states)
+    wrong = check(store, used.keys() if ref else None, progress)
+    repaired: set[str] = set()
+    if repair:
+        repaired = _repair_manifests(home, states, wrong | store.objects.quarantined())
+        used = _used(store, ref, states)
+        repaired |= _repair_objects(home, used, _damaged(store, used, wrong), progress)
+    hashes = set(used) if ref else {*used, *store.objects}
+    bad = _damaged(store, used, wrong) - repaired
+    absent = store.objects.absent(hashes) - wrong
+    unused = _Use("", "")
+    damaged = [DamagedObject(hash, (use := used.get(hash, unused)).package, use.path) for hash in bad]
+    false, tables = _false_tables(store, ref, states, progress) if content else ([], 0)
+    damaged = sorted(damaged + false, key=lambda each: (each.package, each.path, each.hash))
+    return VerifyResult(len(hashes - absent), damaged, len(absent - bad), set_aside, tables, len(repaired))
+
+
+def _damaged(store: Store, used: dict[str, _Use], wrong: set[str]) -> set[str]:
+    """Return what is corrupt, what is in quarantine and not replaced, and what is missing though it is needed."""
+    needed = {hash for hash, use in used.items() if use.needed}
+    return wrong | store.objects.absent(needed) | (store.objects.quarantined() & used.keys())
+
+
+def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, bool]]:
+    """Return package, manifest hash and whether all objects must be here, for every state that a root names."""
+    if ref is not None:
+        found = find_installed(home, ref)
+        current = store.refs.current(ref)
+        return [(ref.package, found.hash, current is not None and current.hash == found.hash and not current.partial)]
+    whole = {
+        current.hash for each in store.refs.folders() if (current := store.refs.current(each)) and not current.partial
+    }
+    states = [((*each.packages, "")[0], each.hash, each.hash in whole) for each in all_states(store).values()]
+    absent = store.objects.absent(hash for _, hash, _ in states)
+    return [each for each in states if each[2] or each[1] not in absent or each[1] in store.objects.quarantined()]
+
+
+def _used(store: Store, ref: Ref | None, states: Iterable[tuple[str, str, bool]]) -> dict[str, _Use]:
+    """Return where the objects of these states are used, by hash; what must be here counts first."""
+    used: dict[str, _Use] = {}
+
+    def add(hash: str, use: _Use) -> None:
+        if hash not in used or (use.needed and not used[hash].needed):
+            used[hash] = use
+
+    for package, state, whole in states:
+        add(state, _Use(package, state, needed=whole))
+        with contextlib.suppress(DatapkgError):  # of a corrupt manifest, which is listed itself
+            for node in store.manifest(state).below(ref.path if ref else ""):
+                for hash, _ in node.objects():
+                    add(hash, _Use(package, state, node.path, whole))
+    for each in store.refs.folders() if ref is None else ():
+        for hash in store.refs.record_objects(each):
+            add(hash, _Use(each.package, ""))
+    return used
+
+
+def _repair_manifests(home: Home, states: Iterable[tuple[str, str, bool]], wrong: set[str]) -> set[str]:
+    """Fetch the corrupt manifests of states from their registries; return the hashes of those that are right again."""
+    from datapkg.format.manifest.patch import read_manifest
+
+    repaired = set()
+    for exact in (_exact(package, state) for package, state, _ in states if package and state in wrong):
+        assert exact.state
+        with contextlib.suppress(DatapkgError):  # it stays damaged, and is reported
+            client = home.client(registry_of(home, exact))
+            home.store.save(read_manifest(client.manifest(exact, exact.state.value), exact.state.value))
+            repaired.add(exact.state.value)
+    return repaired
+
+
+def _repair_objects(home: Home, used: dict[str, _Use], damaged: set[str], progress: Progress) -> set[str]:
+    """Fetch damaged objects from the registries of their states; return the hashes of those that are right again."""
+    by_state: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for hash in damaged & used.keys():
+        by_state[used[hash].package, used[hash].state].add(hash)
+    repaired = set()
+    for (package, state), hashes in by_state.items():
+        if package and state:
+            exact = _exact(package, state)
+            with contextlib.suppress(DatapkgError), home.store.writing():
+                sizes = {hash: size for hash, size in home.store.manifest(state).objects().items() if hash in hashes}
+                origin = origin_of(home, exact, state) or str(exact)
+                home.store.through(partial(objects_of, home, exact), origin).bring(sizes, progress)
+            repaired |= hashes - home.store.objects.missing(hashes)
+    return repaired
+
+
+def _exact(package: str, state: str) -> Ref:
+    return Ref.parse(package).at(State("hash", state))
+
+
+def _false_tables(
+    store: Store, ref: Ref | None, states: Iterable[tuple[str, str, bool]], progress: Progress
+) -> tuple[list[DamagedObject], int]:
+    """Return the tables that differ from their manifests, and the number of tables that were read."""
+    found: dict[str, DamagedObject | None] = {}
+    for package, node in _tables(store, ref, states):
+        if (key := claim_key(node)) in found or store.objects.missing(hash for hash, _ in node.objects()):
+            continue
+        progress("tables", len(found), 0)
+        problem = store.claims.problem(node, store.objects, again=True)
+        found[key] = DamagedObject(node.blocks[0].hash, package, node.path, problem) if problem else None
+    return [each for each in found.values() if each], len(found)
+
+
+def _tables(store: Store, ref: Ref | None, states: Iterable[tuple[str, str, bool]]) -> Iterator[tuple[str, TableNode]]:
+    for package, hash, _ in states:
+        with contextlib.suppress(DatapkgError):
+            nodes = store.manifest(hash).below(ref.path if ref else "")
+            yield from ((package, node) for node in nodes if isinstance(node, TableNode))
