@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from datapkg import __version__
 from datapkg.errors import DatapkgError, InvalidInput, MissingDependency
-from registry_server.cli import maintenance, users
+from registry_server.cli import exports, maintenance, users
 from registry_server.cli.command import CONTEXT, PROGRAM, CommandGroup, data_option, json_option
 from registry_server.settings import Settings, read_settings, setting_name
 
@@ -95,7 +95,7 @@ def cli(debug: bool) -> None:
     Examples:
       datapkg-registry serve --data ./registry
       datapkg-registry user add ada --data ./registry
-      datapkg-registry verify --data ./registry
+      datapkg-registry check --data ./registry
     """
 
 
@@ -151,8 +151,12 @@ def _announce(settings: Settings, created: bool) -> None:
     )
 
 
-for each in (users.user, maintenance.sweep, maintenance.verify):
+for each in (users.user, maintenance.sweep, maintenance.check, exports.export, exports.load):
     cli.add_command(each)
+# The client's word for it.
+cli.add_command(
+    click.Command("verify", hidden=True, callback=maintenance.check.callback, params=maintenance.check.params)
+)
 
 
 if __name__ == "__main__":

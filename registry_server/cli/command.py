@@ -23,7 +23,7 @@ data_option = click.option(
     "--data",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The folder with all data; only serve creates a new one. [env: DATAPKG_REGISTRY_DATA]",
+    help="The folder with all data; only serve and import create a new one. [env: DATAPKG_REGISTRY_DATA]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
 
@@ -44,7 +44,7 @@ class CommandGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
+def with_registry(command: Callable[..., Any], *, create: bool = False) -> Callable[..., Any]:
     """Open the registry of `--data` for a command with `--json`, pass it as the first argument, and close it."""
 
     @wraps(command)
@@ -53,7 +53,7 @@ def with_registry(command: Callable[..., Any]) -> Callable[..., Any]:
 
         from registry_server.services.registry import open_registry, unusable
 
-        registry = open_registry(read_settings(data=data))
+        registry = open_registry(read_settings(data=data), create=create)
         try:
             return command(registry, **options)
         except DatabaseError as error:

@@ -11,7 +11,7 @@ import click
 
 from datapkg.errors import CorruptObject
 from datapkg.format.texts import count_text, size_text
-from registry_server.cli.command import with_registry
+from registry_server.cli.command import PROGRAM, with_registry
 
 
 @click.command()
@@ -55,39 +55,52 @@ def sweep(registry: Any, dry_run: bool, grace: float, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--quick", is_flag=True, help="Compare sizes only; do not read the objects.")
 @click.option("--content", is_flag=True, help="Also check tables whose content was never verified.")
+@click.option("--repair", is_flag=True, help="Repair what can be repaired.")
 @with_registry
-def verify(registry: Any, content: bool, as_json: bool) -> int:
-    """Check the database and every object for damage.
+def check(registry: Any, quick: bool, content: bool, repair: bool, as_json: bool) -> int:
+    """Check the database, every object, and the rows that are derived from manifests.
 
     This works while the registry runs. Damaged objects are not deleted. They are no longer served, and the next push
     of a package that holds them sends them again. The exit code is 6 if anything is damaged.
+
+    With --repair, damaged files are moved to the folder quarantine/, intact copies of an object are used instead, and
+    indexes and derived rows of the database are made anew.
 
     With --content, the tables that were published unchecked are checked as well, in child processes with limits.
     Tables whose values differ from their manifests are listed; the exit code is 6 then, too.
 
     \b
-    Example:
-      datapkg-registry verify --data ./registry
+    Examples:
+      datapkg-registry check --data ./registry
+      datapkg-registry check --data ./registry --quick
+      datapkg-registry check --data ./registry --repair
     """
-    from registry_server.services import checking, policy, verifying
+    from registry_server.services import check, checking, policy
 
-    found = verifying.verify(registry, policy.THE_OPERATOR)
+    found = check.check(registry, policy.THE_OPERATOR, quick=quick, repair=repair)
     tables = checking.recheck(registry, policy.THE_OPERATOR) if content and not found.database else None
     false = tables.false if tables else []
     if as_json:
-        damaged = [{"hash": each.hash, "packages": each.packages} for each in found.damaged]
-        more: dict[str, Any] = {"tables": asdict(tables)} if tables else {}
-        more |= {"database": found.database} if found.database else {}
-        click.echo(json.dumps({"checked": found.checked, "damaged": damaged, **more}))
+        click.echo(json.dumps(asdict(found) | ({"tables": asdict(tables)} if tables else {})))
     else:
         for table in false:
             click.echo(f"false content: {table.path} of {table.package}@sha256:{table.state[:16]}: {table.reason}")
         if tables:
             click.echo(f"{count_text(tables.tables, 'table')} checked, {tables.unchecked:,} could not be checked.")
-        for problem in found.database:
-            click.echo(f"damaged: the database {registry.settings.database}: {problem}; restore it from a backup")
-        for each in found.damaged:
-            click.echo(f"damaged: {each.hash} of {', '.join(each.packages) or 'no package'}")
-        click.echo(f"{count_text(found.checked, 'object')} checked, {len(found.damaged):,} damaged.")
-    return CorruptObject.exit_code if found.damaged or found.database or false else 0
+        _print_found(registry, found)
+    return 0 if found.is_clean and not false else CorruptObject.exit_code
+
+
+def _print_found(registry: Any, found: Any) -> None:
+    for line in found.repaired:
+        click.echo(f"repaired: {line}")
+    for problem in found.database:
+        click.echo(f"damaged: the database {registry.settings.database}: {problem}; restore it from a backup")
+    for each in found.damaged:
+        click.echo(f"damaged: {each.hash} ({each.reason}) of {', '.join(each.packages) or 'no package'}")
+    for line in found.rows:
+        click.echo(f"differs from its manifest: {line}; repair it with: {PROGRAM} check --repair")
+    unused = f"{count_text(found.unused_objects, 'unused object')} ({size_text(found.unused_bytes)})"
+    click.echo(f"{count_text(found.checked, 'object')} checked, {len(found.damaged):,} damaged; {unused}.")

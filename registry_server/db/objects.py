@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, delete, or_, select, true, update
 
+from datapkg.objects.base import Readable
 from registry_server.db import recipes
 from registry_server.db.database import batches, insert_new
 from registry_server.db.packages import visible
@@ -14,6 +15,7 @@ from registry_server.db.roots import is_referenced
 from registry_server.db.tables import (
     damaged_objects,
     log,
+    metadata,
     objects,
     package_objects,
     packages,
@@ -171,3 +173,32 @@ def add_sent(connection: Connection, push: str, sizes: dict[str, int], now: date
 def hold(connection: Connection, package_id: int, hashes: Collection[str]) -> None:
     """Add objects to those that the package holds."""
     insert_new(connection, package_objects, [{"package_id": package_id, "hash": hash} for hash in sorted(hashes)])
+
+
+def list_held(connection: Connection, package_id: int, sizes: dict[str, int], now: datetime) -> None:
+    """Make the rows of objects (hash to size in bytes) that a package holds what they should be."""
+    ordered = sorted(sizes)
+    insert_new(connection, objects, [{"hash": hash, "size": sizes[hash], "created_at": now} for hash in ordered])
+    set_sizes(connection, sizes)
+    hold(connection, package_id, ordered)
+
+
+def set_sizes(connection: Connection, sizes: dict[str, int]) -> None:
+    """Correct the sizes in bytes of objects that are listed with another one."""
+    for hash, size in _sizes(connection, sizes, true()).items():
+        if size != sizes[hash]:
+            connection.execute(update(objects).where(objects.c.hash == hash).values(size=sizes[hash]))
+
+
+def list_unlisted(connection: Connection, home: Readable, now: datetime) -> None:
+    """Insert the lost rows of objects to which other rows refer; those whose bytes are gone too are damaged."""
+    for key in (key for table in metadata.sorted_tables for key in table.foreign_keys):
+        if key.column is not objects.c.hash:
+            continue
+        lost = select(key.parent).where(key.parent.is_not(None), key.parent.not_in(select(objects.c.hash))).distinct()
+        for hash in connection.execute(lost).scalars().all():
+            is_gone = bool(home.missing([hash]))
+            size = 0 if is_gone else home.size(hash)
+            insert_new(connection, objects, [{"hash": hash, "size": size, "created_at": now}])
+            if is_gone:
+                insert_new(connection, damaged_objects, [{"hash": hash, "found_at": now}])

@@ -28,3 +28,9 @@ def remove(connection: Connection, hashes: Collection[str]) -> None:
     """Delete what was noted of the recipes of these objects."""
     for batch in batches(hashes):
         connection.execute(delete(recipe_bases).where(recipe_bases.c.hash.in_(batch)))
+
+
+def keep_only(connection: Connection, hashes: Collection[str]) -> None:
+    """Delete what was noted of the recipes of all other objects, which are here whole."""
+    noted = connection.execute(select(recipe_bases.c.hash).distinct()).scalars().all()
+    remove(connection, [hash for hash in noted if hash not in hashes])

@@ -7,12 +7,14 @@ test finds in the definitions of the tables and in the rows of a registry in use
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 
 from sqlalchemy import Column, ColumnElement, or_, select
 
 from registry_server.db.tables import metadata, objects, push_objects, pushes, recipe_bases
+
+FAR = datetime.max.replace(tzinfo=UTC)
 
 
 class Role(Enum):
@@ -74,6 +76,11 @@ def is_referenced(now: datetime | None = None) -> ColumnElement[bool]:
     """
     used = select(recipe_bases.c.base).where(recipe_bases.c.base == objects.c.hash, _in_root(recipe_bases.c.hash, now))
     return or_(_in_root(objects.c.hash, now), used.correlate(objects).exists())
+
+
+def is_held(hash: Column[str]) -> ColumnElement[bool]:
+    """Return the condition that a package holds this object; what open pushes sent does not count."""
+    return _in_root(hash, FAR)
 
 
 def _in_root(hash: Column[str], now: datetime | None) -> ColumnElement[bool]:

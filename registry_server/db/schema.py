@@ -58,6 +58,12 @@ def problems(connection: Connection) -> list[str]:
     return list(dict.fromkeys(" ".join(each.split()) for each in found))[:MAX_PROBLEMS]
 
 
+def repair(connection: Connection) -> None:
+    """Make the indexes of an SQLite database anew from their tables."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("REINDEX")
+
+
 def configuration(connection: Connection) -> Config:
     """Return the Alembic configuration for this connection, in its transaction."""
     config = Config()

@@ -217,3 +217,16 @@ def index(connection: Connection, package_id: int, texts: Mapping[str, str]) -> 
     """Replace the texts in which a search looks for the package (the columns of `search`)."""
     connection.execute(delete(search).where(search.c.package_id == package_id))
     connection.execute(insert(search).values(package_id=package_id, **texts))
+
+
+def indexed(connection: Connection, package_id: int) -> dict[str, str] | None:
+    """Return the texts in which a search looks for the package, by column, or None."""
+    row = connection.execute(select(search).where(search.c.package_id == package_id)).mappings().one_or_none()
+    return None if row is None else {name: text for name, text in row.items() if name != "package_id"}
+
+
+def describe_anew(connection: Connection, package_id: int, state: StateRow) -> None:
+    """Replace what was derived from the manifest of a state; its previews and checked tables stay."""
+    here = (states.c.package_id == package_id) & (states.c.hash == state.hash)
+    values = {name: value for name, value in vars(state).items() if name not in ("hash", "unchecked")}
+    connection.execute(update(states).where(here).values(**values))

@@ -83,7 +83,7 @@ class Rechecked:
 
 def recheck(registry: Registry, actor: Actor) -> Rechecked:
     """Check the tables of all states that were never verified, and update which tables of each state are unchecked."""
-    policy.check_operator(actor, "registry:verify")
+    policy.check_operator(actor, "registry:check")
     tables = unchecked = 0
     false: list[FalseTable] = []
     with registry.db.read() as connection:

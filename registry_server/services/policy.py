@@ -35,7 +35,9 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "user:list": OPERATOR,
     "user:token": OPERATOR,
     "registry:sweep": OPERATOR,
-    "registry:verify": OPERATOR,
+    "registry:check": OPERATOR,
+    "registry:export": OPERATOR,
+    "registry:import": OPERATOR,
 }
 _VERBS = {
     "package:publish": "push to",

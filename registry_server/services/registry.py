@@ -33,6 +33,7 @@ FOLDERS = {
     "recipes": "the recipe, while its object is alive; it keeps the objects in it (`recipe_bases`)",
     "trash": "objects that may come back, for the grace period",
     "tmp": "uploads, while their push is open",
+    "quarantine": "damaged files that a check has set aside, until the operator deletes them",
 }
 
 

@@ -22,6 +22,7 @@ from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.objects.packs import PackedObjects
 from registry_server.app import create_app
 from registry_server.services import accounts
+from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import Registry, open_registry
 from registry_server.settings import Settings
@@ -235,6 +236,13 @@ class House:
 
     def close(self) -> None:
         self.registry.close()
+
+
+def check_clean(house: House) -> int:
+    """Assert that a check of the registry finds nothing wrong; return how many objects it looked at."""
+    found = check(house.registry, THE_OPERATOR)
+    assert found.is_clean, found
+    return found.checked
 
 
 def sha256(data: bytes) -> str:

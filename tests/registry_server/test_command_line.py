@@ -127,7 +127,7 @@ def test_invalid_command_reports_one_error(
     ("typed", "advice"),
     [
         ("serv", "'serv'; did you mean 'serve'?"),
-        ("verfy", "'verfy'; did you mean 'verify'?"),
+        ("chek", "'chek'; did you mean 'check'?"),
         ("user ad", "'ad'; did you mean 'add'?"),
         ("user revok", "'revok'"),
         ("user xyz", "'xyz'"),
@@ -137,7 +137,7 @@ def test_mistyped_command_suggests_only_harmless_commands(typed: str, advice: st
     assert run(*typed.split()).stderr.startswith(f"error: there is no command {advice}\n")
 
 
-@pytest.mark.parametrize("words", [["user", "add", "ada"], ["user", "list"], ["user", "token", "ada"], ["verify"]])
+@pytest.mark.parametrize("words", [["user", "add", "ada"], ["user", "list"], ["user", "token", "ada"], ["check"]])
 def test_only_serve_creates_a_registry(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "mistyped", tmp_path / "empty"):
@@ -164,7 +164,7 @@ def test_a_lost_database_beside_objects_is_not_replaced(
         with contextlib.closing(sqlite3.connect(database)) as connection:
             connection.executescript("PRAGMA user_version = 1; CREATE TABLE x (y); DROP TABLE x;")
     size = database.stat().st_size if left != "missing" else None
-    for words in (["serve", "--port", "0"], ["user", "add", "bob"], ["verify"]):
+    for words in (["serve", "--port", "0"], ["user", "add", "bob"], ["check"]):
         assert program.run([*words, "--data", str(house.settings.data)]) == 2
         said = capsys.readouterr().err
         assert "restore registry.db from a backup" in said
@@ -190,29 +190,34 @@ def test_sweep_prints_what_it_deletes(tmp_path: Path) -> None:
     house.close()
 
 
-def test_verify_lists_damaged_objects(tmp_path: Path) -> None:
+def test_check_lists_damaged_objects(tmp_path: Path) -> None:
     house = House(tmp_path)
     hash = house.user("ada").publish("ada/iris", {"a": b"1"})
     data = ["--data", str(house.settings.data), "--json"]
-    done = run("verify", *data)
-    assert (done.returncode, json.loads(done.stdout)) == (0, {"checked": 2, "damaged": []})
+    done = run("check", *data)
+    clean = {name: [] for name in ("damaged", "database", "rows", "repaired")}
+    unused = {"unused_objects": 0, "unused_bytes": 0}
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"checked": 2, **clean, **unused})
     house.damage(hash)
-    done = run("verify", *data)
-    assert (done.returncode, json.loads(done.stdout)["damaged"]) == (6, [{"hash": hash, "packages": ["ada/iris"]}])
-    assert "ada/iris" in run("verify", *data[:2]).stdout
+    assert run("check", "--quick", *data).returncode == 0
+    done = run("check", *data)
+    damaged = [{"hash": hash, "packages": ["ada/iris"], "reason": "bytes"}]
+    assert (done.returncode, json.loads(done.stdout)["damaged"]) == (6, damaged)
+    assert run("verify", *data).stdout == done.stdout
+    assert "(bytes) of ada/iris" in run("check", *data[:2]).stdout
     house.close()
 
 
-def test_verify_reports_a_damaged_database(tmp_path: Path) -> None:
+def test_check_reports_a_damaged_database(tmp_path: Path) -> None:
     house = House(tmp_path)
     house.user("ada").publish("ada/iris", {"a": b"1"})
     house.close()
     with contextlib.closing(sqlite3.connect(house.settings.database)) as connection:
         connection.execute("DROP TABLE tags")
     data = ["--data", str(house.settings.data)]
-    done = run("verify", *data, "--json")
+    done = run("check", *data, "--json")
     assert (done.returncode, json.loads(done.stdout)["database"]) == (6, ["table tags is missing"])
-    done = run("verify", *data)
+    done = run("check", *data)
     assert (done.returncode, "registry.db: table tags is missing; restore it" in done.stdout) == (6, True)
     with contextlib.closing(sqlite3.connect(house.settings.database)) as connection:
         connection.execute("DROP TABLE tokens")
@@ -220,17 +225,17 @@ def test_verify_reports_a_damaged_database(tmp_path: Path) -> None:
     assert "no such table: tokens" in error["message"]
 
 
-def test_verify_content_checks_unchecked_tables(tmp_path: Path) -> None:
+def test_check_content_checks_unchecked_tables(tmp_path: Path) -> None:
     house, body = House(tmp_path, max_check_bytes=0), parquet(OTHER)
     lie = contents([stated(ROWS, body)], body)
     house.user("ada").push("ada/iris", lie)
     data = ["--data", str(house.settings.data)]
-    assert run("verify", *data).returncode == 0
-    done = run("verify", "--content", *data, "--json")
+    assert run("check", *data).returncode == 0
+    done = run("check", "--content", *data, "--json")
     assert done.returncode == 6
     (false,) = json.loads(done.stdout)["tables"]["false"]
     assert (false["package"], false["state"], false["path"]) == ("ada/iris", lie.manifest.hash, "t")
-    assert "false content: t of ada/iris@sha256:" in run("verify", "--content", *data).stdout
+    assert "false content: t of ada/iris@sha256:" in run("check", "--content", *data).stdout
     house.close()
 
 

@@ -17,11 +17,11 @@ from datapkg.objects.base import Readable
 from datapkg.objects.chunking import chunks_of_object
 from datapkg.objects.packs import PackedObjects
 from registry_server.services import downloads
+from registry_server.services.check import DamagedEntry, check
 from registry_server.services.policy import ANONYMOUS, THE_OPERATOR
-from registry_server.services.verifying import DamagedEntry, VerifyReport, verify
 from registry_server.web.conditional_requests import wanted_part
 from registry_server.web.objects import MAPS_AT_ONCE
-from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
+from tests.registry_server.asgi import Answer, Client, Contents, House, check_clean, sha256
 
 IRIS = f"{wire.PACKAGES}/ada/iris"
 BODY = bytes(range(100))
@@ -265,16 +265,16 @@ def test_damaged_manifest_is_missing_in_the_next_push(house: House, ada: Client)
 
 
 def test_verify_checks_all_objects(house: House, reader: Client) -> None:
-    assert verify(house.registry, THE_OPERATOR) == VerifyReport(3, [])
+    assert check_clean(house) == 3
     house.damage(sha256(BIG))
-    found = verify(house.registry, THE_OPERATOR)
-    assert found == VerifyReport(3, [DamagedEntry(sha256(BIG), ["ada/iris"])])
+    found = check(house.registry, THE_OPERATOR)
+    assert (found.checked, found.damaged) == (3, [DamagedEntry(sha256(BIG), ["ada/iris"], "bytes")])
     assert reader.start("ada/iris", Contents({"big": BIG}).manifest)["missing"][1:] == [sha256(BIG)]
     house.damage(sha256(BIG))
-    assert verify(house.registry, THE_OPERATOR) == VerifyReport(3, [])
+    assert check_clean(house) == 3
     assert reader.start("ada/iris", Contents({"big": BIG}).manifest)["missing"][1:] == []
     with pytest.raises(Forbidden):
-        verify(house.registry, ANONYMOUS)
+        check(house.registry, ANONYMOUS)
 
 
 def test_a_damaged_manifest_is_not_served(house: House, reader: Client) -> None:

@@ -15,9 +15,9 @@ from datapkg.format.chunks import Step
 from datapkg.format.manifest.delta import encode_delta
 from registry_server.db.tables import recipe_bases
 from registry_server.services import recipes
+from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.sweep import GRACE, sweep
-from registry_server.services.verifying import verify
 from tests.registry_server.asgi import Client, Contents, House, sha256
 
 DATA = f"{wire.PACKAGES}/ada/data"
@@ -80,7 +80,7 @@ def test_versions_take_the_space_of_one(house: House, owner: Client) -> None:
         assert owner.get(path).body == data
         part = owner.get(path, headers={"range": "bytes=299990-300020"})
         assert (part.status, part.body) == (206, data[299_990:300_021])
-    assert verify(house.registry, THE_OPERATOR).damaged == []
+    assert check(house.registry, THE_OPERATOR).damaged == []
 
 
 def test_sweep_keeps_what_recipes_rely_on(house: House, owner: Client) -> None:
@@ -122,13 +122,13 @@ def test_a_damaged_base_is_reported_and_comes_back_with_the_next_push(house: Hou
     path = house.registry.objects.loose.path(sha256(FIRST))
     path.chmod(0o600)
     path.write_bytes(edited(FIRST, 900_000, b"?"))
-    damaged = {entry.hash for entry in verify(house.registry, THE_OPERATOR).damaged}
+    damaged = {entry.hash for entry in check(house.registry, THE_OPERATOR).damaged}
     assert damaged == {sha256(data) for data in VERSIONS}
     contents = Contents({"raw/a": VERSIONS[5], "raw/b": FIRST})
     id = owner.start("ada/data", contents.manifest)["push"]
     for data in (VERSIONS[5], FIRST):
         assert owner.put(f"{DATA}/pushes/{id}/objects/{sha256(data)}", body=data).status == 200
-    assert verify(house.registry, THE_OPERATOR).damaged == []
+    assert check(house.registry, THE_OPERATOR).damaged == []
     sweep(house.registry, THE_OPERATOR)
     assert owner.get(f"{DATA}/objects/{sha256(VERSIONS[3])}").body == VERSIONS[3]
 

@@ -10,8 +10,8 @@ from datapkg.errors import CorruptObject, ObjectNotFound, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.manifest.delta import Step, encode_delta
 from datapkg.format.record_lists import split_record
+from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
-from registry_server.services.verifying import verify
 from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
 from tests.registry_server.test_sweep import DAY, on_disk, sweep_later
 
@@ -99,7 +99,7 @@ def test_sweep_keeps_objects_of_records_until_their_package_is_deleted(ada: Clie
 def test_damaged_object_is_reported_and_sent_again(ada: Client, house: House) -> None:
     hash = push(ada, {"a": b"one"}).json()["hash"]
     house.damage(sha256(LISTS))
-    (damaged,) = verify(house.registry, THE_OPERATOR).damaged
+    (damaged,) = check(house.registry, THE_OPERATOR).damaged
     assert (damaged.hash, damaged.packages) == (sha256(LISTS), ["ada/iris"])
     assert type(checks(ada, hash).error) is CorruptObject
     started = ada.post(f"{IRIS}/pushes", {"manifest": hash, "hashes": [sha256(LISTS)]}).json()

@@ -23,12 +23,12 @@ from datapkg.format import wire
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.objects.packs import PackedObjects
 from registry_server.db.tables import objects
+from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.sweep import GRACE, sweep
-from registry_server.services.verifying import VerifyReport, verify
 from tests.examples import examples, seeds
 from tests.live_registry import ROOT
-from tests.registry_server.asgi import Client, Contents, House, sha256
+from tests.registry_server.asgi import Client, Contents, House, check_clean, sha256
 
 DAY = timedelta(hours=25)
 
@@ -90,7 +90,7 @@ def test_unpublished_objects_are_deleted(house: House, ada: Client, count: int) 
     assert trash.is_dir()
     sweep_later(house, DAY)
     assert not trash.exists()
-    assert verify(house.registry, THE_OPERATOR) == VerifyReport(len(hashes(kept)), [])
+    assert check_clean(house) == len(hashes(kept))
 
 
 def test_objects_of_a_deleted_package_are_deleted_unless_shared(house: House, ada: Client) -> None:
@@ -100,7 +100,7 @@ def test_objects_of_a_deleted_package_are_deleted_unless_shared(house: House, ad
     assert ada.delete(f"{wire.PACKAGES}/ada/iris").status < 300
     sweep_later(house, GRACE * 2, GRACE * 4)
     assert on_disk(house) == known(house) == hashes(both)
-    assert verify(house.registry, THE_OPERATOR).damaged == []
+    assert check(house.registry, THE_OPERATOR).damaged == []
 
 
 @pytest.mark.parametrize(("dead", "is_rewritten"), [(10, False), (160, True)])
@@ -121,7 +121,7 @@ def test_a_pack_is_rewritten_once_half_of_its_bytes_are_dead(
         == known(house)
         == (hashes(alive) if is_rewritten else hashes({**alive, **unused}, manifest.hash))
     )
-    assert verify(house.registry, THE_OPERATOR).damaged == []
+    assert check(house.registry, THE_OPERATOR).damaged == []
 
 
 def test_a_damaged_pack_is_kept(house: House, ada: Client, caplog: pytest.LogCaptureFixture) -> None:
@@ -156,7 +156,7 @@ def test_upload_restores_objects_swept_meanwhile(house: House, ada: Client, coun
     assert ada.post(f"{path}/objects", body=b"".join(wire.frames(contents.bodies.items()))).status == 200
     assert on_disk(house) == hashes(files)
     assert ada.post(f"{path}/publish", {"manifest": contents.manifest.hash}).status == 200
-    assert verify(house.registry, THE_OPERATOR).damaged == []
+    assert check(house.registry, THE_OPERATOR).damaged == []
 
 
 @pytest.mark.parametrize("kind", ["folder", "link to itself", "text"])
@@ -169,9 +169,9 @@ def test_stray_file_among_packs_is_ignored(house: House, ada: Client, kind: str)
         stray.write_text("x")
     else:
         stray.symlink_to(stray.name)
-    assert verify(house.registry, THE_OPERATOR) == VerifyReport(101, [])
+    assert check_clean(house) == 101
     sweep_later(house, DAY, DAY)
-    assert verify(house.registry, THE_OPERATOR) == VerifyReport(101, [])
+    assert check_clean(house) == 101
 
 
 def test_object_in_use_again_is_restored_from_the_trash(house: House, ada: Client) -> None:
@@ -238,9 +238,9 @@ def test_sweeps_run_concurrently_with_uploads_and_deletions(
     sweeper.join()
     monkeypatch.undo()
     assert problems == []
-    assert verify(house.registry, THE_OPERATOR).damaged == []
+    assert check(house.registry, THE_OPERATOR).damaged == []
     sweep_later(house, DAY, DAY + GRACE * 2)
-    assert verify(house.registry, THE_OPERATOR).damaged == []
+    assert check(house.registry, THE_OPERATOR).damaged == []
     assert known(house) <= on_disk(house)
     house.close()
 
@@ -318,11 +318,11 @@ def test_sweep_killed_at_any_step_loses_no_object(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         shutil.move(copy, folder / "registry")
         again = House(folder)
-        assert verify(again.registry, THE_OPERATOR).damaged == []
+        assert check(again.registry, THE_OPERATOR).damaged == []
         sweep_later(again, DAY, DAY + GRACE * 2, DAY + GRACE * 4)
         assert on_disk(again) == known(again) == hashes(alive)
         assert not (again.settings.data / "trash").exists()
-        assert verify(again.registry, THE_OPERATOR) == VerifyReport(len(hashes(alive)), [])
+        assert check_clean(again) == len(hashes(alive))
         assert sha256(manifest.data) in on_disk(again)
         again.close()
 
@@ -361,6 +361,6 @@ def test_damaged_database_deletes_nothing(tmp_path: Path) -> None:
             with contextlib.suppress(CorruptObject):
                 sweep_later(damaged, time)
         assert hash in on_disk(damaged)
-        refused += bool(verify(damaged.registry, THE_OPERATOR).database)
+        refused += bool(check(damaged.registry, THE_OPERATOR).database)
         damaged.close()
     assert refused >= 3

@@ -29,9 +29,9 @@ from datapkg.format import wire
 from datapkg.format.manifest.delta import Step, encode_delta
 from datapkg.objects.base import Objects
 from registry_server.services import publish
+from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.sweep import sweep
-from registry_server.services.verifying import verify
 from tests.examples import examples
 from tests.registry_server.asgi import Client, Contents, House, sha256
 
@@ -93,7 +93,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "house"):
-            assert verify(self.house.registry, THE_OPERATOR).damaged == []
+            assert check(self.house.registry, THE_OPERATOR).damaged == []
             self.house.close()
             shutil.rmtree(self.folder)
 
@@ -167,7 +167,7 @@ class Interleavings(RuleBasedStateMachine):
     def sweep(self, graces: list[timedelta]) -> None:
         for grace in graces:
             sweep(self.house.registry, THE_OPERATOR, grace=grace)
-        assert verify(self.house.registry, THE_OPERATOR).damaged == []
+        assert check(self.house.registry, THE_OPERATOR).damaged == []
 
     @rule(grace=GRACES, steps=st.integers(0, 20))
     def sweep_a_part(self, grace: timedelta, steps: int) -> None:

@@ -1,0 +1,75 @@
+"""Rows that are derived from manifests: which objects a package holds, what lists show, what a search looks in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from datapkg.errors import DatapkgError, ObjectNotFound
+from datapkg.format.manifest.parsed import Manifest
+from datapkg.format.manifest.patch import read_manifest
+from registry_server.db import objects, states
+from registry_server.services import downloads
+from registry_server.services.registry import Registry
+from registry_server.services.summaries import describe, search_texts
+
+
+def check(registry: Registry, wrong: list[str], repaired: list[str] | None) -> None:
+    """Compare the rows of all states with their manifests; add what differs to `wrong`, a line each.
+
+    With the list `repaired`, make the rows anew and add the lines there. States whose manifest is damaged are skipped.
+    """
+    with registry.db.read() as connection:
+        all_states = states.all_of(connection)
+    for package_id, package, hash in all_states:
+        try:
+            manifest = read_manifest(downloads.read_checked(registry, hash), hash, verified=True)
+        except DatapkgError:
+            continue
+        with registry.db.read() as connection:
+            found = _differences(registry, connection, package_id, package, manifest)
+        if found and repaired is not None:
+            with registry.db.write() as connection:
+                _make_anew(registry, connection, package_id, package, manifest)
+        (wrong if repaired is None else repaired).extend(f"{each} of {package}@sha256:{hash[:16]}" for each in found)
+
+
+def _held(manifest: Manifest) -> dict[str, int]:
+    return {manifest.hash: manifest.size_bytes, **manifest.objects()}
+
+
+def _differences(
+    registry: Registry, connection: Connection, package_id: int, package: str, manifest: Manifest
+) -> list[str]:
+    wanted = _held(manifest)
+    held = objects.held_by(connection, package_id, wanted)
+    found = [f"the objects held ({len(wanted.keys() - held.keys()):,} missing)"] if wanted.keys() - held.keys() else []
+    if any(held[hash] != size for hash, size in wanted.items() if hash in held):
+        found.append("the listed size of an object")
+    row = states.find(connection, package_id, manifest.hash)
+    if row is not None and replace(row, unchecked=None) != describe(manifest):
+        found.append("title, description or size")
+    if states.latest_of(connection, package_id) == manifest.hash:
+        texts = search_texts(package, manifest, registry.objects)
+        if states.indexed(connection, package_id) not in (texts, texts | {"originals": None}):
+            found.append("the texts of the search")
+    return found
+
+
+def _make_anew(registry: Registry, connection: Connection, package_id: int, package: str, manifest: Manifest) -> None:
+    wanted, now = _held(manifest), registry.now()
+    objects.list_held(connection, package_id, wanted, now)
+    for hash, size in wanted.items():
+        if _size(registry, hash) != size:
+            objects.set_damaged(connection, hash, now)
+    states.describe_anew(connection, package_id, describe(manifest))
+    if states.latest_of(connection, package_id) == manifest.hash:
+        states.index(connection, package_id, search_texts(package, manifest, registry.objects))
+
+
+def _size(registry: Registry, hash: str) -> int:
+    try:
+        return registry.objects.size(hash)
+    except ObjectNotFound:
+        return -1

@@ -1,0 +1,68 @@
+"""Repair of damaged objects: wrong files are set aside, and right bytes that are elsewhere take their place."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+
+from datapkg.errors import CorruptObject, DatapkgError, exhausted
+from datapkg.format.hashing import READ_BYTES, hash_bytes
+from datapkg.objects.files import rename
+from datapkg.objects.pack_file import read_place
+from registry_server.db import objects
+from registry_server.services.registry import Registry
+
+FOLDER = "quarantine"
+
+
+def repair(registry: Registry, hashes: Collection[str]) -> list[str]:
+    """Repair what can be repaired of damaged objects; return those that are whole again.
+
+    Files with wrong bytes move to the folder `quarantine/`; after that, an intact copy in a pack, in the trash or as a
+    recipe is found, or else the next push sends the object again.
+    """
+    home = registry.objects
+    for hash in hashes:
+        if home.loose.path(hash).exists() and not _is_whole(registry, hash):
+            _set_aside(registry, home.loose.path(hash))
+        try:
+            home.recipes.find(hash)
+        except CorruptObject:
+            _set_aside(registry, home.recipes.path(hash))
+    wrong = {bytes.fromhex(hash) for hash in hashes}
+    for pack in home.packs():
+        bad = {digest.hex() for digest, place in pack.entries() if digest in wrong and not _is_right(digest, place)}
+        if bad:
+            home.write_without(pack, without=bad)
+            _set_aside(registry, pack.path)
+            home.look_again()
+    with registry.db.write():  # as an upload: no sweep deletes it meanwhile
+        registry.trash.restore(hashes)
+    whole = {hash: home.size(hash) for hash in hashes if _is_whole(registry, hash)}
+    with registry.db.write() as connection:
+        objects.set_sizes(connection, whole)
+    return list(whole)
+
+
+def _is_right(digest: bytes, place: object) -> bool:
+    return place is not None and hash_bytes(read_place(place)) == digest.hex()  # type: ignore[arg-type]
+
+
+def _is_whole(registry: Registry, hash: str) -> bool:
+    sha256 = hashlib.sha256()
+    try:
+        with registry.objects.open(hash) as stream:
+            while piece := stream.read(READ_BYTES):
+                sha256.update(piece)
+    except (DatapkgError, OSError) as error:
+        if (lack := exhausted(error, f"checking object {hash}")) is not None:
+            raise lack from error
+        return False
+    return sha256.hexdigest() == hash
+
+
+def _set_aside(registry: Registry, path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        rename(path, registry.settings.data / FOLDER / path.relative_to(registry.settings.data))
