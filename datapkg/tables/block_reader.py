@@ -25,7 +25,7 @@ def open_block(block: BinaryIO | pa.Buffer, *, checked: bool = False, long_text:
     source = pa.BufferReader(block) if isinstance(block, pa.Buffer) else block
     if not long_text:
         return pq.ParquetFile(source, page_checksum_verification=checked)
-    metadata = read_footer(_footer(block).replace(_ARROW_SCHEMA, _UNUSED_KEY))
+    metadata = read_footer(_ending(block).replace(_ARROW_SCHEMA, _UNUSED_KEY))
     return pq.ParquetFile(source, metadata=metadata, binary_type=pa.large_binary(), page_checksum_verification=checked)
 
 
@@ -42,7 +42,12 @@ def with_long_text(buffer: pa.Buffer, schema: pa.Schema) -> pa.Schema | None:
     return wide if open_block(buffer, long_text=True).schema_arrow.equals(wide) else None
 
 
-def _footer(block: pa.Buffer) -> bytes:
+def footer_bytes(block: pa.Buffer) -> bytes:
+    """Return the footer of a block, without its length and the magic bytes; raise ArrowInvalid."""
+    return _ending(block)[:-_TAIL]
+
+
+def _ending(block: pa.Buffer) -> bytes:
     length = int.from_bytes(block.slice(max(0, block.size - _TAIL), 4).to_pybytes(), "little") + _TAIL
     if length > block.size:
         raise pa.ArrowInvalid("the footer is longer than the object")

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from datapkg.api.build import build_package
@@ -32,6 +34,14 @@ def one_group(path: Path) -> None:
 
 def groups(path: Path) -> None:
     frame().to_parquet(path, row_group_size=GROUP)
+
+
+def indexed(path: Path) -> None:
+    table = pa.Table.from_pandas(frame())
+    nested = pa.array([[each, each + 1] for each in range(ROWS)])
+    struct = pa.array([{"a": each, "b": f"{each}"} for each in range(ROWS)])
+    table = table.append_column("list", nested).append_column("struct", struct)
+    pq.write_table(table, path, row_group_size=2 * GROUP, write_page_index=True, use_dictionary=["few"])
 
 
 def polars(path: Path) -> None:
@@ -80,3 +90,18 @@ def test_filter_of_a_foreign_file_fetches_the_row_groups_that_may_have_rows(publ
     assert published(rows=slice(99_990, 100_010), filters=[("key", ">", 100_004)])["key"].tolist() == [
         *range(100_005, 100_010)
     ]
+
+
+@pytest.mark.parametrize("published", [indexed], indirect=True)
+def test_page_index_chooses_the_pages_that_are_fetched(published: Any) -> None:
+    size, columns = published.size, ["key", "v1", "text", "few"]
+    found = published(columns=columns, filters=[("key", ">=", 150_000), ("key", "<", 150_010)])
+    pd.testing.assert_frame_equal(found, frame()[columns][150_000:150_010].reset_index(drop=True), check_dtype=False)
+    assert received(published) < 0.1 * size
+    rows = published(columns=columns, rows=slice(219_995, 220_005))
+    pd.testing.assert_frame_equal(rows, frame()[columns][219_995:220_005], check_dtype=False)
+    assert received(published) < 0.15 * size
+    some = published(columns=["key", "struct", "list"], filters=[("text", "==", frame()["text"][7])])
+    assert some["key"].tolist() == [7]
+    (pair,) = published(filters=[("key", "==", 250_000)])["list"]
+    assert list(pair) == [250_000, 250_001]

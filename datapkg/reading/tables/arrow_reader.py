@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as types
 
 from datapkg.errors import DatapkgError, exhausted
-from datapkg.reading.tables import arrow_cache, block_access, row_filters, row_selection
+from datapkg.reading.tables import arrow_cache, block_access, page_selection, row_filters, row_selection
 from datapkg.reading.tables.row_filters import Filters
 from datapkg.reading.tables.row_selection import BlockRows
 from datapkg.reading.tables.stored_table import StoredTable
@@ -186,8 +186,10 @@ def _answer(question: Question, parts: list[BlockRows]) -> pa.Table:
     needed = question.needed()
     is_all = all(part.rows is None for part in parts)
     is_odd = _is_odd(question.schema)
-    buffers = block_access.buffers(question.table, parts, needed, None if is_odd else question.condition)
-    if question.condition is None or len(parts) <= 1 or not is_all or is_odd:
+    is_each = question.condition is None or len(parts) <= 1 or not is_all or is_odd
+    wanted = None if is_odd else question.condition
+    buffers = block_access.buffers(question.table, parts, needed, wanted, by_page=is_each)
+    if is_each:
         return _read_each(question, parts, buffers, needed)
     found = block_access.dataset(question.table, parts, buffers)
     return found.to_table(columns=question.columns, filter=question.condition)
@@ -234,8 +236,8 @@ def _together(
     def one(at: int, use_threads: bool) -> pa.Table:
         file = block_access.opened(table, parts[at].number, buffers[at], is_wide)
         block_access.check_types(table, file.schema_arrow, whole)
-        groups = row_selection.groups_with(buffers[at], question.condition, question.schema.names)
-        part = row_selection.read(file, parts[at].rows, None if needed is None else names, use_threads, groups)
+        kept = None if needed is None else names
+        part = _rows_of(question, file, parts[at], buffers[at], kept, use_threads=use_threads, long_text=is_wide)
         # The footer's own metadata, such as the note of a block, are not the table's.
         part = part.replace_schema_metadata(file.schema_arrow.metadata)
         return part if len(part.schema) == len(schema) else part.select(_places(part.schema, names))
@@ -249,6 +251,24 @@ def _together(
         for _ in pool.map(lambda at: joint.add(at, one(at, False)), range(len(parts))):
             pass  # raises what a thread raised
     return joint.table()
+
+
+def _rows_of(
+    question: Question,
+    file: pq.ParquetFile,
+    part: BlockRows,
+    buffer: pa.Buffer,
+    names: list[str] | None,
+    *,
+    use_threads: bool,
+    long_text: bool,
+) -> pa.Table:
+    """Return the wanted rows of an object, of those that its statistics exclude by the condition none."""
+    condition = question.condition
+    if (plan := page_selection.plan(buffer, part.rows, names, condition)) is not None:
+        return page_selection.read(buffer, plan, checked=question.table.source.is_lazy, long_text=long_text)
+    groups = row_selection.groups_with(buffer, condition, question.schema.names)
+    return row_selection.read(file, part.rows, names, use_threads, groups)
 
 
 def _places(schema: pa.Schema, names: list[str]) -> list[int]:

@@ -29,18 +29,22 @@ def buffers(
     parts: Sequence[BlockRows],
     columns: Sequence[str] | None = None,
     condition: Any = None,
+    *,
+    by_page: bool = False,
 ) -> list[pa.Buffer]:
     """Return the objects of these blocks mapped into memory, correct as far as they will be read.
 
     Every read of a table passes here and names all it needs at once: `columns` are those that will be read, including
     those of filters and of an index (None: all of them; empty: only the footer), `condition` an expression that the
-    rows must meet, for a dataset that will skip what it excludes. Of an object that is not on this machine, only these
-    columns are fetched. Raise `ObjectNotFound`, `CorruptObject`; `Unreachable`.
+    rows must meet: of row groups that it excludes nothing is read. Of an object that is not on this machine, only these
+    columns are fetched; with `by_page`, only the pages in a plan of `page_selection`. Raise `ObjectNotFound`,
+    `CorruptObject`; `Unreachable`.
     """
     if table.source.is_lazy:
         from datapkg.reading.tables import lazy_ranges  # local tables need nothing that fetches
 
-        lazy_ranges.bring(table, parts, None if columns is None else list(columns), condition)
+        wanted = lazy_ranges.Wanted(None if columns is None else list(columns), condition, by_page)
+        lazy_ranges.bring(table, parts, wanted)
     return [_mapped(table, part.number) for part in parts]
 
 

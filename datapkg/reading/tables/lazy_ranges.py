@@ -19,6 +19,7 @@ from datapkg.errors import CorruptObject, exhausted
 from datapkg.format.manifest.parsed import Block, TableNode
 from datapkg.objects.parquet_pages import page_at
 from datapkg.reading.source import Source
+from datapkg.reading.tables import page_selection
 from datapkg.reading.tables.row_selection import BlockRows, groups_with, needed
 from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.store.byte_ranges import Stretch
@@ -44,8 +45,16 @@ class _LazyBlock(NamedTuple):
         return self.block.hash, self.stored, stretches
 
 
-def bring(table: StoredTable, parts: Sequence[BlockRows], columns: list[str] | None, condition: Any) -> None:
-    """Fetch what is missing for reading these columns (None: all) of these blocks.
+class Wanted(NamedTuple):
+    """The columns that are read (None: all), the condition on rows, and whether pages are read by a plan."""
+
+    columns: list[str] | None
+    condition: Any
+    by_page: bool
+
+
+def bring(table: StoredTable, parts: Sequence[BlockRows], wanted: Wanted) -> None:
+    """Fetch what is missing for reading these blocks.
 
     Of blocks that the condition excludes by their footers, only the footers are fetched.
     """
@@ -54,7 +63,7 @@ def bring(table: StoredTable, parts: Sequence[BlockRows], columns: list[str] | N
     absent = [(part, block) for part, block in absent if not through.has(block.hash)]
     if not absent:
         return
-    is_all = (columns is None and condition is None) or _has_odd_names(table.node)
+    is_all = wanted.columns is None and wanted.condition is None
     whole = {
         block.hash: block.size
         for part, block in absent
@@ -69,14 +78,14 @@ def bring(table: StoredTable, parts: Sequence[BlockRows], columns: list[str] | N
             if block.hash not in whole
         ]
         if opened:
-            _bring_stretches(table.source, opened, columns, condition)
+            _bring_stretches(table.source, opened, wanted)
 
 
-def _bring_stretches(source: Source, opened: list[_LazyBlock], columns: list[str] | None, condition: Any) -> None:
+def _bring_stretches(source: Source, opened: list[_LazyBlock], asked: Wanted) -> None:
     through = source.through
     footers = _footers(source, opened)
     wanted = [
-        (each, _stretches(source, each, footer, columns, condition), _end(each, footer.serialized_size + _TAIL))
+        (each, _stretches(source, each, footer, asked), _end(each, footer.serialized_size + _TAIL))
         for each, footer in zip(opened, footers, strict=True)
     ]
     # One request for an object of which most is read; its hash verifies it then.
@@ -135,14 +144,17 @@ def _footer(each: _LazyBlock, size: int) -> pq.FileMetaData:
         raise exhausted(error) or CorruptObject(f"object {each.block.hash}: {error}", hash=each.block.hash) from error
 
 
-def _stretches(
-    source: Source, each: _LazyBlock, footer: pq.FileMetaData, columns: list[str] | None, condition: Any
-) -> list[Stretch]:
-    """Return where the values of the columns are, in the row groups that have wanted rows; of the last row group only
-    as many pages as are decoded.
+def _stretches(source: Source, each: _LazyBlock, footer: pq.FileMetaData, asked: Wanted) -> list[Stretch]:
+    """Return where the values are that will be read: those of a plan of pages, or all of the row groups that have
+    wanted rows, and of the last row group only as many pages as are decoded.
     """
-    names = None if columns is None else set(columns)
-    groups = groups_with(pa.py_buffer(each.stored.mapped()), condition, footer.schema.to_arrow_schema().names)
+    buffer, condition = pa.py_buffer(each.stored.mapped()), asked.condition
+    names = None if asked.columns is None else set(asked.columns)
+    if asked.by_page:
+        plan = page_selection.plan(buffer, each.part.rows, names, condition, _bringing(source, each))
+        if plan is not None:
+            return plan.stretches()
+    groups = groups_with(buffer, condition, footer.schema.to_arrow_schema().names)
     numbers, stop, _ = needed(footer, each.part.rows, groups)
     whole: list[Stretch] = []
     beginnings: list[_Beginning] = []
@@ -163,6 +175,10 @@ def _stretches(
                 whole.append((start, end))
         stop = None if stop is None else stop - group.num_rows * (not is_last)
     return whole + _beginnings(source, each, beginnings)
+
+
+def _bringing(source: Source, each: _LazyBlock) -> page_selection.Bring:
+    return lambda stretches: source.through.fetch([each.fetches(stretches)])
 
 
 @dataclass
