@@ -285,3 +285,26 @@ class Window(io.RawIOBase):
         if not self.closed:
             self._raw.close()
         super().close()
+
+
+def read_up_to(stream: BinaryIO, size: int) -> bytes:
+    """Return the next `size` bytes of a stream, fewer only at its end."""
+    pieces = []
+    while size and (piece := stream.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+class ChainedStream:
+    """Bytes already read, then the rest of their stream."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head = head
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        if self._head:
+            head, self._head = self._head, b""
+            return head
+        return self._stream.read(size)

@@ -38,6 +38,13 @@ class PackLocation:
     size: int
     pack: str | None = None
 
+    def part(self, start: int, stop: int | None) -> PackLocation:
+        """Return where the bytes from `start` up to `stop` (to the end for None) lie."""
+        if start == 0 and stop is None:
+            return self
+        first, last = min(start, self.size), self.size if stop is None else min(stop, self.size)
+        return PackLocation(self.path, self.offset + first, max(0, last - first), self.pack)
+
 
 class Pack:
     """A pack's index, in memory; no file stays open, however many packs there are."""
@@ -149,15 +156,12 @@ def open_place(place: PackLocation, start: int = 0, stop: int | None = None) -> 
     return cast(BinaryIO, io.BufferedReader(Window(raw, end - start), min(READ_BUFFER_BYTES, max(place.size, 1))))
 
 
-def open_places(places: Sequence[PackLocation], start: int = 0, stop: int | None = None) -> BinaryIO:
+def open_places(places: Sequence[PackLocation]) -> BinaryIO:
     """Return a stream of bytes that lie at several places, one after the other; the caller closes it."""
     if len(places) == 1:
-        return open_place(places[0], start, stop)
+        return open_place(places[0])
     size = sum(place.size for place in places)
-    end = size if stop is None else min(stop, size)
-    raw = _Joined(places)
-    raw.seek(min(start, size))
-    return cast(BinaryIO, io.BufferedReader(Window(raw, end - start), min(READ_BUFFER_BYTES, max(size, 1))))
+    return io.BufferedReader(_Joined(places), min(READ_BUFFER_BYTES, max(size, 1)))
 
 
 class _Joined(io.RawIOBase):
@@ -165,7 +169,7 @@ class _Joined(io.RawIOBase):
 
     def __init__(self, places: Sequence[PackLocation]) -> None:
         self._places = places
-        self._ends = list(accumulate(place.size for place in places))
+        self._ends = list(accumulate(place.size for place in places)) or [0]
         self._files: dict[Path, io.FileIO] = {}
         self._at = 0
 
@@ -185,7 +189,7 @@ class _Joined(io.RawIOBase):
     def readinto(self, buffer: object) -> int:
         """Read up to the end of the place at this position; 0 bytes at the end of the last."""
         number = bisect_right(self._ends, self._at)
-        if number == len(self._places):
+        if number >= len(self._places):
             return 0
         place, left = self._places[number], self._ends[number] - self._at
         if place.path not in self._files:

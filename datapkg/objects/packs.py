@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,10 +22,10 @@ from datapkg.errors import CorruptObject, ObjectNotFound
 from datapkg.format.chunks import Step
 from datapkg.format.hashing import hash_bytes, mismatch
 from datapkg.objects.base import Objects, not_found
-from datapkg.objects.directory import DirectoryObjects, Named, no_notice
+from datapkg.objects.directory import ChainedStream, DirectoryObjects, Named, no_notice, read_up_to
 from datapkg.objects.files import rename, sync_all, sync_file, sync_folder, temp_path
 from datapkg.objects.pack_file import OpenFiles, Pack, PackLocation, PackWriter, open_places, read_place
-from datapkg.objects.recipes import Recipes
+from datapkg.objects.recipes import Recipes, clipped
 
 SMALL_BYTES = 1 << 20
 PACK_BYTES = 256 << 20
@@ -93,14 +94,16 @@ class PackedObjects(Objects):
                 return PackLocation(temp, place.offset, place.size, name)
         raise not_found(hash)
 
-    def places(self, hash: str) -> list[PackLocation]:
-        """Return where the object's bytes lie now: in one piece, or as the ranges of its recipe."""
+    def places(self, hash: str, start: int = 0, stop: int | None = None) -> list[PackLocation]:
+        """Return where the object's bytes from `start` up to `stop` lie now: in one piece, or as its recipe says."""
+        path = self.loose._place(hash)
         try:
-            return [self.locate(hash)]
-        except ObjectNotFound:
-            if not (ranges := self.recipes.find(hash)):
-                raise
-        return self.places_of(ranges)
+            place = PackLocation(path, 0, os.stat(path).st_size)
+        except (FileNotFoundError, NotADirectoryError):
+            if ranges := self.recipes.find(hash):
+                return self.places_of(clipped(ranges, start, sys.maxsize if stop is None else stop))
+            place = self.locate(hash)
+        return [place.part(start, stop)]
 
     def places_of(self, ranges: Iterable[Step]) -> list[PackLocation]:
         """Return where the ranges of a recipe lie now; raise `ObjectNotFound`, `CorruptObject` beyond an end."""
@@ -147,29 +150,31 @@ class PackedObjects(Objects):
         return sum(place.size for place in self.places(hash))
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        return self._at_places(hash, lambda places: open_places(places, start, stop))
+        return self._at_places(hash, open_places, start, stop)
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         with contextlib.closing(OpenFiles()) as files:
             for hash in hashes:
                 yield hash, self._at_places(hash, lambda places: b"".join(map(files.read, places)))
 
-    def _at_places(self, hash: str, read: Callable[[list[PackLocation]], T]) -> T:
+    def _at_places(
+        self, hash: str, read: Callable[[list[PackLocation]], T], start: int = 0, stop: int | None = None
+    ) -> T:
         """Return what `read` gives for the object's places; a pack may be replaced between the two steps."""
-        places = self.places(hash)
+        places = self.places(hash, start, stop)
         try:
             return read(places)
         except ObjectNotFound:
             self.look_again()
-            return read(self.places(hash))
+            return read(self.places(hash, start, stop))
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         if not self._depth:
             return self.loose.put(stream, expected)
-        head = _read_up_to(stream, SMALL_BYTES)
+        head = read_up_to(stream, SMALL_BYTES)
         if len(head) < SMALL_BYTES:
             return self._pack(head, expected)
-        return self.loose.put(cast(BinaryIO, _Chained(head, stream)), expected)
+        return self.loose.put(cast(BinaryIO, ChainedStream(head, stream)), expected)
 
     def take(self, path: Path, expected: str, size: int) -> None:
         """Make the first `size` bytes of a file an object of its own (see `DirectoryObjects.take`)."""
@@ -373,25 +378,3 @@ def _free_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_free_locks)
-
-
-def _read_up_to(stream: BinaryIO, size: int) -> bytes:
-    pieces = []
-    while size and (piece := stream.read(size)):
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
-
-
-class _Chained:
-    """Bytes already read, then the rest of their stream."""
-
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
-        self._head = head
-        self._stream = stream
-
-    def read(self, size: int = -1) -> bytes:
-        if self._head:
-            head, self._head = self._head, b""
-            return head
-        return self._stream.read(size)

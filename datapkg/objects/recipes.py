@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from datapkg.errors import CorruptObject
@@ -85,19 +85,19 @@ class Recipes:
         """Return the steps with ranges of objects that have a recipe replaced by ranges of what these are made of."""
         found: list[Step] = []
         for step in steps:
-            found += self._resolved(step) if step.source else [step]
+            ranges = self.find(step.source) if step.source else []
+            found += clipped(ranges, step.offset, step.offset + step.size) if ranges else [step]
         return _joined(found)
 
-    def _resolved(self, step: Step) -> Iterator[Step]:
-        at, end = 0, step.offset + step.size
-        ranges = self.find(str(step.source))
-        for each in ranges:
-            start, stop = max(at, step.offset), min(at + each.size, end)
-            if start < stop:
-                yield Step(each.source, each.offset + start - at, stop - start)
-            at += each.size
-        if not ranges:
-            yield step
+
+def clipped(ranges: Iterable[Step], start: int, stop: int) -> Iterator[Step]:
+    """Yield the parts of ranges, one after the other, that are from `start` up to `stop` of the whole."""
+    at = 0
+    for each in ranges:
+        first, last = max(at, start), min(at + each.size, stop)
+        if first < last:
+            yield Step(each.source, each.offset + first - at, last - first)
+        at += each.size
 
 
 def read_recipe(path: Path) -> list[Step]:

@@ -105,7 +105,7 @@ def _is_parquet(places: Sequence[PackLocation]) -> bool:
     size = sum(place.size for place in places)
     with open_places(places) as stream:
         first = stream.read(len(MAGIC))
-    with open_places(places, max(0, size - len(MAGIC))) as stream:
+        stream.seek(max(0, size - len(MAGIC)))
         return size >= 2 * len(MAGIC) and first == stream.read(len(MAGIC)) == MAGIC
 
 
