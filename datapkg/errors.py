@@ -8,7 +8,7 @@ DatapkgError
 ├─ Conflict
 ├─ BuildFailed           TransformFailed · CheckFailed
 ├─ IntegrityError        HashMismatch · CorruptObject
-├─ Refused               NotLoggedIn · Forbidden · QuotaExceeded · ReadOnly
+├─ Refused               NotLoggedIn · Forbidden · QuotaExceeded (DiskFull) · ReadOnly
 ├─ Unreachable
 ├─ MissingDependency
 └─ ResourceExhausted
@@ -243,6 +243,12 @@ class QuotaExceeded(Refused):
     """More than is allowed: too many bytes, lines or requests; the message names the bound."""
 
     status = 413
+
+
+class DiskFull(QuotaExceeded):
+    """A disk has too little room, here or at the registry; `detail["lacking"]` is in bytes, where it is known."""
+
+    status = 507
 
 
 class ReadOnly(Refused):

@@ -45,6 +45,7 @@ class Settings:
     max_check_memory_bytes: int = 1024 * MIB
     check_timeout_s: int = 20
     max_unpublished_bytes: int = TIB
+    min_free_bytes: int = 64 * MIB
     body_timeout_s: int = 60
     push_age_s: int = 24 * 3600
     sweep_every_s: int = 3600

@@ -39,7 +39,10 @@ _POLICY = CommitPolicy(keep_first=False, alternative="append with --no-push")
 
 @dataclass(frozen=True)
 class AppendOptions:
-    """Options of an append: the target group or table `to`, "" for the package; `replace` overwrites nodes."""
+    """Options of an append: the target group or table `to`, "" for the package; `replace` overwrites nodes.
+
+    A `dry_run` stores and sends nothing.
+    """
 
     to: str = ""
     replace: bool = False
@@ -47,6 +50,7 @@ class AppendOptions:
     push: bool = True
     registry: str | None = None
     checks: bool = True
+    dry_run: bool = False
 
 
 def append(
@@ -79,10 +83,14 @@ def append(
 
 def _append(home: Home, ref: Ref, files: Sequence[Path], options: AppendOptions, progress: Progress) -> AppendResult:
     commit = CommitOptions(
-        options.message, options.push, options.registry, progress, origin="append", checks=options.checks
+        *(options.message, options.push, options.registry, progress),
+        origin="append",
+        dry_run=options.dry_run,
+        checks=options.checks,
     )
     added, rows, to = _Added(), 0, options.to
-    with drafting(DraftState(home, ref, commit, _POLICY)) as draft:
+    state = DraftState(home, ref, commit, _POLICY)
+    with objects_for(home.store, options.dry_run) as state.objects, drafting(state) as draft:
         if isinstance(draft.nodes.get(to), TableNode):
             rows = _add_rows(draft, to, files)
         else:
@@ -99,6 +107,7 @@ def _append(home: Home, ref: Ref, files: Sequence[Path], options: AppendOptions,
         is_new=draft.base is None,
         pushed=draft.pushed,
         warnings=draft.warnings,
+        transfer=draft.transfer,
     )
 
 

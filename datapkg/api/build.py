@@ -153,8 +153,8 @@ def fetcher(home: Home, progress: Progress) -> Fetcher:
     from datapkg.building.sources.download_cache import DownloadCache
     from datapkg.building.sources.fetcher import Fetcher
 
-    limit_bytes, timeout_s = home.settings.get("max_source_bytes").value, home.settings.get("timeout_s").value
-    return Fetcher(DownloadCache(home.cache / "sources", home.index), limit_bytes, timeout_s, progress)
+    limit_bytes, timeout_s, jobs = (home.settings.get(name).value for name in ("max_source_bytes", "timeout_s", "jobs"))
+    return Fetcher(DownloadCache(home.cache / "sources", home.index), limit_bytes, timeout_s, progress, jobs)
 
 
 def _built(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
@@ -24,7 +23,6 @@ from datapkg.errors import (
     NewerFormat,
     NodeNotFound,
     ObjectNotFound,
-    QuotaExceeded,
 )
 from datapkg.format.bundle import BundledPackage, decode_contents, encode_contents
 from datapkg.format.hashing import check_bytes
@@ -35,6 +33,7 @@ from datapkg.format.texts import quoted
 from datapkg.home import Home
 from datapkg.objects.bundle_file import BundleObjects, BundleWriter, pieces_of
 from datapkg.objects.files import no_such_path
+from datapkg.objects.free_space import check_space
 from datapkg.objects.progress import Counter, Progress, silent
 from datapkg.objects.transfer import SMALL_BYTES, transfer
 from datapkg.project import nearest_lock
@@ -66,8 +65,7 @@ def write_bundle(
     for each in found:
         objects |= {hash: (each.store, size) for hash, size in _objects(each).items() if hash not in objects}
     total = sum(size for _, size in objects.values())
-    if total > (free := shutil.disk_usage(dest.parent).free):
-        raise QuotaExceeded(f"the bundle has {total:,} bytes, and {dest.parent} has {free:,} free; nothing was written")
+    check_space(dest.parent, total, "the bundle")
     contents = encode_contents(_described(home, each) for each in found)
     size = _write(dest, contents, objects, Counter(progress, total))
     packages = [{"package": each.ref.package, "hash": each.hash, "path": each.ref.path} for each in found]

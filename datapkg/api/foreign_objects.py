@@ -17,6 +17,17 @@ from datapkg.objects.transfer import plan, transfer
 from datapkg.resolve import ResolvedState, origin_of
 
 
+def foreign_objects(
+    home: Home, ref: Ref, found: ResolvedState, sizes: Mapping[str, int], registry: str | None
+) -> dict[str, int]:
+    """Return the objects that `bring_foreign` would download."""
+    if found.store is not home.store:
+        return {}
+    origin = origin_of(home, ref, found.hash)
+    is_foreign = origin is not None and origin != push_target(home, registry)
+    return plan(sizes, home.store.objects).needed if is_foreign else {}
+
+
 def bring_foreign(
     home: Home,
     ref: Ref,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,27 +11,34 @@ from typing import Any
 from datapkg import resolve
 from datapkg.api.results import InstallResult, PackageOutcome, unchecked_text
 from datapkg.api.states import completed, overruling_lock, unpushed_build
-from datapkg.errors import DatapkgError, QuotaExceeded
+from datapkg.errors import DatapkgError
+from datapkg.format.chunks import Step
 from datapkg.format.manifest.diff import replaced_objects
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import EVERYTHING, Selection
 from datapkg.home import Home
+from datapkg.objects.deltas import planned_transfer
+from datapkg.objects.free_space import check_space
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import TransferPlan, plan
 from datapkg.reading.missing.earlier_states import explained
 from datapkg.remote.client import Client
 from datapkg.resolve import ResolvedState, find_installed
-from datapkg.store.delta_fetch import receive
+from datapkg.store.delta_fetch import Replaced, plan_deltas, receive
 
 
 @dataclass(frozen=True)
 class InstallOptions:
-    """The part to install, the registry, and whether a package of another origin is replaced."""
+    """The part to install, the registry, and whether a package of another origin is replaced.
+
+    A `dry_run` downloads only what names and sizes are read from.
+    """
 
     selection: Selection = EVERYTHING
     replace: bool = False
     registry: str | None = None
+    dry_run: bool = False
 
 
 def install_packages(
@@ -42,10 +48,11 @@ def install_packages(
     selection: Selection = EVERYTHING,
     registry: str | None = None,
     replace: bool = False,
+    dry_run: bool = False,
     progress: Progress = silent,
 ) -> list[PackageOutcome]:
     """Install each ref in turn, continuing after failures; each package becomes current on its own."""
-    options = InstallOptions(selection, replace, registry)
+    options = InstallOptions(selection, replace, registry, dry_run)
     return [_outcome(ref, partial(install_one, home, ref, options, progress)) for ref in refs]
 
 
@@ -60,8 +67,10 @@ def install_one(home: Home, ref: Ref, options: InstallOptions, progress: Progres
     """Install one ref: resolve it, fetch and verify the manifest, then the objects, and move the pointer last.
 
     A full hash that is already here is installed without a request. Objects that arrived before a failure stay in the
-    store.
+    store. A `dry_run` returns what would be downloaded.
     """
+    if options.dry_run:
+        return _plan_install(home, completed(home, ref), options)
     with home.store.writing():
         ref = completed(home, ref)
         return _install_offline(home, ref, options) or _install_from_registry(home, ref, options, progress)
@@ -78,6 +87,29 @@ def _install_from_registry(home: Home, ref: Ref, options: InstallOptions, progre
     is_kept = (current and current.hash == manifest.hash) or known(ref, manifest.hash, "install")
     record = {} if is_kept else resolve.checks_of(client, ref, manifest.hash)
     return finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes), record)
+
+
+def _plan_install(home: Home, ref: Ref, options: InstallOptions) -> InstallResult:
+    hash = ref.state.value if ref.state and ref.state.is_full_hash else ""
+    if hash and home.store.has(hash):
+        manifest = home.store.manifest(hash)
+        if not home.store.objects.missing(options.selection.of(manifest, ref.path)):
+            return _planned_result(ref, manifest, options.selection, TransferPlan({}, 0), {})
+    client = home.client(resolve.allowed_registry(home, ref, options.registry))
+    resolved = resolve.resolve(home, client, ref, replace=options.replace)
+    manifest = resolve.fetch_manifest(home, client, ref, resolved)
+    with explained(ResolvedState(home.store, ref, manifest.hash, "ref"), home):
+        planned = _planned(home, ref, manifest, options.selection)
+    through = home.store.through(lambda: client.objects(ref), client.url)
+    deltas = plan_deltas(through, planned, _replaced(home, ref, manifest))
+    return _planned_result(ref, manifest, options.selection, planned, deltas)
+
+
+def _planned_result(
+    ref: Ref, manifest: Manifest, selection: Selection, planned: TransferPlan, deltas: Mapping[str, list[Step]]
+) -> InstallResult:
+    wanted = sum(selection.of(manifest, ref.path).values())
+    return InstallResult(ref.package, manifest.hash, 0, 0, wanted, transfer=planned_transfer(planned, deltas, wanted))
 
 
 def _install_offline(home: Home, ref: Ref, options: InstallOptions) -> InstallResult | None:
@@ -111,19 +143,33 @@ def fetch_packages(
     selection: Selection = EVERYTHING,
     *,
     registry: str | None = None,
+    dry_run: bool = False,
     progress: Progress = silent,
 ) -> list[PackageOutcome]:
     """Fetch each ref in turn (see `fetch`), continuing after failures."""
-    return [_outcome(ref, partial(fetch, home, ref, selection, registry=registry, progress=progress)) for ref in refs]
+    options: dict[str, Any] = {"registry": registry, "dry_run": dry_run, "progress": progress}
+    return [_outcome(ref, partial(fetch, home, ref, selection, **options)) for ref in refs]
 
 
 def fetch(
-    home: Home, ref: Ref, selection: Selection, *, registry: str | None = None, progress: Progress = silent
+    home: Home,
+    ref: Ref,
+    selection: Selection,
+    *,
+    registry: str | None = None,
+    dry_run: bool = False,
+    progress: Progress = silent,
 ) -> InstallResult:
     """Download missing objects of an installed state, or of a node in it, without moving a pointer.
 
-    Raise `PackageNotInstalled`, `NodeNotFound`, and the errors of a registry.
+    A `dry_run` returns what would be downloaded. Raise `PackageNotInstalled`, `NodeNotFound`, and the errors of a
+    registry.
     """
+    if dry_run:
+        found = find_installed(home, ref)
+        manifest = found.store.manifest(found.hash)
+        with explained(found, home):
+            return _planned_result(ref, manifest, selection, _planned(home, ref, manifest, selection), {})
     with home.store.writing():
         return _fetch(home, ref, selection, registry, progress)
 
@@ -155,12 +201,17 @@ def _fetch_objects(
     home: Home, client: Client, ref: Ref, manifest: Manifest, options: InstallOptions, progress: Progress
 ) -> int:
     planned = _planned(home, ref, manifest, options.selection)
-    current = home.store.refs.current(ref)
-    before = home.store.manifest(current.hash) if current and home.store.has(current.hash) else None
     through = home.store.through(lambda: client.objects(ref), client.url)
-    receive(through, planned, progress, replaced_objects(before, manifest) if before else ())
+    receive(through, planned, progress, _replaced(home, ref, manifest))
     home.store.forget_parts()
     return len(planned.needed)
+
+
+def _replaced(home: Home, ref: Ref, manifest: Manifest) -> Replaced:
+    """Return the objects of the current state with those of a new one that replace them."""
+    current = home.store.refs.current(ref)
+    before = home.store.manifest(current.hash) if current and home.store.has(current.hash) else None
+    return replaced_objects(before, manifest) if before else ()
 
 
 def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> TransferPlan:
@@ -170,13 +221,7 @@ def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> 
 def plan_fetch(home: Home, what: str, wanted: Mapping[str, int]) -> TransferPlan:
     """Return which of these objects are missing here; raise `QuotaExceeded` if the disk has too little space."""
     found = plan(wanted, home.store.objects)
-    free = shutil.disk_usage(home.store.folder).free
-    if found.size_bytes > free:
-        raise QuotaExceeded(
-            f"{what} needs {found.size_bytes:,} bytes more, and {home.store.folder} has {free:,} free; "
-            "nothing was downloaded",
-            hint="make room, or set DATAPKG_HOME to a larger disk",
-        )
+    check_space(home.store.folder, found.size_bytes, what)
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from datapkg.api.install import InstallOptions, install_one, install_packages
 from datapkg.api.results import InstallResult, PackageOutcome
@@ -63,18 +64,21 @@ def install_locked(
     requirements: Path | None = None,
     registry: str | None = None,
     replace: bool = False,
+    dry_run: bool = False,
     progress: Progress = silent,
 ) -> list[PackageOutcome]:
     """Install the packages of the nearest `datapkg.yml` as its lock pins them; rewrite an outdated lock.
 
-    With `frozen`, nothing is written, and an outdated lock is `InvalidLock`. A requirements file of another name is
-    installed in its order, without a lock.
+    With `frozen`, or in a `dry_run`, an outdated lock is not rewritten, but `InvalidLock`. A requirements file of
+    another name is installed in its order, without a lock.
     """
     if requirements is not None and requirements.name != REQUIREMENTS:
         wanted = parse_requirements(_read(requirements), str(requirements))
-        return install_packages(home, wanted.refs, registry=registry, replace=replace, progress=progress)
-    lock = _fitting_lock(home, requirements or nearest_requirements(start), start, frozen, registry, progress)
-    options = InstallOptions(registry=registry, replace=replace)
+        how: dict[str, Any] = {"registry": registry, "replace": replace, "dry_run": dry_run}
+        return install_packages(home, wanted.refs, progress=progress, **how)
+    path, is_fixed = requirements or nearest_requirements(start), frozen or dry_run
+    lock = _fitting_lock(home, path, start, is_fixed, registry, progress)
+    options = InstallOptions(registry=registry, replace=replace, dry_run=dry_run)
     with home.store.writing():  # once for all of them
         return [_install_pin(home, pin, options, progress) for pin in lock.pins]
 

@@ -14,7 +14,7 @@ from datapkg.api.drafts.contents import append_rows
 from datapkg.api.drafts.draft import DraftState
 from datapkg.api.drafts.policy import CommitOptions
 from datapkg.api.drafts.start import current_state
-from datapkg.api.foreign_objects import bring_foreign
+from datapkg.api.foreign_objects import bring_foreign, foreign_objects
 from datapkg.api.results import MergeResult
 from datapkg.api.states import check_named_complete
 from datapkg.building.checks.demands import CarriedCheck, carried_checks_of
@@ -24,10 +24,12 @@ from datapkg.building.table_append import false_content
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest.diff import same_content
 from datapkg.format.manifest.edit import ManifestEdit
-from datapkg.format.manifest.parsed import Node, TableNode
+from datapkg.format.manifest.parsed import Manifest, Node, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.objects.deltas import planned_transfer
 from datapkg.objects.progress import Progress, silent
+from datapkg.objects.transfer import TransferPlan, plan
 from datapkg.reading.missing.earlier_states import explained
 from datapkg.reading.source import Remote, Source
 from datapkg.resolve import ResolvedState, find_or_fetch
@@ -45,6 +47,7 @@ class MergeOptions:
     message: str = ""
     registry: str | None = None
     checks: bool = True
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: MergeOptions, pr
 
     merging = plan_merge([each.part for each in inputs], options.on_conflict, concat=options.concat, check=check)
     commit = CommitOptions(options.message, False, options.registry, progress, "merge", checks=options.checks)
+    if options.dry_run:
+        return _planned(home, inputs, into, merging, options.registry)
     # A merge is a build: it starts from the current state here, and no registry is contacted.
     with drafting(DraftState(home, into, commit), current_state) as draft:
         _take(draft, inputs, merging, progress)
@@ -102,6 +107,30 @@ def _merge(home: Home, refs: Sequence[Ref], into: Ref, options: MergeOptions, pr
         bytes_logical=manifest.size(),
         bytes_absent=sum(home.store.absent(manifest).values()),
         warnings=draft.warnings,
+    )
+
+
+def _planned(home: Home, inputs: Sequence[Input], into: Ref, merging: MergePlan, registry: str | None) -> MergeResult:
+    """Return the result of a merge without making it: only manifests are read."""
+    manifest = Manifest.make(merging.nodes.values(), merging.meta)
+    wanted = {hash: size for node in merging.nodes.values() for hash, size in node.objects()}
+    needed = {hash: size for more in merging.more.values() for _, table in more for hash, size in table.objects()}
+    needed = plan(needed, home.store.objects).needed
+    for number, each in enumerate(inputs):
+        mine = [node for path, node in merging.nodes.items() if merging.of[path] == number]
+        sizes = {hash: size for node in mine for hash, size in node.objects()}
+        needed |= foreign_objects(home, each.ref, each.found, sizes, registry)
+    return MergeResult(
+        package=into.package,
+        hash="" if merging.more else manifest.hash,
+        inputs=_pins(inputs),
+        nodes=sum(node.kind != "group" for node in merging.nodes.values()),
+        renamed=merging.renamed,
+        dropped=merging.dropped,
+        concatenated=list(merging.more),
+        bytes_logical=manifest.size(),
+        bytes_absent=sum(home.store.absent(manifest).values()),
+        transfer=planned_transfer(TransferPlan(needed, 0), {}, sum(({**wanted, **needed}).values())),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from datapkg.api.push_plan import PushPlan, new_objects, planned_bytes
+from datapkg.api.push_plan import PushPlan, new_objects
 from datapkg.api.push_record import for_older_registry, record_sizes, sizes_before, whole_record, with_record
 from datapkg.api.results import PushResult, unchecked_text
 from datapkg.api.states import check_complete
@@ -21,6 +21,7 @@ from datapkg.format.manifest.review import review
 from datapkg.format.names import Ref, State, check_new_version, check_tag, is_hash
 from datapkg.format.texts import quoted
 from datapkg.home import Home
+from datapkg.objects.deltas import planned_transfer
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import TransferPlan, transfer
 from datapkg.reading.source import Remote, Source
@@ -93,11 +94,13 @@ def _push(
     planned = _planned(sending, begun, asked, records)
     _check_here(home, ref, planned)
     deltas = sending.deltas(planned, manifest, (sizes_before(home, ref, started.latest), records))
-    result = _result(home, client, ref, begun, planned, planned_bytes(planned, deltas))
+    moving = planned_transfer(planned, deltas, manifest.size())
+    result = _result(home, client, ref, begun, planned, moving.bytes_moved)
     if planned.needed or dry_run:  # so that no limit of the registry is noticed after everything was sent
         client.check_publish(ref, started.push, _check_of(request, manifest, planned, records))
     if dry_run:
-        return replace(result, record=whole_record(home, request), changes=review(begun.theirs, manifest))
+        changes = review(begun.theirs, manifest)
+        return replace(result, record=whole_record(home, request), changes=changes, transfer=moving)
     sent_before = client.session.sent_bytes
     left = sending.send_deltas(planned, manifest, deltas, progress)
     transfer(home.store.objects, sending.target, left, progress)

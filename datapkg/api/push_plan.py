@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
+from typing import cast
 
 from datapkg.errors import DatapkgError
 from datapkg.format import wire
@@ -19,9 +20,12 @@ from datapkg.format.manifest.delta import MAX_STEPS, steps_over
 from datapkg.format.manifest.diff import changed, replaced_objects
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
-from datapkg.objects.deltas import known_chunks, long_ones, new_bytes, steps_from
+from datapkg.format.names import Ref
+from datapkg.objects.base import Readable
+from datapkg.objects.deltas import PlannedTransfer, known_chunks, long_ones, new_bytes, planned_transfer, steps_from
 from datapkg.objects.progress import TRANSFERRING, Progress
 from datapkg.objects.transfer import TransferPlan
+from datapkg.remote.client import Client
 from datapkg.remote.objects import RegistryObjects
 from datapkg.store.verified import VerifiedObjects
 
@@ -38,7 +42,7 @@ def new_objects(before: Manifest | None, manifest: Manifest) -> dict[str, int]:
 class PushPlan:
     """A started push; `before` is a state that is here and may be the registry's `latest`."""
 
-    objects: VerifiedObjects
+    objects: Readable
     target: RegistryObjects
     started: wire.PushStarted
     before: Manifest | None
@@ -108,7 +112,7 @@ class PushPlan:
         if hash == manifest.hash:
             yield memoryview(manifest.data)
             return
-        place, raw = self.objects.opened(hash)
+        place, raw = cast(VerifiedObjects, self.objects).opened(hash)  # only a dry run has others
         with (
             raw as file,
             mmap(file.fileno(), 0, access=ACCESS_READ) as data,
@@ -125,7 +129,12 @@ class PushPlan:
         return steps if len(steps) <= MAX_STEPS and 2 * new_bytes(steps) <= manifest.size_bytes else []
 
 
-def planned_bytes(planned: TransferPlan, deltas: dict[str, list[Step]]) -> int:
-    """Return how many bytes of objects a plan sends, those with a delta only by what is new in them."""
-    whole = sum(size for hash, size in planned.needed.items() if hash not in deltas)
-    return whole + sum(map(new_bytes, deltas.values()))
+def plan_push(
+    client: Client, ref: Ref, objects: Readable, before: Manifest | None, manifest: Manifest
+) -> PlannedTransfer:
+    """Return what a push of a state to the registry's latest one, `before`, would send; raise what its start would."""
+    asked = {manifest.hash: manifest.size_bytes, **new_objects(before, manifest)}
+    started = client.start_push(ref, manifest.hash, list(asked)[: wire.MAX_HASHES])
+    plan = PushPlan(objects, client.objects(ref, started.push), started, before, before)
+    planned = plan.plan(manifest, asked)
+    return planned_transfer(planned, plan.deltas(planned, manifest), manifest.size())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datapkg.errors import DatapkgError
 from datapkg.format.lockfile import Pin
 from datapkg.format.texts import listed
 
-_PATHS_SHOWN = 5
+if TYPE_CHECKING:
+    from datapkg.objects.deltas import PlannedTransfer
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class PushResult:
     """The result of a push: what was sent (bodies, in bytes), and its page; `changed` is false if nothing was new.
 
     `record` is sent with the state and describes how it was built; `warnings` have one line each. `role` is owner or
-    writer: a writer cannot share the package. In a dry run, `changes` lists the differences from the registry's latest
-    state (see `format.manifest.review`).
+    writer: a writer cannot share the package. A dry run has `transfer`, its plan, and in `changes` the differences from
+    the registry's latest state (see `format.manifest.review`).
     """
 
     package: str
@@ -73,6 +74,7 @@ class PushResult:
     record: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     changes: list[dict[str, Any]] = field(default_factory=list)
+    transfer: PlannedTransfer | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class AppendResult:
     """The result of an append: paths of added nodes, or `rows` added to the table `to`, which now has `rows_now` rows.
 
     `replaced` nodes had other data before, `same` nodes the same; `is_new` means that the package was created; `pushed`
-    is None if nothing was sent.
+    is None if nothing was sent; `transfer` is the plan of a dry run.
     """
 
     package: str
@@ -94,6 +96,7 @@ class AppendResult:
     is_new: bool = False
     pushed: PushResult | None = None
     warnings: list[str] = field(default_factory=list)
+    transfer: PlannedTransfer | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class MergeResult:
     """The result of a merge: `inputs` pins each package by its hash, `nodes` counts the nodes of the new state.
 
     `renamed` maps new paths to old ones, `dropped` are nodes that were replaced by others, `concatenated` are tables.
-    `bytes_absent` counts bytes of objects that only a registry has.
+    `bytes_absent` counts bytes that only a registry has. A dry run has a `transfer`, and no hash where it concatenates.
     """
 
     package: str
@@ -130,6 +133,7 @@ class MergeResult:
     bytes_logical: int
     bytes_absent: int
     warnings: list[str] = field(default_factory=list)
+    transfer: PlannedTransfer | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ class SyncResult:
     """The result of a sync: paths of nodes; `kept` are nodes that only the package has.
 
     `meta` tells whether metadata of the package changed, `is_new` whether it was created; `pushed` is the result of the
-    push, or None if there was nothing to do. After a dry run, `hash` is that of the state that would be made.
+    push, or None if there was nothing to do. A dry run has the `hash` that would be made, and `transfer`, its plan.
     """
 
     package: str
@@ -162,6 +166,7 @@ class SyncResult:
     pushed: PushResult | None = None
     warnings: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    transfer: PlannedTransfer | None = None
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed or self.meta)
@@ -177,7 +182,7 @@ class InstallResult:
     """The result of an install: the state, what was downloaded (bodies, in bytes), and a `note` or "".
 
     `bytes_logical` counts the objects that were asked for, `bytes_left` other objects of the state that are not here.
-    `overruled_by` is the lock file that pins another state, which imports here use.
+    `overruled_by` is the lock file that pins another state, which imports here use. A dry run has `transfer`, its plan.
     """
 
     package: str
@@ -188,6 +193,7 @@ class InstallResult:
     note: str = ""
     bytes_left: int = 0
     overruled_by: str = ""
+    transfer: PlannedTransfer | None = None
 
 
 @dataclass(frozen=True)
@@ -391,5 +397,5 @@ class MountResult:
 
 def unchecked_text(paths: list[str]) -> str:
     """Return a sentence that names tables whose content was not verified."""
-    named = listed(paths, _PATHS_SHOWN)
+    named = listed(paths, 5)
     return f"the registry has not checked the content of {'tables' if len(paths) > 1 else 'table'} {named}"

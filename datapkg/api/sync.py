@@ -100,7 +100,7 @@ def sync(
             raise
     if not options.to and not options.dry_run:
         BuildCache(home.index, ref.package).keep_place(folder, build_options)
-    return replace(synced, hash=draft.hash, pushed=draft.pushed, warnings=draft.warnings)
+    return replace(synced, hash=draft.hash, pushed=draft.pushed, warnings=draft.warnings, transfer=draft.transfer)
 
 
 def _commit_options(options: SyncOptions, progress: Progress) -> CommitOptions:

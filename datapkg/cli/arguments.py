@@ -12,12 +12,13 @@ import click
 
 from datapkg.errors import DatapkgError, InvalidInput, InvalidName
 from datapkg.format.names import Ref
-from datapkg.format.texts import quoted
+from datapkg.format.texts import count_text, quoted, size_text
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from datapkg.cli.command import Session
+    from datapkg.objects.deltas import PlannedTransfer
 
 F = TypeVar("F", bound=Callable[..., Any])
 MAX_TEXT = 100_000
@@ -161,6 +162,9 @@ ref_argument = click.argument("ref", type=REF)
 registry_option = click.option(
     "--registry", type=TEXT, metavar="R", help="A registry's address, or its name in the settings."
 )
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Show what would change and be transferred, and change nothing."
+)
 no_checks_option = click.option("--no-checks", is_flag=True, help="Skip the data checks; this is recorded.")
 message_option = click.option(
     "-m", "--message", type=MESSAGE, metavar="TEXT", default="", help="A message for the log."
@@ -198,6 +202,14 @@ remote_option = click.option("--remote", is_flag=True, help="Show the registry's
 def pinned(package: str, hash: str) -> str:
     """Return the ref of exactly this state."""
     return f"{package}@sha256:{hash}"
+
+
+def transfer_text(transfer: PlannedTransfer, *, to_here: bool = False) -> str:
+    """Return `3 objects, 1.2 MB; 40 MB are at the registry already`, or `are here already` of a download."""
+    amount = f"{count_text(transfer.objects, 'object')}, {size_text(transfer.bytes_moved)}"
+    where = "here" if to_here else "at the registry"
+    saved = f"; {size_text(transfer.bytes_saved)} are {where} already" if transfer.bytes_saved else ""
+    return f"{amount}{saved}"
 
 
 def report_state(session: Session, ref: Ref, url: str, remote: bool) -> None:

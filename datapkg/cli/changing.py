@@ -13,6 +13,7 @@ from datapkg.cli.arguments import (
     PATH,
     REF,
     TEXT,
+    dry_run_option,
     import_line,
     message_option,
     no_checks_option,
@@ -20,6 +21,7 @@ from datapkg.cli.arguments import (
     ref_argument,
     registry_option,
     transfer_options,
+    transfer_text,
 )
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.failures import EXIT_INTERRUPTED
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from datapkg.api.sync import SyncOptions
     from datapkg.api.watch import Round
     from datapkg.format.names import Ref
-
+    from datapkg.objects.deltas import PlannedTransfer
 
 _PATHS_SHOWN = 10
 
@@ -54,6 +56,7 @@ _PATHS_SHOWN = 10
 @message_option
 @click.option("--no-push", is_flag=True, help="Keep the new state here without pushing it.")
 @no_checks_option
+@dry_run_option
 @registry_option
 @pass_session
 def append(
@@ -65,6 +68,7 @@ def append(
     message: str,
     no_push: bool,
     no_checks: bool,
+    dry_run: bool,
     registry: str | None,
 ) -> None:
     """Add files to a package, or rows to a table in it.
@@ -75,15 +79,15 @@ def append(
     from datapkg.api.append import AppendOptions
     from datapkg.api.append import append as add
 
-    options = AppendOptions(to, replace, message, not no_push, registry, checks=not no_checks)
+    options = AppendOptions(to, replace, message, not no_push, registry, checks=not no_checks, dry_run=dry_run)
     with session.progress() as progress:
         done = add(session.home, ref, files, options, progress=progress)
-    for warning in done.warnings:
-        session.out.note(warning)
+    _report_notes(session, done.warnings)
     state = pinned(done.package, done.hash)
     value = {**asdict(done), "pushed": _pushed_value(done.pushed) if done.pushed else None}
-    session.out.answer(value, _append_lines(done, state), quiet=[state])
-    if no_push and _has_news(done):
+    lines = [*_append_lines(done, state, "would have " if dry_run else ""), *_would_send(done.transfer)]
+    session.out.answer({**value, "dry_run": dry_run}, lines, quiet=[state])
+    if no_push and not dry_run and _has_news(done):
         session.out.say("", f"  publish it  datapkg push {done.package}")
     elif done.pushed:
         session.out.say("", f"  install it  datapkg install {done.package}")
@@ -93,17 +97,22 @@ def _has_news(done: AppendResult) -> bool:
     return bool(done.added or done.replaced or done.rows)
 
 
-def _append_lines(done: AppendResult, state: str) -> Iterator[str]:
+def _would_send(transfer: PlannedTransfer | None) -> Iterator[str]:
+    if transfer:
+        yield f"  would send {transfer_text(transfer)}; nothing was sent"
+
+
+def _append_lines(done: AppendResult, state: str, would: str = "") -> Iterator[str]:
     where = f"{done.package}/{done.to}" if done.to else done.package
     if not _has_news(done):
         yield f"nothing to do: {state} has all of it"
         return
     if done.rows:
-        yield f"appended {count_text(done.rows, 'row')} to {where}, which has {done.rows_now:,} now"
+        yield f"{would}appended {count_text(done.rows, 'row')} to {where}, which has {done.rows_now:,} now"
     else:
         parts = [f"added {count_text(len(done.added), 'node')}"] if done.added else []
         parts += [f"replaced {count_text(len(done.replaced), 'node')}"] if done.replaced else []
-        yield f"{' and '.join(parts)} in {where}"
+        yield f"{would}{' and '.join(parts)} in {where}"
         paths = [*(f"+ {path}" for path in done.added), *(f"~ {path}" for path in done.replaced)]
         yield from first_lines(paths, _PATHS_SHOWN, indent="  ")
     yield f"  {state}"
@@ -167,8 +176,7 @@ def edit(
     with session.progress() as progress:
         options = CommitOptions(message, not no_push, registry, progress, checks=not no_checks)
         done = change(session.home, ref, remove=remove, move=move, options=options)
-    for warning in done.warnings:
-        session.out.note(warning)
+    _report_notes(session, done.warnings)
     state = pinned(done.package, done.hash)
     value = {**asdict(done), "pushed": _pushed_value(done.pushed) if done.pushed else None}
     session.out.answer(value, _edit_lines(done, state), quiet=[state])
@@ -209,6 +217,7 @@ def _edit_lines(done: EditResult, state: str) -> Iterator[str]:
 @click.option("--concat", is_flag=True, help="Concatenate tables with the same path and columns.")
 @message_option
 @no_checks_option
+@dry_run_option
 @registry_option
 @pass_session
 def merge(
@@ -219,6 +228,7 @@ def merge(
     concat: bool,
     message: str,
     no_checks: bool,
+    dry_run: bool,
     registry: str | None,
 ) -> None:
     """Merge packages into one.
@@ -229,14 +239,20 @@ def merge(
     from datapkg.api.merge import MergeOptions
     from datapkg.api.merge import merge as put_together
 
-    options = MergeOptions(on_conflict, concat, message, registry, checks=not no_checks)
+    options = MergeOptions(on_conflict, concat, message, registry, checks=not no_checks, dry_run=dry_run)
     with session.progress() as progress:
         done = put_together(session.home, refs, output, options, progress=progress)
     out = session.out
-    for warning in done.warnings:
-        out.note(warning)
+    _report_notes(session, done.warnings)
     state = pinned(done.package, done.hash)
-    out.answer(asdict(done), [f"merged {state}", *_merge_lines(done)], quiet=[state])
+    if done.transfer is not None:
+        what = f"would fetch {transfer_text(done.transfer, to_here=True)}; nothing was downloaded"
+        state = state if done.hash else done.package
+        out.answer(
+            {**asdict(done), "dry_run": True}, [f"would merge {state}", *_merge_lines(done), f"  {what}"], quiet=[state]
+        )
+        return
+    out.answer({**asdict(done), "dry_run": False}, [f"merged {state}", *_merge_lines(done)], quiet=[state])
     out.say("", f"  import it   {import_line(done.package)}", f"  publish it  datapkg push {done.package}")
 
 
@@ -269,7 +285,7 @@ def _merge_lines(done: MergeResult) -> Iterator[str]:
 @message_option
 @click.option("-t", "--tag", type=TEXT, help="Set this tag on the state, besides latest.")
 @click.option("-v", "--version", type=TEXT, help="Give the state this version, which never moves.")
-@click.option("--dry-run", is_flag=True, help="Show what would change, without changing it.")
+@dry_run_option
 @click.option("--allow-empty", "--yes", is_flag=True, help="With --delete, allow an empty DIR to empty the package.")
 @no_checks_option
 @registry_option
@@ -307,7 +323,7 @@ def sync(
         return
     with session.progress() as progress:
         synced = make_follow(session.home, folder, ref, options, progress=progress)
-    _report_notes(session, synced)
+    _report_notes(session, synced.warnings)
     state = pinned(synced.package, synced.hash)
     lines = [_sync_line(synced, state, folder, dry_run), *_sync_details(synced, dry_run)]
     if synced.hash and not dry_run:
@@ -324,8 +340,8 @@ def _pushed_value(pushed: PushResult) -> dict[str, Any]:
     return {name: value for name, value in asdict(pushed).items() if name not in ("record", "warnings")}
 
 
-def _report_notes(session: Session, synced: SyncResult) -> None:
-    for warning in synced.warnings:
+def _report_notes(session: Session, warnings: list[str]) -> None:
+    for warning in warnings:
         session.out.note(warning)
 
 
@@ -343,6 +359,7 @@ def _sync_details(synced: SyncResult, dry_run: bool) -> Iterator[str]:
         yield from (f"  + {path}" for path in synced.added)
         yield from (f"  ~ {path}" for path in synced.changed)
         yield from (f"  - {path}" for path in synced.removed)
+        yield from _would_send(synced.transfer)
     if synced.pushed:
         yield _sent_line(synced.pushed)
     if synced.kept:
@@ -371,7 +388,7 @@ def _report_round(session: Session, each: Round, folder: Path) -> None:
     """Print one line, or one JSON document, for the result of a round."""
     out, at = session.out, time.strftime("%H:%M:%S")
     if each.synced is not None:
-        _report_notes(session, each.synced)
+        _report_notes(session, each.synced.warnings)
         short = f"{each.synced.package}@{hash_text(each.synced.hash)}" if each.synced.hash else ""
         line = f"{at}  {_sync_line(each.synced, short, folder, dry_run=False)}"
         out.answer(_value(each.synced), [line])

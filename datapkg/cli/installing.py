@@ -14,10 +14,12 @@ from datapkg.cli.arguments import (
     REF,
     REF_OR_BUNDLE,
     TEXT,
+    dry_run_option,
     import_line,
     pinned,
     registry_option,
     transfer_options,
+    transfer_text,
 )
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.errors import InvalidInput
@@ -59,6 +61,7 @@ part_option = click.option(
 @click.option("-r", "--requirements", type=PATH, metavar="FILE", help="Install the packages that this file lists.")
 @click.option("--frozen", is_flag=True, help="Install exactly datapkg.lock; fail if datapkg.yml has changed.")
 @click.option("--replace", is_flag=True, help="Replace a package that came from another registry.")
+@dry_run_option
 @registry_option
 @transfer_options
 @pass_session
@@ -76,6 +79,7 @@ def install(
     requirements: Path | None,
     frozen: bool,
     replace: bool,
+    dry_run: bool,
     registry: str | None,
 ) -> None:
     """Install packages from a registry, or the packages of a project.
@@ -91,11 +95,12 @@ def install(
     selection = selected(include, exclude, max_size, part, meta_only=meta_only)
     if bundles := [each for each in refs if isinstance(each, Path)]:
         is_plain = len(bundles) == len(refs) and not selection.is_partial
-        if not is_plain or any((hash, tag, version, requirements, frozen)):
+        if not is_plain or any((hash, tag, version, requirements, frozen, dry_run)):
             what = "a bundle is installed whole and by itself, with no options but --registry and --replace"
             raise InvalidInput(what, hint=f"datapkg install {bundles[0]}")
         _install_bundles(session, bundles, options)
         return
+    options["dry_run"] = dry_run
     wanted = _with_state([each for each in refs if isinstance(each, Ref)], hash, tag, version)
     _check_usage(wanted, selection, requirements, frozen)
     with session.progress() as progress:
@@ -176,9 +181,15 @@ def _confirmed(session: Session, ref: Ref, outcome: PackageOutcome, options: dic
 
 
 def _report(session: Session, outcomes: list[PackageOutcome]) -> None:
-    """Print what was installed, then every failure; exit with the code of the first."""
+    """Print what was or would be installed, then every failure; exit with the code of the first."""
     out = session.out
     done = [each.installed for each in outcomes if each.installed is not None]
+    if done and all(each.transfer for each in done):
+        lines = [f"would install {pinned(each.package, each.hash)}: {_would(each)}" for each in done]
+        states = [pinned(each.package, each.hash) for each in done]
+        out.answer({"planned": [asdict(each) for each in done], "dry_run": True}, lines, quiet=states)
+        _raise_failures(session, outcomes)
+        return
     lines = [line for each in done for line in _lines(each)]
     out.answer(
         {"installed": [asdict(each) for each in done]}, lines, quiet=[pinned(each.package, each.hash) for each in done]
@@ -205,6 +216,11 @@ def _raise_failures(session: Session, outcomes: list[PackageOutcome]) -> None:
     for error in {error.message: error for _, error in failed}.values():
         out.error(error)
     raise click.exceptions.Exit(first.exit_code)
+
+
+def _would(planned: InstallResult) -> str:
+    assert planned.transfer
+    return f"{transfer_text(planned.transfer, to_here=True)}; nothing was downloaded"
 
 
 def _lines(done: InstallResult) -> list[str]:
@@ -234,6 +250,7 @@ def _amount(done: InstallResult) -> str:
 @click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Skip nodes that match.")
 @click.option("--max-size", type=TEXT, metavar="SIZE", help="Skip nodes larger than this: 500, 10MB, 1.5GiB.")
 @part_option
+@dry_run_option
 @registry_option
 @transfer_options
 @pass_session
@@ -244,6 +261,7 @@ def fetch(
     exclude: tuple[str, ...],
     max_size: str | None,
     part: str | None,
+    dry_run: bool,
     registry: str | None,
 ) -> None:
     """Download missing data of an installed package.
@@ -255,10 +273,11 @@ def fetch(
 
     selection = selected(include, exclude, max_size, part)
     with session.progress() as progress:
-        outcomes = fetch_packages(session.home, refs, selection, registry=registry, progress=progress)
+        outcomes = fetch_packages(session.home, refs, selection, registry=registry, dry_run=dry_run, progress=progress)
     done = [(each.ref, each.installed) for each in outcomes if each.installed is not None]
-    lines = [f"{ref}: {_amount(each)}" for ref, each in done]
-    session.out.answer({"fetched": [{"ref": ref, **asdict(each)} for ref, each in done]}, lines, quiet=[])
+    values = [{"ref": ref, **asdict(each)} for ref, each in done]
+    lines = [f"{ref}: would fetch {_would(each)}" if each.transfer else f"{ref}: {_amount(each)}" for ref, each in done]
+    session.out.answer({"planned": values, "dry_run": True} if dry_run else {"fetched": values}, lines, quiet=[])
     _raise_failures(session, outcomes)
 
 

@@ -21,6 +21,7 @@ from datapkg.cli.arguments import (
     ref_argument,
     registry_option,
     transfer_options,
+    transfer_text,
 )
 from datapkg.cli.changes import MAX_LISTED, change_lines
 from datapkg.cli.command import Command, Session, pass_session
@@ -242,7 +243,7 @@ def _build_file_here(ref: Ref) -> Path:
 @click.option("--onto", type=TEXT, metavar="HASH", help="The registry's latest state, which this push replaces.")
 @click.option("--force", is_flag=True, help="Push even if somebody else pushed meanwhile.")
 @click.option("--yes", is_flag=True, help="Confirm that all earlier pushes become public.")
-@click.option("--dry-run", is_flag=True, help="Show what would change for users, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change for users and be sent, and send nothing.")
 @registry_option
 @transfer_options
 @pass_session
@@ -266,17 +267,17 @@ def _report_push(out: Output, pushed: PushResult, dry_run: bool) -> None:
     for warning in pushed.warnings:
         out.note(warning)
     state = pinned(pushed.package, pushed.hash)
-    lines = [_push_line(pushed, state, dry_run), f"  {pushed.url}"]
+    lines = [_push_line(pushed, state), f"  {pushed.url}"]
     lines += ["", *change_lines(pushed.changes)] if dry_run else []
     out.answer({**asdict(pushed), "dry_run": dry_run}, lines, quiet=[state])
     if not dry_run:
         out.say("", f"  install it  datapkg install {pushed.package}", *_readers(pushed))
 
 
-def _push_line(pushed: PushResult, state: str, dry_run: bool) -> str:
+def _push_line(pushed: PushResult, state: str) -> str:
     amount = f"{count_text(pushed.objects_sent, 'object')}, {size_text(pushed.bytes_sent)}"
-    if dry_run:
-        return f"would push {state}: {amount}; nothing was sent"
+    if pushed.transfer:
+        return f"would push {state}: {transfer_text(pushed.transfer)}; nothing was sent"
     return f"pushed {state}: {amount}" if pushed.changed else f"the registry is at {state} already"
 
 

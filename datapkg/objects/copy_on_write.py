@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
+from datapkg.format.chunks import Chunk
 from datapkg.objects.base import Objects, Readable
+from datapkg.objects.chunking import chunks_of_object
 from datapkg.objects.directory import DirectoryObjects
 
 
@@ -30,6 +32,10 @@ class CopyOnWriteObjects(Objects):
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         return self._home(hash).open(hash, start, stop)
+
+    def chunks(self, hash: str, size: int) -> list[Chunk] | None:
+        home = self._home(hash)
+        return chunks_of_object(home, hash) if home is self._own else home.chunks(hash, size)
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         return self._own.put(stream, expected)

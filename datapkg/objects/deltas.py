@@ -6,16 +6,30 @@ Manifests decide which objects are compared (`replaced_objects`); there is no in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from datapkg.errors import DatapkgError
 from datapkg.format.chunks import LONG_BYTES, Chunk, Step
 from datapkg.format.manifest.delta import MAX_STEPS
 from datapkg.objects.base import Readable
+from datapkg.objects.transfer import TransferPlan
 
 KnownChunks = Mapping[bytes, tuple[str, int]]
 """The sha256 of a chunk → an object that contains it, and the offset there."""
 MIN_SAVED = 0.1
 """An object of which a delta saves a smaller share is sent whole."""
+
+
+@dataclass(frozen=True)
+class PlannedTransfer:
+    """What a command would move: objects, their bytes, and the bytes that the other side has already.
+
+    Chunks that the other side has of a changed object count as saved too.
+    """
+
+    objects: int
+    bytes_moved: int
+    bytes_saved: int
 
 
 def known_chunks(objects: Readable, bases: Mapping[str, int]) -> KnownChunks:
@@ -49,6 +63,13 @@ def steps_from(chunks: Sequence[Chunk], known: KnownChunks) -> list[Step]:
 def new_bytes(steps: Iterable[Step]) -> int:
     """Return how many bytes of a delta no earlier object has."""
     return sum(step.size for step in steps if step.source is None)
+
+
+def planned_transfer(planned: TransferPlan, deltas: Mapping[str, list[Step]], bytes_wanted: int) -> PlannedTransfer:
+    """Return what a transfer moves, objects with a delta only by what is new in them, of the bytes of all objects."""
+    whole = sum(size for hash, size in planned.needed.items() if hash not in deltas)
+    moved = whole + sum(map(new_bytes, deltas.values()))
+    return PlannedTransfer(len(planned.needed), moved, max(0, bytes_wanted - moved))
 
 
 def long_ones(sizes: Mapping[str, int]) -> dict[str, int]:

@@ -30,5 +30,29 @@ class Counter:
             self._progress(self._what, self._done, self._total)
 
 
+class SumOfProgress:
+    """One progress of several pieces of work at once, whose sizes become known while they run."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._parts: list[tuple[int, int]] = []
+        self._lock = threading.Lock()
+
+    def part(self, moved: Callable[[int], None]) -> Progress:
+        """Return the progress of one more piece of work; `moved` is told what each report adds."""
+        with self._lock:
+            number = len(self._parts)
+            self._parts.append((0, 0))
+
+        def report(what: str, done: int, total: int) -> None:
+            with self._lock:
+                before, _ = self._parts[number]
+                self._parts[number] = (done, total)
+                self._progress(what, *map(sum, zip(*self._parts, strict=True)))
+            moved(done - before)
+
+        return report
+
+
 def silent(what: str, done: int, total: int) -> None:
     """The progress that tells nobody."""

@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from datapkg.errors import BuildFailed, DatapkgError, Forbidden, NotFound, Unrea
 from datapkg.format.texts import quoted
 from datapkg.format.urls import check_url, without_credentials
 from datapkg.objects.files import naming, sync_file, write_all
+from datapkg.objects.free_space import check_space
 from datapkg.objects.progress import DOWNLOADING, Progress, silent
 from datapkg.remote.session import RETRIED, pause_s
 from datapkg.remote.time_limits import CONNECT_TIMEOUT_S, SlowTransferGuard
@@ -233,11 +232,5 @@ def _update(sha256: Any, file: BinaryIO) -> int:
 
 
 def _check_space(folder: Path, needed: int) -> None:
-    """Raise `BuildFailed` where a file of this size would fill the disk."""
-    with contextlib.suppress(OSError):
-        free = shutil.disk_usage(folder).free
-        if needed + SPARE_BYTES > free:
-            raise BuildFailed(
-                f"{needed:,} bytes are to be downloaded, and {free:,} are free in {os.fspath(folder)}",
-                hint="free some space, or set DATAPKG_HOME to a larger disk",
-            )
+    """Raise `DiskFull` where a file of this size would fill the disk."""
+    check_space(folder, needed + SPARE_BYTES, "a download")

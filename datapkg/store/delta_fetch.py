@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 
 from datapkg.errors import CorruptObject, DatapkgError, IntegrityError, InvalidInput
-from datapkg.format.chunks import LONG_BYTES
+from datapkg.format.chunks import LONG_BYTES, Step
 from datapkg.objects.concurrency import Moved
 from datapkg.objects.deltas import KnownChunks, known_chunks, long_ones, steps_from
+from datapkg.objects.free_space import counting_what_is_lacking
 from datapkg.objects.progress import Counter, Progress
 from datapkg.objects.transfer import GROUP_BYTES, TransferPlan, after, groups, plan, transfer, twice
 from datapkg.store import chunk_verification
@@ -29,23 +30,49 @@ Replaced = Iterable[tuple[Mapping[str, int], Mapping[str, int]]]
 def receive(objects: ReadThrough, planned: TransferPlan, progress: Progress, replaced: Replaced = ()) -> None:
     """Fetch the objects of a plan; each is checked against its hash as a whole before it is stored.
 
-    What arrived before a failure is kept, large objects in part. Raise the errors of `transfer`.
+    What arrived before a failure is kept, large objects in part. Raise `DiskFull`, and the errors of `transfer`.
     """
+    mine = objects.mine
+    with counting_what_is_lacking(mine.packed.folder, lambda: plan(planned.needed, mine).size_bytes):
+        _receive(objects, planned, progress, replaced)
+
+
+def _receive(objects: ReadThrough, planned: TransferPlan, progress: Progress, replaced: Replaced) -> None:
     counter = Counter(progress, planned.size_bytes)
     needed = planned.needed
-    for removed, added in replaced:
-        wanted = long_ones({hash: size for hash, size in added.items() if hash in needed and not objects.has(hash)})
-        if wanted and (known := known_chunks(objects.mine, _here(objects, removed))):
-            for group in groups(wanted, GROUP_BYTES):
-                # A registry may know no chunks or wrong ones: the partial object is dropped, and fetched whole below.
-                with contextlib.suppress(IntegrityError):
-                    _fetch(objects, group, known, counter.add)
+    for wanted, known in _with_chunks(objects, planned, replaced):
+        for group in groups(wanted, GROUP_BYTES):
+            # A registry may know no chunks or wrong ones: the partial object is dropped, and fetched whole below.
+            with contextlib.suppress(IntegrityError):
+                _fetch(objects, group, known, counter.add)
     for hash, size in needed.items():
         if size > RESUMED_BYTES and not objects.has(hash):
             twice(partial(_fetch, objects, {hash: size}, {}, counter.add))
     left = plan(needed, objects.mine)
     report = after(progress, planned.size_bytes - left.size_bytes, planned.size_bytes)
     transfer(objects.theirs, objects.mine.downloads, left, report)
+
+
+def plan_deltas(objects: ReadThrough, planned: TransferPlan, replaced: Replaced) -> dict[str, list[Step]]:
+    """Return, by hash, the steps that `receive` would build objects by; the registry is asked for their chunks."""
+    deltas: dict[str, list[Step]] = {}
+    for wanted, known in _with_chunks(objects, planned, replaced):
+        for hash, size in wanted.items():
+            with contextlib.suppress(InvalidInput, CorruptObject):
+                if steps := steps_from(objects.theirs.chunks(hash, size) or [], known):
+                    deltas[hash] = steps
+    return deltas
+
+
+def _with_chunks(
+    objects: ReadThrough, planned: TransferPlan, replaced: Replaced
+) -> Iterator[tuple[dict[str, int], KnownChunks]]:
+    """Yield objects to fetch (hash to size in bytes) with the chunks of the earlier ones that they replace."""
+    for removed, added in replaced:
+        needed = {hash: size for hash, size in added.items() if hash in planned.needed and not objects.has(hash)}
+        wanted = long_ones(needed)
+        if wanted and (known := known_chunks(objects.mine, _here(objects, removed))):
+            yield wanted, known
 
 
 def _here(objects: ReadThrough, hashes: Mapping[str, int]) -> dict[str, int]:

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from datapkg.errors import DatapkgError, QuotaExceeded, Refused, exhausted
+from datapkg.errors import DatapkgError, DiskFull, Refused, exhausted
 from datapkg.format.hashing import check_hash, hash_bytes, is_hash
 from datapkg.objects.files import NO_ROOM
 from datapkg.store.byte_ranges import ByteRanges, Stretch
@@ -222,7 +222,7 @@ def keeping(folder: Path) -> Iterator[None]:
     except OSError as error:
         what = f"what is fetched cannot be kept in {folder}: {error.strerror or error}"
         if error.errno in NO_ROOM:
-            raise QuotaExceeded(what, hint="make room, or set DATAPKG_HOME to a larger disk") from error
+            raise DiskFull(what, hint="make room, or set DATAPKG_HOME to a larger disk") from error
         hint = "set DATAPKG_HOME to a folder that you may write to"
         raise exhausted(error) or Refused(what, hint=hint) from error
 

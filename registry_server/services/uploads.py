@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from sqlalchemy import Connection
 
-from datapkg.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
+from datapkg.errors import Conflict, DiskFull, InvalidInput, NotFound, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.hashing import check_bytes
 from datapkg.format.manifest.delta import DeltaStream
@@ -19,6 +19,7 @@ from datapkg.format.names import check_package
 from datapkg.format.texts import count_text, quoted
 from datapkg.objects.base import not_found
 from datapkg.objects.directory import DirectoryObjects
+from datapkg.objects.free_space import free_bytes
 from registry_server.db import objects, pushes, states
 from registry_server.db.packages import PackageRow
 from registry_server.db.pushes import Push
@@ -90,8 +91,18 @@ def find_push(connection: Connection, request: PushRequest) -> Push:
     return push
 
 
-def check_push(request: PushRequest) -> None:
-    """Raise unless the actor may send objects in this push; called before the first byte is read."""
+def check_room(registry: Registry, size: int) -> None:
+    """Raise `DiskFull` if so many bytes more would leave the disk less room than the registry itself needs."""
+    if size + registry.settings.min_free_bytes > free_bytes(registry.settings.data):
+        raise DiskFull(
+            f"the registry has no room for {size:,} more bytes; nothing was stored",
+            hint="tell the administrator of the registry",
+        )
+
+
+def check_push(request: PushRequest, size: int = 0) -> None:
+    """Raise unless the actor may send so many bytes in this push; called before the first is read."""
+    check_room(request.registry, size)
     with request.registry.db.read() as connection:
         push = find_push(connection, request)
         limit = request.registry.settings.max_unpublished_bytes

@@ -15,10 +15,10 @@ from starlette.exceptions import HTTPException
 
 from datapkg.errors import (
     DatapkgError,
+    DiskFull,
     InvalidInput,
     NotFound,
     PackageNotFound,
-    QuotaExceeded,
     ResourceExhausted,
     Unreachable,
 )
@@ -34,7 +34,7 @@ HEADINGS = {
     500: "Internal error",
     503: "Temporarily unavailable",
 }
-UNAVAILABLE, INSUFFICIENT_STORAGE = 503, 507
+UNAVAILABLE = 503
 RETRY_AFTER_S = 5
 logger = logging.getLogger(__name__)
 
@@ -86,10 +86,10 @@ def unexpected_response(request: Request, exception: BaseException) -> Response:
     """Return the response for an unforeseen failure: a full disk is named; for others the log has details by id."""
     if _is_full(exception):
         logger.error("the disk is full: %s", str(exception).partition("\n")[0])
-        full = QuotaExceeded(
+        full = DiskFull(
             "the registry has no space left; nothing was stored", hint="tell the administrator of the registry"
         )
-        return error_response(request, full, status=INSUFFICIENT_STORAGE)
+        return error_response(request, full)
     id = secrets.token_hex(6)
     logger.error("error %s: %s %s", id, request.method, request.url.path, exc_info=exception)
     hint = "tell the administrator of the registry"

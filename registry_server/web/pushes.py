@@ -63,7 +63,8 @@ async def put_objects(request: Request, push: ThePush) -> Reply[wire.Stored]:
 
 
 async def _store(request: Request, push: PushRequest, store: Callable[[BinaryIO], wire.Stored]) -> wire.Stored:
-    uploads.check_push(push)  # before the first byte of the body is read
+    length = request.headers.get("content-length", "")
+    uploads.check_push(push, int(length) if length.isdecimal() else 0)  # before the first byte of the body is read
     return await read_in_thread(request, push.user, store)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from datapkg.errors import BuildFailed, DatapkgError, Forbidden, InvalidInput, NotFound, Unreachable
+from datapkg.errors import BuildFailed, DatapkgError, DiskFull, Forbidden, InvalidInput, NotFound, Unreachable
 from datapkg.remote import download as module
 from datapkg.remote.download import Downloaded, download
 from datapkg.remote.transport import redirect_target
@@ -164,7 +164,7 @@ def test_size_is_limited(web: Web, tmp_path: Path, length: bool) -> None:
 
 def test_insufficient_disk_space(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SPARE_BYTES", 1 << 62)
-    with pytest.raises(BuildFailed, match="are free"):
+    with pytest.raises(DiskFull, match="are lacking"):
         get(web.put("/a", BODY), tmp_path / "a")
 
 

@@ -15,13 +15,16 @@ from datapkg.api.drafts.rebase import rebased
 from datapkg.api.drafts.start import base_state, latest_state, require_complete
 from datapkg.api.notebook_progress import shown as shown_progress
 from datapkg.api.push import push_package
-from datapkg.api.push_plan import new_objects
+from datapkg.api.push_plan import new_objects, plan_push
 from datapkg.building.record import versions
 from datapkg.errors import Conflict
 from datapkg.format.manifest.edit import ManifestEdit
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import State
+from datapkg.objects.deltas import PlannedTransfer, planned_transfer
 from datapkg.objects.progress import Progress
+from datapkg.objects.transfer import TransferPlan
+from datapkg.resolve import allowed_registry
 from datapkg.store.refs import Current, LogEvent
 
 TRIES = 5
@@ -49,13 +52,25 @@ def _commit(draft: DraftState) -> None:
     same = draft.base if draft.base is not None and manifest.hash == draft.base.hash else None
     if same is None or draft.checks.asks:
         _run_checks(draft, manifest)
-    if draft.options.dry_run or (same is not None and not draft.checks.differ(same)):
+    if same is not None and not draft.checks.differ(same):
         draft.hash = manifest.hash
+        draft.transfer = planned_transfer(TransferPlan({}, 0), {}, manifest.size()) if draft.options.dry_run else None
+    elif draft.options.dry_run:
+        draft.hash = manifest.hash
+        draft.transfer = _planned(draft, manifest)
     elif draft.options.push:
         with shown_progress(draft.options.progress) as report_progress:
             push_draft(draft, manifest, report_progress)
     else:
         _keep_here(draft, manifest)
+
+
+def _planned(draft: DraftState, manifest: Manifest) -> PlannedTransfer | None:
+    """Return what the push of a state would send; None if it is not pushed."""
+    if not draft.options.push:
+        return None
+    client = draft.home.client(allowed_registry(draft.home, draft.ref, draft.options.registry))
+    return plan_push(client, draft.ref, draft.objects, draft.base, manifest)
 
 
 def _run_checks(draft: DraftState, manifest: Manifest, theirs: Manifest | None = None) -> None:

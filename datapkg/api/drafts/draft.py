@@ -19,6 +19,7 @@ from datapkg.format.suggestions import close_names
 from datapkg.format.texts import quoted
 from datapkg.home import Home
 from datapkg.objects.base import Objects
+from datapkg.objects.deltas import PlannedTransfer
 from datapkg.reading.source import Remote, Source
 
 
@@ -34,7 +35,7 @@ class DraftState:
     """A package that is being changed, starting from the state `base` (None for a new package).
 
     Commands change `nodes`, `meta`, `record` and `checks`; `sources` are the states that hold the objects of its nodes,
-    `parent` is the registry's latest state, which a push must follow. `hash` and `pushed` are set by the commit.
+    `parent` is the registry's latest state, which a push must follow. The commit sets `hash`, `pushed` and `transfer`.
     """
 
     def __init__(self, home: Home, ref: Ref, options: CommitOptions, policy: CommitPolicy = CommitPolicy()) -> None:  # noqa: B008 - it is frozen
@@ -53,6 +54,7 @@ class DraftState:
         self.message = options.message
         self.is_open = False
         self.pushed: PushResult | None = None
+        self.transfer: PlannedTransfer | None = None
         self.hash = ""
 
     def source(self, manifest: Manifest | None) -> Source:

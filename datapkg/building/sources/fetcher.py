@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +24,29 @@ from datapkg.format.hashing import is_hash
 from datapkg.format.metadata import COLUMNS_KEY
 from datapkg.format.texts import quoted
 from datapkg.format.urls import file_name, without_credentials
-from datapkg.objects.progress import Progress, silent
+from datapkg.objects.concurrency import Moved, run_all
+from datapkg.objects.progress import Progress, SumOfProgress, silent
 from datapkg.store.index import TICK_NS, stamp
 
 if TYPE_CHECKING:
     from datapkg.building.sources.extract import Extracted
 
 
+_Key = tuple[str, str, str]  # URL, checksum, name
+
+
 @dataclass(frozen=True)
 class Fetcher:
-    """The download cache and limits: the bytes of one file, and the seconds that a server may send nothing."""
+    """The download cache and limits: the bytes of one file, the seconds that a server may send nothing.
+
+    At most `jobs` files are downloaded at once.
+    """
 
     downloads: DownloadCache
     limit_bytes: int
     timeout_s: float
     progress: Progress = silent
+    jobs: int = 1
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ def fetch_sources(
     if not sources:
         return Fetched(spec)
     downloads = _Downloads(fetcher, update, force)
+    downloads.bring_all([(node, sources[node.path]) for node in spec.nodes if node.path in sources])
     files = {node.path: downloads.file(node, sources[node.path]) for node in spec.nodes if node.path in sources}
     downloads.raise_changed(hint)
     here = {path: file for path, file in files.items() if file is not None}
@@ -92,21 +102,38 @@ class _Downloads:
 
     def __init__(self, fetcher: Fetcher, update: bool, force: bool) -> None:
         self._fetcher, self._update, self._force = fetcher, update, force
-        self._here: dict[tuple[str, str, str], FetchedFile] = {}
+        self._brought: dict[_Key, tuple[Path | None, str]] = {}
+        self._here: dict[_Key, FetchedFile] = {}
         self._changed: list[tuple[str, Checksum]] = []
         self.sums: dict[str, Checksum] = {}
+
+    def bring_all(self, wanted: Sequence[tuple[NodeSpec, UrlSource]]) -> None:
+        """Download the files of all nodes, several at once; raise the first error, with the place of its node."""
+        first: dict[_Key, NodeSpec] = {}
+        for node, source in wanted:
+            if source.inside is None:
+                first.setdefault(self._key(node, source), node)
+        if first:
+            progress = SumOfProgress(self._fetcher.progress)
+            tasks = [partial(self._bring_for, node, key, progress) for key, node in first.items()]
+            run_all(tasks, self._fetcher.jobs, lambda _: None)
+
+    def _bring_for(self, node: NodeSpec, key: _Key, progress: SumOfProgress, moved: Moved) -> None:
+        with located_errors(node):
+            self._brought[key] = self._bring(*key, progress.part(moved))
+
+    def _key(self, node: NodeSpec, source: UrlSource) -> _Key:
+        """Return URL, checksum and name; with `--update` any content is accepted, so there is no checksum."""
+        name = file_name(source.url) or node.path.rpartition("/")[2]
+        return source.url, "" if self._update else source.sha256, name
 
     def file(self, node: NodeSpec, source: UrlSource) -> FetchedFile | None:
         """Return the file or archive of a node; None if its checksum differs from the build file's."""
         if source.inside is not None:
             return _local(source.inside, self._fetcher.downloads)
-        shown = without_credentials(source.url)
-        name = file_name(source.url) or node.path.rpartition("/")[2]
-        # With `--update` any content is accepted, so the key has no checksum.
-        key = (source.url, "" if self._update else source.sha256, name)
+        shown, key = without_credentials(source.url), self._key(node, source)
         if key not in self._here:
-            with located_errors(node):
-                path, hash = self._bring(source.url, "" if self._update else source.sha256, name)
+            path, hash = self._brought[key]
             if path is None:
                 self._changed.append((node.place, Checksum(shown, source.sha256, hash)))
                 return None
@@ -115,7 +142,7 @@ class _Downloads:
             self.sums[source.url] = Checksum(shown, source.sha256, self._here[key].hash)
         return self._here[key]
 
-    def _bring(self, url: str, sha256: str, name: str) -> tuple[Path | None, str]:
+    def _bring(self, url: str, sha256: str, name: str, progress: Progress) -> tuple[Path | None, str]:
         """Return the file at a URL and its hash; None and the hash if the checksum differs."""
         downloads = self._fetcher.downloads
         if sha256 and not self._force and (path := downloads.find(sha256, name)):
@@ -129,7 +156,7 @@ class _Downloads:
         with FileLock(f"{piece}.lock"):
             if sha256 and not self._force and (path := downloads.find(sha256, name)):  # another process was quicker
                 return path, sha256
-            hash = self._download(url, piece, sha256)
+            hash = self._download(url, piece, sha256, progress)
             os.replace(piece, temp)
             piece.with_name(f"{piece.name}.json").unlink(missing_ok=True)
         try:
@@ -139,16 +166,16 @@ class _Downloads:
         finally:
             temp.unlink(missing_ok=True)
 
-    def _download(self, url: str, piece: Path, sha256: str) -> str:
+    def _download(self, url: str, piece: Path, sha256: str, progress: Progress) -> str:
         from datapkg.remote.download import download
 
         fetcher = self._fetcher
         limits = {"limit_bytes": fetcher.limit_bytes, "timeout_s": fetcher.timeout_s}
-        got = download(url, piece, progress=fetcher.progress, **limits)  # type: ignore[arg-type]
+        got = download(url, piece, progress=progress, **limits)  # type: ignore[arg-type]
         if got.resumed_bytes and got.hash != sha256:
             # The server claimed that the file is unchanged and may have been wrong, so download it again in full.
             piece.unlink(missing_ok=True)
-            got = download(url, piece, progress=fetcher.progress, **limits)  # type: ignore[arg-type]
+            got = download(url, piece, progress=progress, **limits)  # type: ignore[arg-type]
         return got.hash
 
     def raise_changed(self, hint: str) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from datapkg.errors import (
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.store.index import Index
+from tests import http_server
 from tests.building.builds import write
 from tests.building.sources.archives import tar_of, zip_of
 from tests.web_server import Web, web_server
@@ -346,3 +348,25 @@ def test_building_a_folder_does_not_load_the_http_library(tmp_path: Path) -> Non
         "assert not {'requests', 'urllib3', 'filelock', 'tarfile', 'pandas'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+
+
+def test_urls_are_downloaded_side_by_side_with_one_progress(tmp_path: Path) -> None:
+    both = threading.Barrier(2, timeout=10)
+    bodies = {"/a.bin": b"a" * 300_000, "/b.bin": b"b" * 200_000}
+
+    class Handler(http_server.Handler):
+        def do_GET(self) -> None:  # noqa: N802 - the name of http.server
+            both.wait()
+            self.answer(200, bodies[self.path])
+
+    seen: list[tuple[str, int, int]] = []
+    with http_server.serving(Handler) as url:
+        lines = [f"  {path[1]}: {{url: '{url}{path}', sha256: {sha256(body)}}}\n" for path, body in bodies.items()]
+        write(tmp_path, {"package/build.yml": "contents:\n" + "".join(lines)})
+        side_by_side = replace(fetcher(tmp_path), jobs=2, progress=lambda *report: seen.append(report))
+        with prepared(tmp_path / "package", side_by_side, BuildOptions(), environ={}) as found:
+            assert {path: body for path, (_, _, body) in files(found).items()} == {
+                "a": b"a" * 300_000,
+                "b": b"b" * 200_000,
+            }
+    assert seen[-1] == ("downloading", 500_000, 500_000)

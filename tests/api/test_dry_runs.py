@@ -1,0 +1,131 @@
+"""What commands would transfer: the plan before anything moves, and what moves afterwards."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datapkg.api.append import AppendOptions, append
+from datapkg.api.build import build_package
+from datapkg.api.install import fetch_packages, install_packages
+from datapkg.api.merge import MergeOptions, merge
+from datapkg.api.push import push_package
+from datapkg.api.results import PackageOutcome
+from datapkg.api.sync import SyncOptions, sync
+from datapkg.format.selection import Selection
+from datapkg.objects.deltas import PlannedTransfer
+from tests.conftest import Person
+
+SIZE = 3 << 20
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "big.bin").write_bytes(os.urandom(SIZE))
+    (folder / "small.bin").write_bytes(b"small")
+    return folder
+
+
+def change(folder: Path) -> None:
+    """Insert some bytes into the large file."""
+    data = (folder / "big.bin").read_bytes()
+    (folder / "big.bin").write_bytes(data[: SIZE // 2] + b"inserted" + data[SIZE // 2 :])
+
+
+def plan_of(outcomes: list[PackageOutcome]) -> PlannedTransfer:
+    (outcome,) = outcomes
+    assert outcome.installed, outcome.error
+    assert outcome.installed.transfer
+    return outcome.installed.transfer
+
+
+def test_push_and_install_are_planned_with_their_chunks(person: Person, folder: Path) -> None:
+    home, ref = person.home(), person.ref("p")
+    other = person.home("other")
+    build_package(home, ref, folder)
+    first = push_package(home, ref, dry_run=True).transfer
+    assert first
+    assert (first.objects, first.bytes_moved > SIZE) == (3, True)
+    push_package(home, ref)
+    assert plan_of(install_packages(other, [ref], dry_run=True)) == PlannedTransfer(2, SIZE + 5, 0)
+    assert other.store.refs.current(ref) is None
+    install_packages(other, [ref])
+    assert plan_of(install_packages(other, [ref], dry_run=True)) == PlannedTransfer(0, 0, SIZE + 5)
+    change(folder)
+    build_package(home, ref, folder)
+    second = push_package(home, ref, dry_run=True).transfer
+    assert second
+    assert (second.objects, second.bytes_moved < SIZE / 5, second.bytes_saved > SIZE / 2) == (2, True, True)
+    push_package(home, ref)
+    plan = plan_of(install_packages(other, [ref], dry_run=True))
+    assert (plan.objects, plan.bytes_moved < SIZE / 5, plan.bytes_moved + plan.bytes_saved) == (1, True, SIZE + 13)
+    before = other.store.refs.current(ref)
+    installed = install_packages(other, [ref])[0].installed
+    assert before
+    assert installed
+    assert (installed.hash != before.hash, installed.bytes_received < SIZE / 5) == (True, True)
+
+
+def test_fetch_is_planned(person: Person, folder: Path) -> None:
+    home, ref, other = person.home(), person.ref("p"), person.home("other")
+    build_package(home, ref, folder)
+    push_package(home, ref)
+    install_packages(other, [ref], selection=Selection(max_size=100))
+    assert plan_of(fetch_packages(other, [ref], dry_run=True)) == PlannedTransfer(1, SIZE, 5)
+    fetch_packages(other, [ref])
+    assert plan_of(fetch_packages(other, [ref], dry_run=True)) == PlannedTransfer(0, 0, SIZE + 5)
+
+
+def test_sync_is_planned_and_stores_nothing(person: Person, folder: Path) -> None:
+    home, ref = person.home(), person.ref("p")
+    plan = sync(home, folder, ref, SyncOptions(dry_run=True)).transfer
+    assert plan
+    assert (plan.objects, plan.bytes_moved > SIZE) == (3, True)
+    assert list(home.store.objects) == []
+    assert sync(home, folder, ref).pushed
+    assert sync(home, folder, ref, SyncOptions(dry_run=True)).transfer == PlannedTransfer(0, 0, SIZE + 5)
+    change(folder)
+    plan = sync(home, folder, ref, SyncOptions(dry_run=True)).transfer
+    assert plan
+    assert (plan.objects, plan.bytes_moved < SIZE / 5) == (2, True)
+
+
+def test_append_is_planned_and_stores_nothing(person: Person, folder: Path, tmp_path: Path) -> None:
+    home, ref = person.home(), person.ref("p")
+    sync(home, folder, ref)
+    (tmp_path / "more.bin").write_bytes(os.urandom(1000))
+    before: Any = home.store.refs.current(ref)
+    objects = set(home.store.objects)
+    done = append(home, ref, [tmp_path / "more.bin"], AppendOptions(dry_run=True))
+    assert done.transfer
+    assert (done.added, done.transfer.objects, done.pushed) == (["more.bin"], 2, None)
+    assert home.store.refs.current(ref) == before
+    assert set(home.store.objects) == objects
+    again = append(home, ref, [tmp_path / "more.bin"], AppendOptions())
+    assert again.pushed
+    assert again.hash == done.hash
+    kept = append(home, ref, [tmp_path / "more.bin"], AppendOptions(dry_run=True, push=False))
+    assert (kept.same, kept.transfer) == (["more.bin"], PlannedTransfer(0, 0, SIZE + 1005))
+
+
+def test_merge_is_planned_from_manifests(person: Person, folder: Path, tmp_path: Path) -> None:
+    home, other = person.home(), person.home("other")
+    for name, rows in (("a", "n\n1\n"), ("b", "n\n2\n")):
+        source = tmp_path / name
+        source.mkdir()
+        (source / "t.csv").write_text(rows)
+        build_package(home, person.ref(name), source)
+        push_package(home, person.ref(name))
+    refs, into = [person.ref("a"), person.ref("b")], person.ref("c")
+    plan = merge(other, refs, into, MergeOptions(concat=True, dry_run=True))
+    assert plan.transfer
+    assert (plan.hash, plan.concatenated, plan.nodes, plan.transfer.objects) == ("", ["t"], 1, 1)
+    assert other.store.refs.current(into) is None
+    renamed = merge(other, refs, into, MergeOptions("rename", dry_run=True))
+    assert renamed.transfer == PlannedTransfer(0, 0, renamed.bytes_logical)
+    assert merge(other, refs, into, MergeOptions("rename")).hash == renamed.hash
