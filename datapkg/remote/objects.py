@@ -11,7 +11,7 @@ from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
-from datapkg.errors import InvalidInput, NotFound, ObjectNotFound, QuotaExceeded, Unreachable
+from datapkg.errors import Conflict, InvalidInput, NotFound, ObjectNotFound, QuotaExceeded, Unreachable
 from datapkg.format import wire
 from datapkg.format.chunks import Chunk, Step, decode_chunks, max_map_bytes
 from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
@@ -143,11 +143,11 @@ class RegistryObjects(Writable):
         path = self._path(wire.PUSH_OBJECT, push=self._pushed(), hash=check_hash(expected))
         start = stream.tell() if stream.seekable() else None
         size = _size_of(stream)
-        is_begun = size >= RESUMED_BYTES
+        is_begun, is_alone = size >= RESUMED_BYTES, True
 
         def attempt() -> None:
             nonlocal is_begun
-            is_resumable = is_begun and start is not None
+            is_resumable = is_begun and is_alone and start is not None
             received = self._received(path) if is_resumable else 0
             offset = received if received < size else 0
             is_begun = True
@@ -164,7 +164,11 @@ class RegistryObjects(Writable):
 
         if start is None:
             attempt()
-        else:
+            return expected
+        try:
+            self._session.retried(attempt)
+        except Conflict:  # the same user sends it from elsewhere at the same time: it is sent whole, beside that
+            is_alone = False
             self._session.retried(attempt)
         return expected
 
