@@ -23,6 +23,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT
 OS_HINTS = {
     errno.ENOSPC: "make room in {home}, or where it was to write, and run it again",
     errno.EDQUOT: "make room in {home}, or where it was to write, and run it again",
+    errno.EIO: "see what the system says about the disk: dmesg; then: datapkg verify",
     errno.EROFS: "write elsewhere; what datapkg keeps is in {home}, and DATAPKG_HOME moves it",
     errno.EACCES: "see who may read and write there: ls -ld",
     errno.EPERM: "see who may read and write there: ls -ld",

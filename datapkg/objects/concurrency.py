@@ -69,16 +69,18 @@ class _Run:
 
     def _work(self) -> None:
         try:
-            while not self._error:
-                self._waiting.popleft()(self._note)
-        except IndexError:
-            pass  # nothing waits any more
+            while not self._error and (task := self._next()):
+                task(self._note)
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
             self._fail(error)
         finally:
             with self._changed:
                 self._busy -= 1
                 self._changed.notify_all()
+
+    def _next(self) -> Task | None:
+        with self._changed:
+            return self._waiting.popleft() if self._waiting else None
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:

@@ -20,6 +20,7 @@ from datapkg.format.hashing import check_hash, copy_hashed, is_hash, mismatch
 from datapkg.objects.base import Objects, not_found
 from datapkg.objects.files import (
     NO_ROOM,
+    NamedFile,
     naming,
     new_file,
     rename,
@@ -72,7 +73,7 @@ class DirectoryObjects(Objects):
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         with self._found(hash):
-            raw = open(self._place(hash), "rb", buffering=0)  # noqa: SIM115 - the caller closes it
+            raw = NamedFile(self._place(hash))
         if start:
             raw.seek(start)
         if stop is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 import time
@@ -114,6 +115,18 @@ def new_file(path: Path, buffering: int = -1) -> IO[bytes]:
     return os.fdopen(fd, "wb", buffering=buffering)
 
 
+class NamedFile(io.FileIO):
+    """A file of which failing reads name it, as failing to open does."""
+
+    def readinto(self, buffer: Any) -> int:
+        with naming(self.name):
+            return super().readinto(buffer) or 0
+
+    def readall(self) -> bytes:
+        with naming(self.name):
+            return super().readall() or b""
+
+
 def write_all(file: IO[bytes], data: bytes) -> None:
     """Write bytes to an unbuffered file, which takes only some of them at once where a disk is nearly full."""
     view = memoryview(data)
@@ -122,7 +135,7 @@ def write_all(file: IO[bytes], data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path | str) -> Iterator[None]:
     """Inside, an error of the system that names no file (a full disk) names this one."""
     try:
         yield

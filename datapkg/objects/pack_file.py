@@ -8,6 +8,7 @@ changes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from datapkg.errors import CorruptObject
+from datapkg.format.hashing import READ_BYTES
 from datapkg.objects.base import not_found
 from datapkg.objects.directory import READ_BUFFER_BYTES, Window
-from datapkg.objects.files import naming, new_file, seal, write_all
+from datapkg.objects.files import NamedFile, naming, new_file, seal, write_all
 
 MAGIC = b"datapkg1"
 ENTRY_BYTES = 48
@@ -195,7 +197,8 @@ class _Joined(io.RawIOBase):
         if place.path not in self._files:
             self._files[place.path] = _open(place)
         view = memoryview(buffer)[:left]  # type: ignore[arg-type]
-        count = os.preadv(self._files[place.path].fileno(), [view], place.offset + place.size - left)
+        with naming(place.path):
+            count = os.preadv(self._files[place.path].fileno(), [view], place.offset + place.size - left)
         self._at += count
         return count
 
@@ -207,7 +210,7 @@ class _Joined(io.RawIOBase):
 
 def _open(place: PackLocation) -> io.FileIO:
     try:
-        return open(place.path, "rb", buffering=0)
+        return NamedFile(place.path)
     except FileNotFoundError:
         raise not_found(place.path.name) from None
 
@@ -227,7 +230,8 @@ class OpenFiles:
             if len(self._packs) >= MAX_OPEN:
                 self.close()
             self._packs[place.path] = self._stack.enter_context(_open(place))
-        return os.pread(self._packs[place.path].fileno(), place.size, place.offset)
+        with naming(place.path):
+            return os.pread(self._packs[place.path].fileno(), place.size, place.offset)
 
     def close(self) -> None:
         self._packs.clear()
@@ -238,3 +242,37 @@ def read_place(place: PackLocation) -> bytes:
     """Return the whole object at this place, in memory."""
     with open_place(place) as stream:
         return stream.read()
+
+
+def hash_place(place: PackLocation) -> str:
+    """Return the sha256 of the bytes at this place, "" if the disk fails to read them."""
+    sha256 = hashlib.sha256()
+    with _FailingDisk(), open_place(place) as stream:
+        while piece := stream.read(READ_BYTES):
+            sha256.update(piece)
+        return sha256.hexdigest()
+    return ""
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file, "" if the disk fails to read it."""
+    with _FailingDisk(), NamedFile(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+    return ""
+
+
+def readable_bytes(place: PackLocation) -> bytes:
+    """Return the bytes at this place for inspection, none if the disk fails to read them."""
+    with _FailingDisk():
+        return read_place(place)
+    return b""
+
+
+class _FailingDisk:
+    """Inside, end at an error of the disk: what cannot be read is damaged, like bytes that are wrong."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        return isinstance(error, OSError) and error.errno == errno.EIO

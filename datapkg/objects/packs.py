@@ -24,7 +24,7 @@ from datapkg.format.hashing import hash_bytes, mismatch
 from datapkg.objects.base import Objects, not_found
 from datapkg.objects.directory import ChainedStream, DirectoryObjects, Named, no_notice, read_up_to
 from datapkg.objects.files import rename, sync_all, sync_file, sync_folder, temp_path
-from datapkg.objects.pack_file import OpenFiles, Pack, PackLocation, PackWriter, open_places, read_place
+from datapkg.objects.pack_file import OpenFiles, Pack, PackLocation, PackWriter, open_places, readable_bytes
 from datapkg.objects.recipes import Recipes, clipped
 
 SMALL_BYTES = 1 << 20
@@ -263,7 +263,7 @@ class PackedObjects(Objects):
         try:
             for digest, place in pack.entries():
                 if place and digest.hex() not in without:
-                    data = read_place(place)
+                    data = readable_bytes(place)
                     if hashlib.sha256(data).digest() == digest:
                         writer.add(digest, data)
             if not writer.entries:
@@ -322,7 +322,7 @@ class PackedObjects(Objects):
         """Copy the objects of a pack; return False at the first that is not right."""
         for digest, place in pack.entries():
             if digest not in writer.entries:
-                data = read_place(place) if place else b""
+                data = readable_bytes(place) if place else b""
                 if hashlib.sha256(data).digest() != digest:
                     return False
                 writer.add(digest, data)

@@ -23,10 +23,10 @@ from pathlib import Path
 from datapkg.errors import CorruptObject
 from datapkg.format.hashing import is_hash
 from datapkg.objects.files import NO_ROOM, rename
-from datapkg.objects.pack_file import Pack, PackLocation
+from datapkg.objects.pack_file import Pack, PackLocation, hash_place
 from datapkg.objects.recipes import read_recipe
 from datapkg.store import writer_lock
-from datapkg.store.verified import RENEWED_NS, hash_place
+from datapkg.store.verified import RENEWED_NS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

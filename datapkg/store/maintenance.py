@@ -15,12 +15,11 @@ from pathlib import Path
 from datapkg.errors import CorruptObject, DamagedFile, DatapkgError, ObjectNotFound
 from datapkg.format.names import Ref
 from datapkg.objects.files import UNWRITABLE
-from datapkg.objects.pack_file import Pack, read_place
+from datapkg.objects.pack_file import Pack, hash_file, hash_place, readable_bytes
 from datapkg.objects.progress import VERIFYING, Counter, Progress, silent
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.store.refs import Current
 from datapkg.store.store import Store
-from datapkg.store.verified import hash_file, hash_place
 
 MAX_THREADS = 8  # hashing releases Python's lock; more would only make the disk seek
 
@@ -124,7 +123,7 @@ def _mend(store: Store, path: Path) -> set[str]:
     bad = {digest.hex(): place for digest, place in pack.entries() if not place or hash_place(place) != digest.hex()}
     with _unless_read_only():
         for hash, place in bad.items():
-            store.objects.keep_aside(hash, read_place(place) if place else b"")
+            store.objects.keep_aside(hash, readable_bytes(place) if place else b"")
         store.objects.packed.rewrite(pack, without=set(bad))
     return set(bad)
 

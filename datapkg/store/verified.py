@@ -25,7 +25,7 @@ from datapkg.format.hashing import READ_BYTES, is_hash
 from datapkg.objects.base import Objects, Writable
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.files import UNWRITABLE, make_folder, seal, temp_path
-from datapkg.objects.pack_file import OpenFiles, PackLocation, open_place, read_place
+from datapkg.objects.pack_file import OpenFiles, PackLocation, hash_file, hash_place, open_place, readable_bytes
 from datapkg.objects.packs import FEW_LOOKUPS, PackedObjects
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.store.index import Index
@@ -210,7 +210,7 @@ class VerifiedObjects(Objects):
             return
         place = self.packed.locate(hash)
         if place.pack:
-            self.keep_aside(hash, read_place(place))
+            self.keep_aside(hash, readable_bytes(place))
             self.packed.delete(hash)
         else:
             os.replace(place.path, self._aside(hash))
@@ -326,18 +326,3 @@ class VerifiedObjects(Objects):
             os.replace(temp, target)
         finally:
             temp.unlink(missing_ok=True)
-
-
-def hash_place(place: PackLocation) -> str:
-    """Return the sha256 of the bytes at this location."""
-    sha256 = hashlib.sha256()
-    with open_place(place) as stream:
-        while piece := stream.read(READ_BYTES):
-            sha256.update(piece)
-    return sha256.hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with open(path, "rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

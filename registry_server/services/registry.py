@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
 
-from datapkg.errors import InvalidInput, NotFound
+from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, QuotaExceeded, Refused
 from datapkg.objects.base import Objects
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.packs import PackedObjects
@@ -151,11 +151,24 @@ def _open_database(settings: Settings, create: bool, remains: str) -> tuple[Data
         raise
 
 
-def unusable(settings: Settings, error: DatabaseError) -> InvalidInput:
+# What SQLite says where the database is not damaged.
+_UNDAMAGED: dict[str, tuple[type[DatapkgError], str]] = {
+    "disk is full": (QuotaExceeded, "make room in {data}, and run it again"),
+    "readonly": (Refused, "see who may write there: ls -ld {data} {data}/*.db"),
+    "locked": (Conflict, "run it again when the other process has ended: fuser {database}"),
+    "I/O error": (DatapkgError, "see what the system says about the disk: dmesg"),
+}
+
+
+def unusable(settings: Settings, error: DatabaseError) -> DatapkgError:
     """Return the error for a database that cannot be read or written."""
-    return InvalidInput(
+    cls, hint = next(
+        (found for text, found in _UNDAMAGED.items() if text in str(error.orig)),
+        (InvalidInput, "restore it from a backup, or give another folder with --data"),
+    )
+    return cls(
         f"the database {settings.database} cannot be used: {error.orig}",
-        hint="restore it from a backup, or give another folder with --data",
+        hint=hint.format(data=settings.data, database=settings.database),
     )
 
 

@@ -28,6 +28,7 @@ from tests.faulty_proxy import CHANGES, CONNECTIONS, STATUSES, Fault, faulty_way
 
 LOCAL = ("kill", "power", "ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "short")
 WIRE = tuple(kind for kind in (*STATUSES, *CONNECTIONS, *CHANGES, "flip upload") if kind not in ("404", "slow"))
+SERVER = ("kill", "power", "ENOSPC", "EIO", "short")
 MAX_SKIPPED = 8
 
 
@@ -87,17 +88,20 @@ class Chaos:
 
     def draw(self, chance: random.Random) -> Trial:
         """Return a trial by chance."""
-        scenario = chance.choice(SCENARIOS)
-        seed = chance.randrange(1_000)
-        if scenario.registry and chance.random() < 0.4:
-            return Trial(scenario, chance.choice(WIRE), chance.randrange(MAX_SKIPPED), seed)
-        if scenario.pushes and chance.random() < 0.4:
-            kind = chance.choice(("kill", "power", "ENOSPC", "EIO", "short"))
-            return Trial(scenario, f"server {kind}", chance.randrange(1, self.server_calls(scenario, kind) + 1), seed)
-        kind = chance.choice(LOCAL if scenario.operates else (*LOCAL, *self.around))
-        if kind in self.around:
-            return Trial(scenario, kind, 0, seed)
-        return Trial(scenario, kind, chance.randrange(1, self.calls(scenario, kind) + 1), seed)
+        while True:
+            scenario, seed = chance.choice(SCENARIOS), chance.randrange(1_000)
+            if scenario.registry and chance.random() < 0.4:
+                return Trial(scenario, chance.choice(WIRE), chance.randrange(MAX_SKIPPED), seed)
+            if scenario.pushes and chance.random() < 0.4:
+                kind = f"server {chance.choice(SERVER)}"
+                calls = self.server_calls(scenario, kind.removeprefix("server "))
+            else:
+                kind = chance.choice(LOCAL if scenario.operates else (*LOCAL, *self.around))
+                if kind in self.around:
+                    return Trial(scenario, kind, 0, seed)
+                calls = self.calls(scenario, kind)
+            if calls:
+                return Trial(scenario, kind, chance.randrange(1, calls + 1), seed)
 
     def server_calls(self, scenario: Scenario, kind: str) -> int:
         """Return how many calls of the registry can fail while the command runs."""

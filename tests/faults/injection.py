@@ -178,7 +178,7 @@ def _wrap_calls(injection: Injection) -> None:
         setattr(os, name, wrapped("write", getattr(os, name), injection.wrote))
     for name in ("fsync", "fdatasync"):
         setattr(os, name, wrapped("fsync", getattr(os, name), injection.synced))
-    for name in ("read", "pread"):
+    for name in ("read", "pread", "preadv"):
         setattr(os, name, wrapped("read", getattr(os, name), lambda fd: None))
     from datapkg.objects import files
 
@@ -237,9 +237,25 @@ def _wrap_files(injection: Injection) -> None:
             return io.BufferedRandom(raw, size)
         return io.BufferedReader(raw, size) if "r" in mode else io.BufferedWriter(raw, size)
 
+    _wrap_named_file(injection)
     builtins.open = opened
     io.open = opened
     os.fdopen = lambda fd, *args, **options: opened(fd, *args, **options)
+
+
+def _wrap_named_file(injection: Injection) -> None:
+    def counted(read: Callable[..., Any]) -> Callable[..., Any]:
+        def call(file: Any, *args: Any) -> Any:
+            with files.naming(file.name):
+                injection.call("read", file.fileno())
+            return read(file, *args)
+
+        return call
+
+    from datapkg.objects import files
+
+    for name in ("readinto", "readall"):
+        setattr(files.NamedFile, name, counted(getattr(files.NamedFile, name)))
 
 
 def _wrap_sqlite(injection: Injection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import shutil
 import warnings
@@ -17,8 +19,10 @@ from datapkg.api.log import log
 from datapkg.api.verify import verify
 from datapkg.cli.main import main
 from datapkg.errors import DamagedFile, DatapkgError, InvalidInput
+from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref, State
 from datapkg.home import Home
+from datapkg.objects.files import NamedFile
 from datapkg.reading.load import load
 from datapkg.resolve import find_installed
 
@@ -166,3 +170,30 @@ def test_damaged_settings_and_credentials_do_not_block_local_packages(home: Home
         again(home).registry_url()
     with pytest.raises(InvalidInput, match="cannot be read"):
         again(home).credentials.keep("https://a.example", "dpk_x", "me")
+
+
+@pytest.mark.parametrize("kind", ["file", "pack"])
+def test_object_that_the_disk_cannot_read_is_damaged_and_is_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    home, folder = Home({"DATAPKG_HOME": str(tmp_path / "home")}), tmp_path / "folder"
+    folder.mkdir()
+    (folder / "long.bin").write_bytes(bytes(2 << 20))
+    for number in range(3):
+        (folder / f"{number}.txt").write_text(f"{number}" * 1000)
+    build_package(home, ONE, folder)
+    damaged = bytes(2 << 20) if kind == "file" else b"1" * 1000
+    place = home.store.objects.packed.locate(hash_bytes(damaged))
+    failing, readinto, readall = os.stat(place.path).st_ino, NamedFile.readinto, NamedFile.readall
+
+    def fail(file: NamedFile, size: int) -> None:
+        overlaps = file.tell() < place.offset + place.size and file.tell() + size > place.offset
+        if overlaps and os.fstat(file.fileno()).st_ino == failing:
+            raise OSError(errno.EIO, "Input/output error", file.name)
+
+    monkeypatch.setattr(NamedFile, "readinto", lambda file, data: fail(file, len(data)) or readinto(file, data))
+    monkeypatch.setattr(NamedFile, "readall", lambda file: fail(file, 1 << 30) or readall(file))
+    home.index.path.unlink()
+    assert [each.hash for each in verify(again(home)).damaged] == [hash_bytes(damaged)]
+    build_package(again(home), ONE, folder)
+    assert verify(again(home)).damaged == []
