@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import islice
 
 from datapkg.errors import (
@@ -13,7 +12,6 @@ from datapkg.errors import (
     NotFound,
     PackageNotFound,
     PackageNotInstalled,
-    Refused,
     TagNotFound,
     Unreachable,
     VersionNotFound,
@@ -22,12 +20,11 @@ from datapkg.format.frozen import dataclass
 from datapkg.format.names import Ref, State
 from datapkg.format.suggestions import close_names, did_you_mean
 from datapkg.home import Home
+from datapkg.origins import allowed_registry
 from datapkg.project import nearest_lock
 
 LATEST = "latest"
 _UNCHECKED = "unchecked:"
-# How many states back is looked for packages that a state took nodes from.
-_PARENTS = 100
 # Among how many of the newest events one is looked for whose state has a long manifest.
 _EVENTS = 8
 
@@ -39,7 +36,6 @@ if TYPE_CHECKING:
     from datapkg.format import wire
     from datapkg.format.lockfile import Pin
     from datapkg.format.manifest.parsed import Manifest
-    from datapkg.objects.base import Readable
     from datapkg.remote.client import Client
     from datapkg.store.refs import Current, Refs
     from datapkg.store.store import Store
@@ -129,25 +125,6 @@ def not_installed(ref: Ref, home: Home | None = None) -> PackageNotInstalled:
     near = [each for each in close_names(ref.package, here, cutoff=0.8) if each != ref.package][:1]
     message = f"{ref} is not installed{did_you_mean(near)}"
     return PackageNotInstalled(message, hint=f"datapkg install {ref}", package=ref.package)
-
-
-def allowed_registry(home: Home, ref: Ref, given: str | None) -> str:
-    """Return the address of the registry to ask for a ref; `given` is the one that the user named for this call.
-
-    Raise `Refused` (with `detail["registry"]`) for one that is neither in the settings nor named by the user.
-    """
-    if ref.registry is None:
-        return home.registry_url(given)
-    url = home.registry_url(ref.registry)
-    if given is not None and home.registry_url(given) != url:
-        raise InvalidInput(f"{ref} names the registry {url}, but --registry says {home.registry_url(given)}")
-    if given is None and "://" in ref.registry and not home.is_known(url):
-        raise Refused(
-            f"the registry {url} is not in your settings; it was not asked for {ref.package}",
-            hint=f"say that you mean it: --registry {url}",
-            registry=url,
-        )
-    return url
 
 
 def resolve(home: Home, client: Client, ref: Ref, *, replace: bool = False) -> wire.Resolved:
@@ -339,65 +316,3 @@ def _resolved(home: Home, client: Client, wanted: Ref, absent: NotFound | None) 
         where = "" if type(unknown) is PackageNotFound else f"at {client.url}: "  # which names the address itself
         line = f"{absent.message}; {where}{unknown.message}"
         raise PackageNotInstalled(line, hint=unknown.hint or absent.hint, package=wanted.package) from unknown
-
-
-def registry_of(home: Home, ref: Ref, given: str | None = None) -> str:
-    """Return the address of the registry that has the data of an exact ref.
-
-    It is the given one, else the one that the state came from, else the one of the ref or of the settings.
-
-    Raise `InvalidInput` where none is set, `Refused` as `allowed_registry` does.
-    """
-    if given is not None or ref.registry is not None:
-        return allowed_registry(home, ref, given)
-    assert ref.state is not None
-    return origin_of(home, ref, ref.state.value) or allowed_registry(home, ref, None)
-
-
-def objects_of(home: Home, ref: Ref, given: str | None = None) -> Readable:
-    """Return the objects of an exact ref that are not on this machine, from the registry that has them.
-
-    Those of a state that was made here of other packages, and not pushed, are read from these packages.
-    """
-    from datapkg.objects.combined import CombinedObjects
-
-    assert ref.state is not None
-
-    def own() -> Readable:
-        return home.client(registry_of(home, ref, given)).objects(ref)
-
-    if origin_of(home, ref, ref.state.value) is not None:
-        return own()
-    homes = []
-    for pin in _pins(home, ref, ref.state.value):
-        if pin.state and home.store.holds(pin.state.value):
-            held = home.store.manifest(pin.state.value).objects()
-            homes.append((held, partial(_objects_of_pin, home, pin)))
-    return CombinedObjects(homes, own) if homes else own()
-
-
-def _objects_of_pin(home: Home, exact: Ref) -> Readable:
-    return home.client(registry_of(home, exact)).objects(exact)
-
-
-def _pins(home: Home, ref: Ref, hash: str) -> list[Ref]:
-    """Return the states whose nodes a state built here contains, by its record and those of the states before."""
-    found: dict[str, Ref] = {}
-    for _ in range(_PARENTS):
-        record = home.store.record(ref, hash) or {}
-        for pin in record.get("packages", ()):
-            package = Ref.parse(str(pin["package"]))
-            found[str(pin["hash"])] = Ref(package.user, package.name, state=State("hash", str(pin["hash"])))
-        if "parent" not in record:
-            break
-        hash = str(record["parent"])
-    return list(found.values())
-
-
-def origin_of(home: Home, ref: Ref, hash: str) -> str | None:
-    """Return the registry that a state on this machine came from, if it came from one."""
-    refs = home.store.refs
-    current = refs.current(ref)
-    if current and current.hash == hash and current.origin != "local":
-        return current.origin
-    return next((each.origin for each in refs.log(ref, "push", "install", hash=hash) if each.origin != "local"), None)

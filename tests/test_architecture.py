@@ -23,6 +23,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"store", "remote", "project"},
         {"settings"},
         {"home"},
+        {"origins"},
         {"resolve"},
         {"building", "reading"},
         {"api", "data"},

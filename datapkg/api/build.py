@@ -182,8 +182,8 @@ def find_package(home: Home, wanted: Ref, registry: str | None = None) -> tuple[
 
     Objects at the registry that a push goes to may be missing here; those at another registry are fetched when read.
     """
+    from datapkg.origins import origin_of
     from datapkg.reading.source import Remote, Source
-    from datapkg.resolve import origin_of
 
     found = find_installed(home, wanted)
     check_named_complete(home, wanted, found.hash)

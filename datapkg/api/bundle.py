@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
-from datapkg import resolve
+from datapkg import origins, resolve
 from datapkg.api.install import InstallOptions, finish, plan_fetch
 from datapkg.api.results import BundleResult, InstallResult
 from datapkg.errors import (
@@ -94,7 +94,7 @@ def _described(home: Home, found: ResolvedState) -> BundledPackage:
     exact = ref.at(State("hash", found.hash))
     tag = (ref.state.value,) if ref.state and ref.state.kind == "tag" else ()
     versions = tuple(sorted(name for name, hash in refs.versions(ref).items() if hash == found.hash))
-    registry = resolve.origin_of(home, exact, found.hash)
+    registry = origins.origin_of(home, exact, found.hash)
     return BundledPackage(
         package=ref.package, hash=found.hash, path=ref.path, registry=registry, tags=tag, versions=versions
     )

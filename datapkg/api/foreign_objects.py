@@ -14,7 +14,8 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import plan, transfer
-from datapkg.resolve import ResolvedState, origin_of
+from datapkg.origins import origin_of
+from datapkg.resolve import ResolvedState
 
 
 def foreign_objects(

@@ -12,8 +12,9 @@ from datapkg.api.states import unpushed_build
 from datapkg.errors import Conflict, InvalidInput
 from datapkg.format.names import Ref, check_new_version, check_tag
 from datapkg.home import Home
+from datapkg.origins import allowed_registry
 from datapkg.remote.client import Client
-from datapkg.resolve import LATEST, allowed_registry
+from datapkg.resolve import LATEST
 
 Kind = Literal["tag", "version"]
 _SHOWN_DIGITS = 12

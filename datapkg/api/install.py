@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from datapkg import resolve
+from datapkg import origins, resolve
 from datapkg.api.results import InstallResult, PackageOutcome, unchecked_text
 from datapkg.api.states import completed, overruling_lock, unpushed_build
 from datapkg.errors import DatapkgError
@@ -77,7 +77,7 @@ def install_one(home: Home, ref: Ref, options: InstallOptions, progress: Progres
 
 
 def _install_from_registry(home: Home, ref: Ref, options: InstallOptions, progress: Progress) -> InstallResult:
-    client = home.client(resolve.allowed_registry(home, ref, options.registry))
+    client = home.client(origins.allowed_registry(home, ref, options.registry))
     resolved = resolve.resolve(home, client, ref, replace=options.replace)
     manifest = resolve.fetch_manifest(home, client, ref, resolved)
     with explained(ResolvedState(home.store, ref, manifest.hash, "ref"), home):
@@ -124,7 +124,7 @@ def _install_offline(home: Home, ref: Ref, options: InstallOptions) -> InstallRe
 
 def _origin(home: Home, ref: Ref, hash: str, options: InstallOptions) -> str:
     """Return the origin of a state: a registry, or "local" if it was built here and never pushed."""
-    if origin := resolve.origin_of(home, ref, hash):
+    if origin := origins.origin_of(home, ref, hash):
         return origin
     refs = home.store.refs
     if any(refs.log(ref, hash=hash)):
@@ -133,7 +133,7 @@ def _origin(home: Home, ref: Ref, hash: str, options: InstallOptions) -> str:
     if current and current.origin != "local" and hash in refs.known_hashes(ref, hash):
         return current.origin  # the registry that these tags and versions came from
     with contextlib.suppress(DatapkgError):  # a state that was opened lazily
-        return resolve.registry_of(home, ref, options.registry)
+        return origins.registry_of(home, ref, options.registry)
     return "local"
 
 
@@ -182,8 +182,8 @@ def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, pro
     if not planned.needed:
         return InstallResult(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
     exact = ref.at(State("hash", found.hash))
-    origin = resolve.origin_of(home, exact, found.hash) or str(exact)
-    receive(home.store.through(lambda: resolve.objects_of(home, exact, registry), origin), planned, progress)
+    origin = origins.origin_of(home, exact, found.hash) or str(exact)
+    receive(home.store.through(lambda: origins.objects_of(home, exact, registry), origin), planned, progress)
     home.store.forget_parts()
     _note_whole(home, ref, manifest)
     wanted = sum(selection.of(manifest, ref.path).values())

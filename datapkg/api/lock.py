@@ -18,8 +18,8 @@ from datapkg.format.texts import quoted
 from datapkg.home import Home
 from datapkg.objects.files import no_such_path, write_atomic
 from datapkg.objects.progress import Progress, silent
+from datapkg.origins import allowed_registry
 from datapkg.project import nearest_lock, nearest_requirements
-from datapkg.resolve import allowed_registry
 
 _EMPTY = """# The data packages of this project, a line each, such as `- user/name@1.2.0`.
 # `datapkg lock` writes their exact hashes into datapkg.lock; `datapkg install` gets them. Commit both files.

@@ -9,7 +9,7 @@ from datapkg.api.results import RemoveResult
 from datapkg.errors import InvalidInput, PackageNotInstalled, Refused
 from datapkg.format.names import Ref
 from datapkg.home import Home
-from datapkg.resolve import allowed_registry
+from datapkg.origins import allowed_registry
 from datapkg.store import gc
 
 

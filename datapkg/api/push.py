@@ -24,9 +24,10 @@ from datapkg.home import Home
 from datapkg.objects.deltas import planned_transfer
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import TransferPlan, transfer
+from datapkg.origins import allowed_registry
 from datapkg.reading.source import Remote, Source
 from datapkg.remote.client import Client
-from datapkg.resolve import LATEST, allowed_registry, find_installed, not_installed
+from datapkg.resolve import LATEST, find_installed, not_installed
 from datapkg.store.refs import LogEvent
 
 SHOWN_DIGITS = 12

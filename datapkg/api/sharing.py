@@ -9,8 +9,8 @@ import msgspec
 from datapkg.errors import Forbidden, InvalidInput
 from datapkg.format.names import Ref, check_user
 from datapkg.home import Home
+from datapkg.origins import allowed_registry
 from datapkg.remote.client import Client
-from datapkg.resolve import allowed_registry
 
 PUBLIC = "public"
 

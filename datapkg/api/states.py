@@ -87,6 +87,7 @@ def kept_states(store: Store, ref: Ref) -> list[dict[str, Any]]:
     hashes = [current.hash] if current else []
     hashes += sorted(times, key=lambda hash: times[hash], reverse=True)
     hashes += [*versions.values(), *tags.values()]
+    here = store.held(hashes)
     return [
         {
             "hash": hash,
@@ -95,7 +96,7 @@ def kept_states(store: Store, ref: Ref) -> list[dict[str, Any]]:
             "versions": versions_of.get(hash, []),
         }
         for hash in dict.fromkeys(hashes)
-        if store.holds(hash)
+        if hash in here
     ]
 
 

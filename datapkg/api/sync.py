@@ -37,7 +37,8 @@ from datapkg.format.texts import listed, quoted
 from datapkg.home import Home
 from datapkg.objects.files import no_such_path
 from datapkg.objects.progress import Progress, silent
-from datapkg.resolve import allowed_registry, make_current
+from datapkg.origins import allowed_registry
+from datapkg.resolve import make_current
 
 _PATHS_SHOWN = 10
 _KINDS = ("added", "changed", "removed")

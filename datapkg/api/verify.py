@@ -15,7 +15,8 @@ from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.names import Ref, State
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.resolve import find_installed, objects_of, origin_of, registry_of
+from datapkg.origins import objects_of, origin_of, registry_of
+from datapkg.resolve import find_installed
 from datapkg.store.maintenance import check, mend_pointers
 from datapkg.store.roots import all_states
 from datapkg.store.store import Store

@@ -8,8 +8,9 @@ from datapkg import __version__
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.origins import allowed_registry
 from datapkg.reading.source import Remote, Source, open_store
-from datapkg.resolve import allowed_registry, find_installed, find_or_fetch
+from datapkg.resolve import find_installed, find_or_fetch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -91,7 +91,7 @@ class Remote:
 
     def origin(self, ref: Ref) -> str:
         """Return the address of the registry, "" if none is known."""
-        from datapkg.resolve import registry_of
+        from datapkg.origins import registry_of
 
         try:
             return registry_of(self.home, ref, self.registry)
@@ -100,7 +100,7 @@ class Remote:
 
     def objects(self, ref: Ref) -> Readable:
         """Return the objects of a state; raise `InvalidInput` if no registry is known, and the errors of a registry."""
-        from datapkg.resolve import objects_of
+        from datapkg.origins import objects_of
 
         return objects_of(self.home, ref, self.registry)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from datapkg.store.refs import Refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from typing import Any
 
     from datapkg.format.manifest.parsed import Manifest
@@ -181,8 +182,14 @@ class Store:
 
         This is fast for objects in files of their own, such as manifests: every import that follows a lock calls it.
         """
-        loose = self.folder / "objects" / hash[:2] / hash[2:]
-        return loose.exists() or not self.objects.absent([hash])
+        return bool(self.held([hash]))
+
+    def held(self, hashes: Collection[str]) -> set[str]:
+        """Return those of these objects that are here, judging by names only."""
+        folder = f"{self.folder}/objects"
+        rest = {hash for hash in hashes if not os.path.exists(f"{folder}/{hash[:2]}/{hash[2:]}")}
+        found = {hash for hash in hashes if hash not in rest}
+        return found | (rest - self.objects.absent(rest)) if rest else found
 
     def freed(self, ref: Ref, hash: str) -> PackageNotInstalled | None:
         """Return the error for a state that was here by the log, and whose space `gc` has freed; None for another."""

@@ -24,8 +24,8 @@ from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.base import Readable
+from datapkg.origins import allowed_registry, origin_of
 from datapkg.reading.source import Source
-from datapkg.resolve import allowed_registry, origin_of
 from datapkg.store.store import Store
 
 _HINT = "correct the data; --no-checks (checks=False) makes the state all the same, and its record says so"

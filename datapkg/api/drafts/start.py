@@ -7,7 +7,8 @@ from datapkg.api.states import check_complete
 from datapkg.errors import Conflict, NotFound, NotLoggedIn, Refused
 from datapkg.format.manifest.diff import same_data, stored_otherwise
 from datapkg.format.manifest.parsed import Manifest
-from datapkg.resolve import allowed_registry, fetch_manifest, keep, resolve
+from datapkg.origins import allowed_registry
+from datapkg.resolve import fetch_manifest, keep, resolve
 from datapkg.store.refs import Current
 
 
