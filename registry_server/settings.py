@@ -46,6 +46,7 @@ class Settings:
     check_timeout_s: int = 20
     max_unpublished_bytes: int = TIB
     min_free_bytes: int = 64 * MIB
+    max_maps_bytes: int = 1024 * MIB
     body_timeout_s: int = 60
     push_age_s: int = 24 * 3600
     sweep_every_s: int = 3600

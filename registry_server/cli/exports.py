@@ -37,7 +37,7 @@ def export(registry: Any, target: Path, no_tokens: bool, as_json: bool) -> None:
 
 
 @click.command("import")
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
 @partial(with_registry, create=True)
 def load(registry: Any, source: Path, as_json: bool) -> None:
     """Fill a new or empty registry from an export, a folder or a file.

@@ -100,7 +100,9 @@ def _print_found(registry: Any, found: Any) -> None:
         click.echo(f"damaged: the database {registry.settings.database}: {problem}; restore it from a backup")
     for each in found.damaged:
         click.echo(f"damaged: {each.hash} ({each.reason}) of {', '.join(each.packages) or 'no package'}")
+    if found.damaged:
+        click.echo("The next push of a package that has a damaged object sends it again.")
     for line in found.rows:
-        click.echo(f"differs from its manifest: {line}; repair it with: {PROGRAM} check --repair")
+        click.echo(f"wrong in the database: {line}; repair it with: {PROGRAM} check --repair")
     unused = f"{count_text(found.unused_objects, 'unused object')} ({size_text(found.unused_bytes)})"
     click.echo(f"{count_text(found.checked, 'object')} checked, {len(found.damaged):,} damaged; {unused}.")

@@ -26,13 +26,3 @@ def about(connection: Connection, subject: str) -> list[tuple[str, str, dict[str
         .order_by(events.c.id)
     )
     return [(action, actor, json.loads(detail)) for action, actor, detail in rows]
-
-
-def newest_by(connection: Connection, subject: str, action: str, key: str) -> dict[str, datetime]:
-    """Return when an action last happened to a package or user, by the value of `key` in its detail."""
-    rows = connection.execute(
-        select(events.c.detail, events.c.at)
-        .where(events.c.subject == subject, events.c.action == action)
-        .order_by(events.c.id)
-    )
-    return {json.loads(detail).get(key, ""): at for detail, at in rows}

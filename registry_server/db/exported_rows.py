@@ -93,6 +93,8 @@ def read(connection: Connection, name: str, lines: Iterable[bytes]) -> int:
     table, count = _reflected(connection, name), 0
     rows = parsed(name, lines)
     while batch := list(islice(rows, AT_ONCE)):
+        if batch[0].keys() != set(table.columns.keys()):
+            raise CorruptObject(f"the table {name} has other columns than its version of the database")
         connection.execute(insert(table), batch)
         count += len(batch)
     if connection.dialect.name == "postgresql" and "id" in table.c and table.c.id.autoincrement:

@@ -57,9 +57,11 @@ def held_or_sent(
 
 def damaged_in(connection: Connection, package_id: int) -> list[str]:
     """Return the damaged objects that the package holds, sorted."""
-    held = (package_objects.c.hash == damaged_objects.c.hash) & (package_objects.c.package_id == package_id)
-    query = select(damaged_objects.c.hash).join(package_objects, held).order_by(damaged_objects.c.hash)
-    return list(connection.execute(query).scalars())
+    held = select(package_objects.c.hash).where(
+        package_objects.c.package_id == package_id, package_objects.c.hash == damaged_objects.c.hash
+    )
+    query = select(damaged_objects.c.hash).where(held.correlate(damaged_objects).exists())
+    return list(connection.execute(query.order_by(damaged_objects.c.hash)).scalars())
 
 
 def damaged(connection: Connection) -> set[str]:

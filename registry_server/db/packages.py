@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     and_,
     case,
@@ -145,15 +146,28 @@ def page(
 
     They are ordered by where the words were found and then by name; with `recent`, the last pushed come first.
     """
-    first: ColumnElement[Any] = -type_coerce(packages.c.pushed_at, BigInteger) if recent else _rank(words)
-    order: list[ColumnElement[Any]] = [first, packages.c.user_name, packages.c.name]
-    query = _lines(order).where(visible(asked_by), *(_has(word) for word in words))
-    if user is not None:
-        query = query.where(packages.c.user_name == user)
-    if after is not None:
-        query = query.where(tuple_(*order) > tuple_(*after))
-    rows = connection.execute(query.order_by(*order).limit(limit))
-    return [_line(row) for row in rows]
+    names = packages.c.user_name, packages.c.name
+    seen = visible(asked_by) if user is None else and_(visible(asked_by), packages.c.user_name == user)
+    if words:
+        first: ColumnElement[Any] = _rank(words)
+        query = _lines(packages, [first, *names]).where(seen, *(_has(word) for word in words))
+        if after is not None:
+            query = query.where(tuple_(first, *names) > tuple_(*after))
+        rows = connection.execute(query.order_by(first, *names).limit(limit))
+        return [_line(row) for row in rows]
+    # The page is chosen among the packages alone, in the order of an index, before anything is joined to it.
+    pushed = type_coerce(packages.c.pushed_at, BigInteger)
+    chosen = select(packages).where(seen)
+    if after is not None and recent:
+        older = or_(pushed < -after[0], and_(pushed == -after[0], tuple_(*names) > tuple_(*after[1:])))
+        chosen = chosen.where(pushed <= -after[0], older)
+    elif after is not None:
+        chosen = chosen.where(tuple_(*names) > tuple_(*after[1:]))
+    chosen = chosen.order_by(*([packages.c.pushed_at.desc()] if recent else []), *names).limit(limit)
+    page = chosen.subquery("page")
+    first = -type_coerce(page.c.pushed_at, BigInteger) if recent else literal(0)
+    order: list[ColumnElement[Any]] = [first, page.c.user_name, page.c.name]
+    return [_line(row) for row in connection.execute(_lines(page, order).order_by(*order))]
 
 
 def indexed_texts(connection: Connection, user: str, name: str) -> IndexedTexts | None:
@@ -172,22 +186,14 @@ def _line(row: Sequence[Any]) -> PackageLine:
     return PackageLine(*[*values, key])
 
 
-def _lines(order: list[ColumnElement[Any]]) -> Select[Any]:
+def _lines(page: FromClause, order: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    shown = page.c.user_name, page.c.name, page.c.public, tags.c.hash
     return (
-        select(
-            packages.c.user_name,
-            packages.c.name,
-            packages.c.public,
-            tags.c.hash,
-            states.c.title,
-            states.c.description,
-            states.c.bytes_logical,
-            packages.c.pushed_at,
-            *order,
-        )
-        .join(tags, and_(tags.c.package_id == packages.c.id, tags.c.name == LATEST))
-        .join(states, and_(states.c.package_id == packages.c.id, states.c.hash == tags.c.hash))
-        .join(search, search.c.package_id == packages.c.id)
+        select(*shown, states.c.title, states.c.description, states.c.bytes_logical, page.c.pushed_at, *order)
+        .select_from(page)
+        .join(tags, and_(tags.c.package_id == page.c.id, tags.c.name == LATEST))
+        .join(states, and_(states.c.package_id == page.c.id, states.c.hash == tags.c.hash))
+        .join(search, search.c.package_id == page.c.id)
     )
 
 

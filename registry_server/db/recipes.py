@@ -24,6 +24,11 @@ def keep(connection: Connection, hash: str, bases: Mapping[str, int], now: datet
     return True
 
 
+def bases_of(connection: Connection, hash: str) -> set[str]:
+    """Return the objects of which an object is made, as it was noted."""
+    return set(connection.execute(select(recipe_bases.c.base).where(recipe_bases.c.hash == hash)).scalars())
+
+
 def remove(connection: Connection, hashes: Collection[str]) -> None:
     """Delete what was noted of the recipes of these objects."""
     for batch in batches(hashes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -173,11 +173,29 @@ def tags_of(connection: Connection, package_id: int) -> dict[str, str]:
     return {row.name: row.hash for row in rows}
 
 
-def set_tag(connection: Connection, package_id: int, name: str, hash: str) -> None:
+def moved_at(connection: Connection, package_id: int) -> dict[str, datetime]:
+    """Return when each tag was last moved, where that is known."""
+    query = select(tags.c.name, tags.c.moved_at).where(tags.c.package_id == package_id, tags.c.moved_at.is_not(None))
+    return {row.name: row.moved_at for row in connection.execute(query)}
+
+
+def names_of(
+    connection: Connection, package_id: int, hashes: Collection[str]
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the tags and the versions of states by their hash, tags sorted by name."""
+    found: tuple[dict[str, list[str]], dict[str, list[str]]] = {}, {}
+    for names, column in zip(found, (tags.c.name, versions.c.version), strict=True):
+        here = (column.table.c.package_id == package_id) & column.table.c.hash.in_(hashes)
+        for hash, name in connection.execute(select(column.table.c.hash, column).where(here).order_by(column)):
+            names.setdefault(hash, []).append(name)
+    return found
+
+
+def set_tag(connection: Connection, package_id: int, name: str, hash: str, now: datetime) -> None:
     """Add or move a tag."""
     here = (tags.c.package_id == package_id) & (tags.c.name == name)
-    if not connection.execute(update(tags).where(here).values(hash=hash)).rowcount:
-        connection.execute(insert(tags).values(package_id=package_id, name=name, hash=hash))
+    if not connection.execute(update(tags).where(here).values(hash=hash, moved_at=now)).rowcount:
+        connection.execute(insert(tags).values(package_id=package_id, name=name, hash=hash, moved_at=now))
 
 
 def remove_tag(connection: Connection, package_id: int, name: str) -> bool:

@@ -122,8 +122,10 @@ log = Table(
     Column("pushed_at", UtcTime, nullable=False),
     Column("record", Text, nullable=False),
     # The object with the long lists of the record. No reader of the package may read it: its hash is in no reply.
-    Column("record_object", Hash, ForeignKey("objects.hash"), index=True),
+    Column("record_object", Hash, ForeignKey("objects.hash")),
     Index(None, "package_id", "id"),
+    Index(None, "package_id", "hash"),
+    Index(None, "record_object", "package_id"),
 )
 
 tags = Table(
@@ -132,6 +134,8 @@ tags = Table(
     _package_key(primary_key=True),
     Column("name", Name, primary_key=True),
     Column("hash", Hash, nullable=False),
+    Column("moved_at", UtcTime),
+    Index(None, "package_id", "hash"),
     sqlite_with_rowid=False,
 )
 
@@ -144,6 +148,7 @@ versions = Table(
     Column("version", Name, nullable=False),
     Column("hash", Hash, nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    Index(None, "package_id", "hash"),
     sqlite_with_rowid=False,
 )
 

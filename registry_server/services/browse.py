@@ -153,8 +153,7 @@ def log(request: PackageRequest, *, cursor: str | None = None, limit: int = DEFA
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
         lines = states.pushes_of(connection, package.id, before=before, limit=limit + 1)
-        tags = states.tags_of(connection, package.id)
-        versions = tags_versions.version_entries(connection, package)
+        tags, versions = states.names_of(connection, package.id, {line.hash for line in lines})
     entries = [
         wire.LogEntry(
             hash=line.hash,
@@ -162,8 +161,8 @@ def log(request: PackageRequest, *, cursor: str | None = None, limit: int = DEFA
             message=line.message,
             pushed_at=line.pushed_at.isoformat(),
             parent=line.parent,
-            tags=[tag for tag, hash in tags.items() if hash == line.hash],
-            versions=[each.version for each in versions if each.hash == line.hash],
+            tags=tags.get(line.hash, []),
+            versions=tags_versions.in_order(versions.get(line.hash, [])),
             bytes_logical=line.bytes_logical,
         )
         for line in lines[:limit]

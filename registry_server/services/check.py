@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from datapkg.errors import DatapkgError, ObjectNotFound, exhausted
@@ -13,6 +14,7 @@ from registry_server.db.database import batches
 from registry_server.services import derived_rows, policy, set_aside
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry, database_problems
+from registry_server.services.sweep import WAIT_S, alone
 
 AT_ONCE = 1_000
 
@@ -56,9 +58,15 @@ def check(registry: Registry, actor: Actor, *, quick: bool = False, repair: bool
 
     Damaged objects are marked, so that they are not served and the next push that needs them sends them again. With
     `repair`, their files are set aside, intact copies are used instead, and rows are made anew from the manifests.
-    If the database is damaged and stays so, nothing else is checked: it may not list all objects.
+    If the database is damaged and stays so, nothing else is checked: it may not list all objects. Raise `Conflict` for
+    a repair while another process sweeps.
     """
     policy.check_operator(actor, "registry:check")
+    with alone(registry, WAIT_S) if repair else nullcontext():
+        return _check(registry, quick=quick, repair=repair)
+
+
+def _check(registry: Registry, *, quick: bool, repair: bool) -> CheckReport:
     report = CheckReport()
     report.database = database_problems(registry)
     if report.database and repair:

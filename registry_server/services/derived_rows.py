@@ -1,4 +1,6 @@
-"""Rows that are derived from manifests: which objects a package holds, what lists show, what a search looks in."""
+"""Rows that are derived from manifests and recipes: which objects a package holds, which objects are ranges of which
+others, what lists show, and what a search looks in.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from sqlalchemy import Connection
 from datapkg.errors import DatapkgError, ObjectNotFound
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
-from registry_server.db import objects, states
+from registry_server.db import objects, recipes, states
 from registry_server.services import downloads
 from registry_server.services.registry import Registry
 from registry_server.services.summaries import describe, search_texts
@@ -20,6 +22,9 @@ def check(registry: Registry, wrong: list[str], repaired: list[str] | None) -> N
 
     With the list `repaired`, make the rows anew and add the lines there. States whose manifest is damaged are skipped.
     """
+    for hash in registry.objects.recipes:
+        if _is_noted_wrong(registry, hash, repair=repaired is not None):
+            (wrong if repaired is None else repaired).append(f"what object {hash} is made of")
     with registry.db.read() as connection:
         all_states = states.all_of(connection)
     for package_id, package, hash in all_states:
@@ -33,6 +38,23 @@ def check(registry: Registry, wrong: list[str], repaired: list[str] | None) -> N
             with registry.db.write() as connection:
                 _make_anew(registry, connection, package_id, package, manifest)
         (wrong if repaired is None else repaired).extend(f"{each} of {package}@sha256:{hash[:16]}" for each in found)
+
+
+def _is_noted_wrong(registry: Registry, hash: str, *, repair: bool) -> bool:
+    """Return whether the database lacks an object of which another one is made, which a sweep would delete then."""
+    home = registry.objects
+    try:
+        bases = {str(each.source): home.locate(str(each.source)).size for each in home.recipes.find(hash)}
+    except DatapkgError:  # the object is damaged
+        return False
+    with registry.db.read() as connection:
+        is_made = home.missing_whole([hash]) and objects.referenced(connection, [hash])
+        if not is_made or recipes.bases_of(connection, hash) == bases.keys():
+            return False
+    if repair:
+        with registry.db.write() as connection:
+            recipes.keep(connection, hash, bases, registry.now())
+    return True
 
 
 def _held(manifest: Manifest) -> dict[str, int]:

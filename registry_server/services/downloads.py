@@ -135,7 +135,7 @@ def object_chunks(served: Served) -> bytes:
 
 def kept_chunks(served: Served, kind: str) -> bytes | None:
     """Return the cached chunk map of a "manifest" or an "object" that the actor may read, or None."""
-    return served.registry.chunk_maps.get(f"{kind}:{served.hash}")
+    return served.registry.chunk_maps.get(kind, served.hash)
 
 
 def _chunk_map(served: Served, kind: str, make: Callable[[], list[Chunk]]) -> bytes:
@@ -143,7 +143,7 @@ def _chunk_map(served: Served, kind: str, make: Callable[[], list[Chunk]]) -> by
     found = kept_chunks(served, kind)
     if found is None:
         found = encode_chunks(make())
-        served.registry.chunk_maps.keep(f"{kind}:{served.hash}", found)
+        served.registry.chunk_maps.keep(kind, served.hash, found)
     return found
 
 

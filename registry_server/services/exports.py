@@ -29,7 +29,7 @@ from registry_server.db import exported_rows, objects, recipes
 from registry_server.services import policy
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
-from registry_server.services.sweep import alone
+from registry_server.services.sweep import WAIT_S, alone
 
 FORMAT = 1
 DOCUMENT = "registry.json"
@@ -61,7 +61,7 @@ def export(registry: Registry, actor: Actor, target: Path, *, tokens: bool = Tru
     policy.check_operator(actor, "registry:export")
     _check_target(target)
     registry.settings.temporary.mkdir(mode=0o700, exist_ok=True)
-    with alone(registry), tempfile.TemporaryDirectory(dir=registry.settings.temporary) as folder:
+    with alone(registry, WAIT_S), tempfile.TemporaryDirectory(dir=registry.settings.temporary) as folder:
         rows = PackedObjects(Path(folder))
         with registry.db.read() as connection:
             tables = {name: _dump(connection, name, rows) for name in exported_rows.table_names(tokens=tokens)}
@@ -188,7 +188,7 @@ def load(registry: Registry, actor: Actor, source: Path) -> ExportReport:
     policy.check_operator(actor, "registry:import")
     home, document = _opened(source)
     tables = document["tables"]
-    with alone(registry):
+    with alone(registry, WAIT_S):
         with registry.db.read() as connection:
             exported_rows.check_empty(connection)
         rows = exported_rows.parsed("objects", _lines(home, tables["objects"]["hash"]))

@@ -31,6 +31,7 @@ FOLDERS = {
     "packs": "the objects in it, while one is alive and half of the bytes are",
     "objects": "the object in it, while it is alive",
     "recipes": "the recipe, while its object is alive; it keeps the objects in it (`recipe_bases`)",
+    "maps": "the chunk map in it, which is derived, while its object is alive",
     "trash": "objects that may come back, for the grace period",
     "tmp": "uploads, while their push is open",
     "quarantine": "damaged files that a check has set aside, until the operator deletes them",
@@ -56,8 +57,8 @@ class Registry:
     trash: Trash
     new_writer: Callable[[int], Objects]
     checker: ClaimChecker
+    chunk_maps: ChunkMaps
     created: bool = False
-    chunk_maps: ChunkMaps = field(default_factory=ChunkMaps)
     replies: OpenReplies = field(default_factory=OpenReplies)
     now: Callable[[], datetime] = _now
 
@@ -109,6 +110,7 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
             max_bytes=settings.max_check_bytes,
             memory_bytes=settings.max_check_memory_bytes,
         ),
+        chunk_maps=ChunkMaps(settings.data / "maps", settings.temporary),
         new_writer=lambda count: _new_writer(settings, count),
         created=created,
     )

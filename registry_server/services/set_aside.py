@@ -23,6 +23,8 @@ def repair(registry: Registry, hashes: Collection[str]) -> list[str]:
     Files with wrong bytes move to the folder `quarantine/`; after that, an intact copy in a pack, in the trash or as a
     recipe is found, or else the next push sends the object again.
     """
+    if not hashes:
+        return []
     home = registry.objects
     for hash in hashes:
         if home.loose.path(hash).exists() and not _is_whole(registry, hash):

@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ from registry_server.services.registry import Registry, database_problems
 
 GRACE = timedelta(hours=1)
 AT_ONCE = 1_000
+LOCK_PAUSE_S = 0.2
+WAIT_S = 60
+"""How long a command of the operator waits for the sweep of a running registry."""
 # A pack is rewritten without its dead objects once they are this share of its bytes: so they never take more space than
 # the others, and never more is copied than freed.
 DEAD_SHARE = 0.5
@@ -57,6 +61,7 @@ class SweepReport:
     deleted_bytes: int = 0
     rewritten_packs: int = 0
     removed_objects: int = 0
+    removed_maps: int = 0
 
 
 def sweep(
@@ -76,7 +81,7 @@ def sweep(
     with alone(registry) as lock:
         run = _Sweep(registry, lock, grace, SweepReport(dry_run))
         # The trash first, which needs no space on a full disk.
-        for step in (run.temporary, run.trash, run.pushes, run.recipes, run.files, run.packs, run.rows):
+        for step in (run.temporary, run.trash, run.pushes, run.recipes, run.files, run.packs, run.rows, run.maps):
             for _ in step():
                 if is_stopped():
                     return run.report
@@ -84,17 +89,29 @@ def sweep(
 
 
 @contextmanager
-def alone(registry: Registry) -> Iterator[BinaryIO]:
-    """Inside, no other process sweeps this registry; raise `Conflict` if one does. Yield the locked file."""
+def alone(registry: Registry, wait_s: float = 0) -> Iterator[BinaryIO]:
+    """Inside, no other process sweeps this registry; yield the locked file.
+
+    Raise `Conflict` if another one still does after `wait_s`.
+    """
+    until = time.monotonic() + wait_s
     with open(registry.sweep_lock, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict(
-                f"another process sweeps, exports or imports the registry in {registry.settings.data}",
-                hint="try again when it is done",
-            ) from None
+        while not _locked(file):
+            if time.monotonic() >= until:
+                raise Conflict(
+                    f"another process sweeps, repairs, exports or imports the registry in {registry.settings.data}",
+                    hint="try again when it is done",
+                )
+            time.sleep(LOCK_PAUSE_S)
         yield file
+
+
+def _locked(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @dataclass
@@ -202,6 +219,8 @@ class _Sweep:
             if self._is_old(pack.path):
                 self._sweep_pack(pack)
             yield
+        if not self.report.dry_run:  # each push of many objects makes a pack, and packs are searched one by one
+            self.registry.objects.merge_packs()
 
     def _sweep_pack(self, pack: Pack) -> None:
         sizes = {digest.hex(): place.size if place else 0 for digest, place in pack.entries()}
@@ -254,6 +273,13 @@ class _Sweep:
             self.report.removed_objects += len(gone)
             yield
             last = page[-1]
+
+    def maps(self) -> Iterator[None]:
+        """Delete chunk maps of dead objects, and those beyond the limit."""
+        if not self.report.dry_run:
+            limit = self.registry.settings.max_maps_bytes
+            self.report.removed_maps = self.registry.chunk_maps.remove(lambda all: all - self._dead(all), limit)
+        yield
 
 
 def _size(path: Path) -> int:

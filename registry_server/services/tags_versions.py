@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from packaging.utils import canonicalize_version
@@ -13,7 +14,7 @@ from datapkg.format import wire
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import check_new_version, check_tag
 from datapkg.format.texts import quoted
-from registry_server.db import events, states
+from registry_server.db import states
 from registry_server.db.packages import LATEST, PackageRow
 from registry_server.db.states import Version
 from registry_server.services import downloads, policy
@@ -27,7 +28,7 @@ def tags(request: PackageRequest) -> wire.TagList:
     """Return all tags, sorted by name."""
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
-        moved = events.newest_by(connection, package.full_name, "package:tag", "tag")
+        moved = states.moved_at(connection, package.id)
         tags = states.tags_of(connection, package.id)
         return wire.TagList(tags=tags, moved_at={tag: moved[tag].isoformat() for tag in tags if tag in moved})
 
@@ -99,7 +100,7 @@ def set_tag(connection: Connection, request: PackageRequest, package: PackageRow
     """Add or move a tag of the package, and record the event if that is a change."""
     if check_tag_room(connection, request.registry, package, tag).get(tag) == hash:
         return
-    states.set_tag(connection, package.id, tag, hash)
+    states.set_tag(connection, package.id, tag, hash, request.registry.now())
     request.record(connection, "package:tag", tag=tag, hash=hash)
 
 
@@ -135,6 +136,11 @@ def add_version(connection: Connection, request: PackageRequest, package: Packag
         return
     states.add_version(connection, package.id, Version(version_key(version), version, hash, request.registry.now()))
     request.record(connection, "package:version", version=version, hash=hash)
+
+
+def in_order(versions: Iterable[str]) -> list[str]:
+    """Return versions in PEP 440 order."""
+    return sorted(versions, key=_parsed)
 
 
 # Parsing 10,000 versions takes 0.1 s, and several requests of each page ask for all of them.

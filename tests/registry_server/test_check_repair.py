@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import delete, insert, update
 
 from datapkg.format import wire
+from datapkg.format.chunks import Step
 from datapkg.objects.packs import PackedObjects
-from registry_server.db.tables import objects, package_objects, search, states
+from registry_server.db.tables import objects, package_objects, recipe_bases, search, states
 from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.sweep import GRACE
@@ -118,6 +119,22 @@ def test_lost_rows_of_objects_are_listed_again(house: House, ada: Client) -> Non
     found = check(house.registry, THE_OPERATOR, repair=True)
     assert (found.database, found.rows, [each.hash for each in found.damaged]) == ([], [], [sha256(b"two")])
     assert ada.push("ada/iris", Contents(FILES)).status == 200
+    check_clean(house)
+
+
+def test_what_an_object_is_made_of_is_noted_again(house: House, ada: Client) -> None:
+    base, rest = b"base" * 1_000, b"the rest"
+    ada.publish("ada/iris", {"base": base, "derived": base + rest, "rest": rest})
+    derived = sha256(base + rest)
+    house.registry.objects.recipes.keep(derived, [Step(sha256(base), 0, len(base)), Step(sha256(rest), 0, len(rest))])
+    sweep_later(house, GRACE * 3)
+    assert not loose(house, base + rest).exists()
+    with house.registry.db.write() as connection:
+        connection.execute(delete(recipe_bases).where(recipe_bases.c.base == sha256(base)))
+    line = f"what object {derived} is made of"
+    assert check(house.registry, THE_OPERATOR).rows == [line]
+    assert check(house.registry, THE_OPERATOR, repair=True).repaired == [line]
+    ada.publish("ada/iris", {"derived": base + rest})
     check_clean(house)
 
 

@@ -110,6 +110,9 @@ INSERT INTO pushes VALUES ('p', 1, 'ada/iris', 'ab', 1);
 INSERT INTO push_objects VALUES ('p', 'cd');
 INSERT INTO search VALUES (1, 'ada/iris', 'iris', '', '');
 INSERT INTO events VALUES (1, 1, 'package:add', 'ada', 'ada/iris', '{}');
+INSERT INTO events VALUES (2, 4, 'package:tag', 'ada', 'ada/iris', '{"tag": "latest"}');
+INSERT INTO events VALUES (3, 5, 'package:tag', 'ada', 'ada/iris', '{"tag": "latest"}');
+INSERT INTO events VALUES (4, 6, 'package:tag', 'ada', 'ada/other', '{"tag": "latest"}');
 """
 
 
@@ -127,7 +130,8 @@ def test_first_database_version_is_migrated_with_its_rows(kind: str, tmp_path: P
             command.check(configuration(connection))  # raises where the tables differ from those of the program
         assert before.pop("grants") == [(1, 2)]
         assert after.pop("grants") == [(1, "bob", False)]
-        for longer in ("states", "search", "log"):  # by a column that may be empty
+        assert after["tags"] == [(1, "latest", "ab", 5)]
+        for longer in ("states", "search", "log", "tags"):  # by a column that may be empty
             after[longer] = [row[:-1] for row in after[longer]]
         assert {table: after[table] for table in before} == before
         with db.write() as connection:

@@ -105,5 +105,5 @@ def test_every_file_that_names_an_object_is_in_a_known_folder(house: House, ada:
             if any(hash.encode() in where or bytes.fromhex(hash) in where for hash in known):
                 found.add(relative.parts[0])
     assert found <= FOLDERS.keys()
-    assert {"objects", "packs", "recipes"} <= found
+    assert {"objects", "packs", "recipes", "maps"} <= found
     assert {path.name for path in house.settings.data.iterdir() if path.is_dir()} <= FOLDERS.keys()

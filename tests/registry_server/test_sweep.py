@@ -21,7 +21,7 @@ from sqlalchemy import select
 from datapkg.errors import Conflict, CorruptObject
 from datapkg.format import wire
 from datapkg.format.manifest.parsed import Manifest
-from datapkg.objects.packs import PackedObjects
+from datapkg.objects.packs import MERGED_AT, PackedObjects
 from registry_server.db.tables import objects
 from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
@@ -325,6 +325,17 @@ def test_sweep_killed_at_any_step_loses_no_object(tmp_path: Path) -> None:
         assert check_clean(again) == len(hashes(alive))
         assert sha256(manifest.data) in on_disk(again)
         again.close()
+
+
+def test_sweep_merges_packs_of_many_pushes(house: House, ada: Client) -> None:
+    for number in range(MERGED_AT + 2):
+        ada.publish("ada/iris", bodies(f"{number}-", 64))
+    before = on_disk(house)
+    assert len(PackedObjects(house.settings.data).packs()) == MERGED_AT + 2
+    sweep(house.registry, THE_OPERATOR)
+    assert len(PackedObjects(house.settings.data).packs()) == 1
+    assert on_disk(house) == before
+    assert check_clean(house) == len(before)
 
 
 def test_dry_run_reports_what_a_sweep_then_does(house: House, ada: Client) -> None:
