@@ -3,8 +3,9 @@
 A block ends before a row that is a boundary: one whose key hashes to a boundary, as one row in `MIN_ROWS` does. The key
 is the leading columns, as many as the first rows need to be mostly distinct. A block has at least `MIN_ROWS` rows (the
 last may have fewer), twice that on average, at most `MAX_ROWS`; if no row in that range is a boundary, the one with the
-smallest hash is used. Only columns that are not nested count for a key; of text, the first 32 bytes and the length.
-Changing anything here changes every `content`, hence its prefix `c1:`.
+smallest hash is used. With more than `WIDE_COLUMNS` columns, these numbers are halved until `MIN_ROWS` rows have at
+most `WIDE_CELLS` cells, so that a few blocks fit in memory. Only columns that are not nested count for a key; of text,
+the first 32 bytes and the length. Changing anything here changes every `content`, hence its prefix `c1:`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import pyarrow as pa
 MIN_ROWS = 32_768
 MAX_ROWS = 8 * MIN_ROWS
 FIRST_ROWS = 4_096
+WIDE_COLUMNS, WIDE_CELLS = 128, 1 << 20
+_FEWEST_ROWS = 32
 _DISTINCT = 0.9
-_HIT = np.uint64(2**64 // MIN_ROWS)
 _TEXT_WORDS = 4
 _PIECE_ROWS = 65_536
 _NULL = np.uint64(0x9E3779B97F4A7C15)
@@ -28,6 +30,23 @@ _NAN = np.uint64(0x7FF8000000000000)
 _MASKS = np.array([(1 << (8 * count)) - 1 for count in range(9)], dtype=np.uint64)
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+def min_rows(columns: int) -> int:
+    """Return how many rows a block has at least, if the table has this many columns."""
+    rows = MIN_ROWS
+    while columns > WIDE_COLUMNS and rows > _FEWEST_ROWS and rows * columns > WIDE_CELLS:
+        rows //= 2
+    return rows
+
+
+def first_rows(columns: int) -> int:
+    """Return on how many rows, from the first, the key of a table depends."""
+    return min(FIRST_ROWS, min_rows(columns))
+
+
+def _hit(columns: int) -> np.uint64:
+    return np.uint64(2**64 // min_rows(columns))
 
 
 def cut_batches(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -66,7 +85,7 @@ class Cutter:
         """Add the next rows; return the blocks whose end later rows cannot change."""
         self._waiting.append(part)
         self._count += len(part)
-        if self._count > MIN_ROWS:
+        if self._count > min_rows(part.num_columns):
             yield from self._cut(last=False)
 
     def finish(self) -> Iterator[BlockCut]:
@@ -77,32 +96,33 @@ class Cutter:
     def is_hit(self, rows: pa.Table) -> bool:
         """Return whether the first of these rows is a boundary; the key must be known."""
         assert self.key is not None
-        return bool(row_hashes(rows.slice(0, 1), self.key)[0] < _HIT)
+        return bool(row_hashes(rows.slice(0, 1), self.key)[0] < _hit(rows.num_columns))
 
     def _cut(self, last: bool) -> Iterator[BlockCut]:
         rows = pa.concat_tables(self._waiting)
         if self.key is None:
             self.key = key_columns(rows)
         hashes = np.concatenate([self._hashes, row_hashes(rows.slice(len(self._hashes)), self.key)])
-        start = 0
+        start, hit = 0, _hit(rows.num_columns)
         cuts = []
-        for end in _ends(hashes, last):
-            cuts.append(BlockCut(rows.slice(start, end - start), bool(hashes[start] < _HIT)))
+        for end in _ends(hashes, rows.num_columns, last):
+            cuts.append(BlockCut(rows.slice(start, end - start), bool(hashes[start] < hit)))
             start = end
         self._waiting, self._count, self._hashes = [rows.slice(start)], self._count - start, hashes[start:]
         yield from cuts
 
 
-def _ends(hashes: Words, last: bool) -> Iterator[int]:
+def _ends(hashes: Words, columns: int, last: bool) -> Iterator[int]:
     """Return the row numbers at which blocks end; without `last`, only those that later rows cannot change."""
-    start = 0
+    least, hit, start = min_rows(columns), _hit(columns), 0
+    most = least * (MAX_ROWS // MIN_ROWS)
     while start < len(hashes):
-        window = hashes[start + MIN_ROWS : start + MAX_ROWS + 1]
-        hits = np.flatnonzero(window < _HIT)
+        window = hashes[start + least : start + most + 1]
+        hits = np.flatnonzero(window < hit)
         if len(hits):
-            end = start + MIN_ROWS + int(hits[0])
-        elif len(hashes) - start > MAX_ROWS:
-            end = start + MIN_ROWS + int(np.argmin(window))
+            end = start + least + int(hits[0])
+        elif len(hashes) - start > most:
+            end = start + least + int(np.argmin(window))
         elif last:
             end = len(hashes)
         else:
@@ -113,7 +133,7 @@ def _ends(hashes: Words, last: bool) -> Iterator[int]:
 
 def key_columns(table: pa.Table) -> list[int]:
     """Return the leading flat columns that make nine in ten of the first rows distinct; all of them if none do."""
-    first = table.slice(0, FIRST_ROWS)
+    first = table.slice(0, first_rows(table.num_columns))
     key = []
     hashes = np.zeros(len(first), dtype=np.uint64)
     for index, column in enumerate(first.columns):

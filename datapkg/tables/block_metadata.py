@@ -2,7 +2,7 @@
 
 The key `datapkg.block` holds JSON: the columns that are the key of these rows (`tables/block_boundaries`) and their
 digests (`tables/content_hash`, base64 of 32 bytes a column, under the name of the hash that they belong to). Both are
-functions of the block's values alone, and so is whether the key is present: a block of fewer than `MIN_ROWS` rows has
+functions of the block's values alone, and so is whether the key is present: a block of fewer than `min_rows` rows has
 none, since it can only be the last of its table. The digests need not be trusted: those of all blocks must give the
 `content` that the manifest states.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datapkg.tables.block_boundaries import MIN_ROWS, key_columns
+from datapkg.tables.block_boundaries import key_columns, min_rows
 from datapkg.tables.pandas_metadata import BLOCK_KEY
 
 _HASH, _WIDTH = "c1", 32
@@ -33,7 +33,7 @@ class BlockNote:
 
 def metadata(block: pa.Table, digests: Sequence[bytes]) -> dict[bytes, bytes]:
     """Return what the footer of a block has besides its schema."""
-    if len(block) < MIN_ROWS:
+    if len(block) < min_rows(block.num_columns):
         return {}
     note = {_HASH: base64.b64encode(b"".join(digests)).decode("ascii"), "key": key_columns(block)}
     return {BLOCK_KEY: json.dumps(note, separators=(",", ":")).encode("ascii")}

@@ -14,6 +14,7 @@ import pyarrow.types as types
 
 _ARROW_SCHEMA, _UNUSED_KEY = b"ARROW:schema", b"unused.types"  # of one length, so that the footer stays valid
 _TAIL = 8
+PIECE_BYTES = 16 << 20
 
 
 def open_block(block: BinaryIO | pa.Buffer, *, checked: bool = False, long_text: bool = False) -> pq.ParquetFile:
@@ -27,6 +28,13 @@ def open_block(block: BinaryIO | pa.Buffer, *, checked: bool = False, long_text:
         return pq.ParquetFile(source, page_checksum_verification=checked)
     metadata = read_footer(_ending(block).replace(_ARROW_SCHEMA, _UNUSED_KEY))
     return pq.ParquetFile(source, metadata=metadata, binary_type=pa.large_binary(), page_checksum_verification=checked)
+
+
+def rows_at_once(file: pq.ParquetFile, most: int) -> int:
+    """Return how many rows of a file to decode at once: at most so many, and on average not above `PIECE_BYTES`."""
+    groups = range(file.metadata.num_row_groups)
+    size = sum(file.metadata.row_group(number).total_byte_size for number in groups)
+    return max(1, min(most, PIECE_BYTES * file.metadata.num_rows // max(1, size)))
 
 
 def read_footer(data: bytes) -> pq.FileMetaData:

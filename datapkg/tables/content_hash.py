@@ -42,7 +42,7 @@ import pyarrow.types as types
 from datapkg.errors import IntegrityError
 from datapkg.format import canonical
 from datapkg.tables.block_boundaries import cut_batches
-from datapkg.tables.block_reader import open_block
+from datapkg.tables.block_reader import open_block, rows_at_once
 from datapkg.tables.pandas_metadata import forgotten_categories, observed, restore_categories, with_columns
 from datapkg.tables.type_names import is_list, type_text
 
@@ -132,7 +132,7 @@ def _batches(
         with _parquet(opened) as file:
             if column_texts(file.schema_arrow) != column_texts(schema):
                 raise IntegrityError(f"object {number} of the table has other columns than the first")
-            for batch in file.iter_batches(batch_size=READ_ROWS, columns=columns):
+            for batch in file.iter_batches(rows_at_once(file, READ_ROWS), columns=columns):
                 table = pa.Table.from_batches([batch])
                 if check is not None:
                     check(table, row)

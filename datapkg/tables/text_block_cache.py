@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from datapkg.format.manifest.parsed import Block
-from datapkg.tables.block_boundaries import FIRST_ROWS, MIN_ROWS, Cutter
+from datapkg.tables.block_boundaries import Cutter, first_rows, min_rows
 from datapkg.tables.table_stream import Needs, TablePart, TextStream
 
 _HEAD_BYTES = 64
@@ -130,6 +130,8 @@ class Walk:
     def __init__(self, memo: TextBlockCache, text: TextStream, as_stored: AsStored) -> None:
         self.key: list[int] | None = None
         self._text, self._as_stored = text, as_stored
+        columns = len(text.schema)
+        self._first_rows, self._min_rows = first_rows(columns), min_rows(columns)
         self._source, self._old_key = memo.source, memo.key
         self._by_head: dict[bytes, list[KnownBlock]] = {}
         self._looked: tuple[int, KnownBlock | None] = (-1, None)
@@ -144,7 +146,7 @@ class Walk:
         self.key = self._old_key if self._settles_key(at) else None
         while at < self._text.size:
             known = self._known(at) if self.key is not None else None
-            if known and (held is None or _ends_before(held, known.hit)):
+            if known and (held is None or self._ends_before(held, known.hit)):
                 if held:
                     yield held
                 held, at = known, at + known.length
@@ -154,7 +156,7 @@ class Walk:
                 part = next((each for each in parts if len(each.table)), None)
                 if part is None:  # only blank lines follow
                     break
-                if _ends_before(held, self._is_hit(part)):
+                if self._ends_before(held, self._is_hit(part)):
                     yield held
                     parts = _then(part, parts)
                 else:
@@ -189,7 +191,11 @@ class Walk:
     def _settles_key(self, at: int) -> bool:
         """Return whether the block at the beginning is known and has all the rows on which the table's key depends."""
         known = self._known(at)
-        return known is not None and (known.block.rows >= FIRST_ROWS or at + known.length == self._text.size)
+        return known is not None and (known.block.rows >= self._first_rows or at + known.length == self._text.size)
+
+    def _ends_before(self, known: KnownBlock, hit: bool) -> bool:
+        """Return whether a known block ends before a row, given whether that row is a boundary."""
+        return hit and known.block.rows >= self._min_rows
 
     def _is_hit(self, part: TablePart) -> bool:
         return Cutter(self.key).is_hit(self._as_stored(part.table.slice(0, 1)))
@@ -244,11 +250,6 @@ class _Places:
             self._parts.popleft()
         self._at = stop
         return start, stop
-
-
-def _ends_before(known: KnownBlock, hit: bool) -> bool:
-    """Return whether a known block ends before a row, given whether that row is a boundary."""
-    return hit and known.block.rows >= MIN_ROWS
 
 
 def _then(part: TablePart, parts: Iterator[TablePart]) -> Iterator[TablePart]:

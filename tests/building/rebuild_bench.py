@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from datapkg.building import node_builder, node_writer
@@ -19,7 +18,7 @@ from datapkg.errors import BuildFailed
 from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.objects.memory import MemoryObjects
 from datapkg.store.index import Index
-from datapkg.tables import block_boundaries, block_metadata, text_block_cache
+from datapkg.tables import block_boundaries
 from datapkg.tables.text_block_cache import KnownBlock, NewBlock, Walk
 from tests.building.builds import Bench
 
@@ -31,12 +30,9 @@ def make_blocks_small(monkeypatch: pytest.MonkeyPatch, *, chunks: int = 16 << 20
 
     `chunks` is the size in bytes from which pandas reads a text in chunks if the fast engine does not read it.
     """
-    for module in (block_boundaries, block_metadata, text_block_cache):
-        monkeypatch.setattr(module, "MIN_ROWS", ROWS)
+    monkeypatch.setattr(block_boundaries, "MIN_ROWS", ROWS)
     monkeypatch.setattr(block_boundaries, "MAX_ROWS", 8 * ROWS)
-    for module in (block_boundaries, text_block_cache):
-        monkeypatch.setattr(module, "FIRST_ROWS", 32)
-    monkeypatch.setattr(block_boundaries, "_HIT", np.uint64(2**64 // ROWS))
+    monkeypatch.setattr(block_boundaries, "FIRST_ROWS", 32)
     for module in (node_builder, node_writer):
         monkeypatch.setattr(module, "BIG_BYTES", 1_000)
     limits = engines.EngineLimits(fast=1_000, chunks=chunks, chunk=3_000, pace=BlockSizeControl(piece=1_500, workers=2))

@@ -180,9 +180,8 @@ def test_key_chosen_from_few_rows(bench: RebuildBench) -> None:
 
 
 def test_last_record_that_gets_longer(bench: RebuildBench) -> None:
-    hit = next(
-        n for n in range(10_000) if block_boundaries.row_hashes(pa.table({"id": [n]}), [0])[0] < block_boundaries._HIT
-    )
+    cutter = block_boundaries.Cutter([0])
+    hit = next(n for n in range(10_000) if cutter.is_hit(pa.table({"id": [n]})))
     text = "id\n" + "\n".join(str(10**15 + row) for row in range(66))
     bench.path.write_text(text)
     assert len(bench.build().blocks) == 1

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 
 from datapkg.errors import InvalidInput
-from datapkg.tables.block_boundaries import MAX_ROWS, MIN_ROWS, cut_batches
+from datapkg.tables.block_boundaries import MAX_ROWS, MIN_ROWS, cut_batches, min_rows
 from datapkg.tables.content_hash import block_digests, content_hash, content_of_objects, content_of_table
 from datapkg.tables.pandas_metadata import remember_categories
 from datapkg.tables.type_names import type_text
@@ -400,3 +400,23 @@ def test_equal_rows_are_cut_too() -> None:
 def test_any_type_may_lead(kind: pa.DataType) -> None:
     table = pa.table({"a": pa.nulls(MIN_ROWS + 10, kind), "b": pa.array([str(i) for i in range(MIN_ROWS + 10)])})
     assert sum(map(len, cut_table(table))) == MIN_ROWS + 10
+
+
+def test_blocks_of_wide_tables_have_fewer_rows() -> None:
+    assert [min_rows(each) for each in (1, 128, 129, 256, 257, 2_000, 100_000)] == [
+        *(32_768, 32_768, 4_096, 4_096, 2_048, 512, 32)
+    ]
+    rng = np.random.default_rng(7)
+    columns = {f"c{at}": rng.integers(0, 2**62, 12_000).astype("int64") for at in range(3)}
+    columns |= {f"n{at}": np.zeros(12_000, "int8") for at in range(700)}
+    table = pa.table(columns)
+    least = min_rows(table.num_columns)
+    blocks = cut_table(table)
+    assert all(least <= len(block) <= 8 * least for block in blocks[:-1])
+    assert len(blocks) > 2
+    for rows in (700, 5_000):
+        parts = [table.slice(start, rows) for start in range(0, len(table), rows)]
+        assert [len(block) for block in cut_batches(parts, table.schema)] == [len(block) for block in blocks]
+    inserted = pa.concat_tables([table.slice(0, 6_000), table.slice(5, 1), table.slice(6_000)])
+    again = {block_digests(block)[0] for block in cut_table(inserted)}
+    assert len({block_digests(block)[0] for block in blocks} - again) <= 2

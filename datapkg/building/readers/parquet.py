@@ -53,6 +53,8 @@ def parquet(path: Path, kwargs: dict[str, Any], warn: Any) -> Any:
     import pyarrow.parquet as pq
 
     from datapkg.building.readers.batches import batches
+    from datapkg.tables.block_reader import rows_at_once
+    from datapkg.tables.content_hash import READ_ROWS
 
     unit = _int96_unit(path)
     if unit is not None:
@@ -60,7 +62,7 @@ def parquet(path: Path, kwargs: dict[str, Any], warn: Any) -> Any:
 
     def read() -> Iterator[Any]:
         with pq.ParquetFile(path, page_checksum_verification=True, coerce_int96_timestamp_unit=unit) as file:
-            yield from file.iter_batches()
+            yield from file.iter_batches(rows_at_once(file, READ_ROWS))
 
     with pq.ParquetFile(path, coerce_int96_timestamp_unit=unit) as file:
         return batches(file.schema_arrow, read)

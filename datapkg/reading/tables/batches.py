@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.reading.tables import arrow_cache, arrow_reader, block_access, row_selection
 from datapkg.reading.tables.arrow_reader import Question
+from datapkg.tables.block_reader import rows_at_once
 from datapkg.tables.pandas_metadata import restore_categories
-
-PIECE_BYTES = 16 << 20
 
 
 def batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:
@@ -30,7 +28,7 @@ def batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:
 
 
 def pieces(question: Question, length: int) -> Iterator[pa.RecordBatch]:
-    """Yield all rows in order, in pieces of at most this many rows and, on average, `PIECE_BYTES`; raise as `batches`.
+    """Yield all rows in order, in pieces of at most this many rows and a few megabytes; raise as `batches`.
 
     Rows that cost nothing to join are not joined: a piece ends where a block or row group does.
     """
@@ -63,7 +61,7 @@ def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
             file = block_access.opened(table, part.number, buffer)
             block_access.check_types(table, file.schema_arrow, question.schema)
             groups = row_selection.groups_with(buffer, question.condition, question.schema.names)
-            for batch in file.iter_batches(_rows(file, length), groups, needed):
+            for batch in file.iter_batches(rows_at_once(file, length), groups, needed):
                 piece = pa.Table.from_batches([batch]).replace_schema_metadata(question.schema.metadata)
                 if question.condition is not None:
                     piece = piece.filter(question.condition)
@@ -72,10 +70,3 @@ def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
             raise
         except (pa.ArrowException, OSError) as error:
             raise arrow_reader.unreadable(question, error) from error
-
-
-def _rows(file: pq.ParquetFile, length: int) -> int:
-    """Return how many rows are decoded at once: fewer than `length` if rows are long."""
-    groups = range(file.metadata.num_row_groups)
-    size = sum(file.metadata.row_group(number).total_byte_size for number in groups)
-    return max(1, min(length, PIECE_BYTES * file.metadata.num_rows // max(1, size)))

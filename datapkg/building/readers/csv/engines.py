@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Warn = Callable[[str], None]
-_COLUMN_BYTES = 8 << 10
+_COLUMN_BYTES = 4 << 10
 _GUESSED_ROW = 256
 _METHODS = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 
