@@ -93,7 +93,13 @@ def _find_state(home: Home, ref: Ref, state: State) -> ResolvedState:
     if not is_known or state.kind == "hash":
         raise freed or not_installed(ref, home)
     error = TagNotFound if state.kind == "tag" else VersionNotFound
-    raise error(f"{ref} is not installed here", hint=f"datapkg install {ref}")
+    meant = f"{ref.package}@sha256:{state.value}" if _looks_like_hash(state.value) else str(ref)
+    raise error(f"{ref} is not installed here", hint=f"datapkg install {meant}")
+
+
+def _looks_like_hash(tag: str) -> bool:
+    """Return whether a tag is probably a hash whose `sha256:` was forgotten."""
+    return len(tag) >= 12 and not tag.strip("0123456789abcdef")
 
 
 def _hash_of(refs: Refs, ref: Ref, state: State) -> str | None:

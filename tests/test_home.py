@@ -67,6 +67,13 @@ def test_what_is_not_here_says_what_to_type(home: Home, tmp_path: Path) -> None:
         assert caught.value.hint == f"datapkg install {text}"
 
 
+def test_hash_that_is_written_like_a_tag_is_recognized(home: Home) -> None:
+    digits = "d0123456789a" * 2
+    with pytest.raises(TagNotFound) as raised:
+        find_installed(home, Ref.parse(f"u/p@{digits}"))
+    assert raised.value.hint == f"datapkg install u/p@sha256:{digits}"
+
+
 def test_the_nearest_lock_decides(home: Home, tmp_path: Path) -> None:
     inner = tmp_path / "project" / "deep"
     inner.mkdir(parents=True)
