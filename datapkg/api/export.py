@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 import stat
@@ -10,16 +11,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datapkg.api.exporting.contents import Writer, WrittenFile, stored_bytes
 from datapkg.api.exporting.file_writer import TREE, make_tree, place_file, place_tree
+from datapkg.api.exporting.links import check_link
 from datapkg.api.exporting.plan import SEPARATORS, ExportTask, Origins, file_name, name_files, plan
+from datapkg.api.exporting.record import NO_STAMP, ExportedFile, ExportRecord, Parts, read_record, stamped, write_record
+from datapkg.api.exporting.update import Update, earlier_export
 from datapkg.api.results import ExportResult
 from datapkg.building.spec.exported import FileEntry, check_package_file, needs_glob, package_file
 from datapkg.building.spec.folder_files import BUILD_FILE
 from datapkg.errors import Conflict, CorruptObject, InvalidInput, NodeNotFound, ObjectNotFound, Refused
+from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import GroupNode, Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -51,6 +57,18 @@ class _Job:
     force: bool
     format: str | None
     with_build_file: bool
+    link: str
+    data: Path
+
+    @property
+    def package(self) -> str:
+        """Return the package, and the path of the node in it, without a state."""
+        return str(self.ref.at(None))
+
+    @cached_property
+    def earlier(self) -> ExportRecord | None:
+        """Return the record of the last export of this package into the same folder."""
+        return read_record(self.data, self.dest, self.package)
 
 
 def export(
@@ -61,6 +79,7 @@ def export(
     force: bool = False,
     format: str | None = None,
     with_build_file: bool = False,
+    link: str = "auto",
     progress: Progress = silent,
 ) -> ExportResult:
     """Write what a ref names to `dest`: a folder, or one file for one node; either everything is written or nothing.
@@ -69,15 +88,22 @@ def export(
     `.parquet`. `format` (csv, parquet) decides for all tables; for a single table the suffix of `dest` does.
     `with_build_file` adds a `build.yml` that builds the same nodes, metadata and `content` from these files.
 
-    Nothing is written outside `dest`. Raise `Conflict` if it exists, unless `force`, which replaces files of the same
-    name and keeps others; `InvalidInput` for a table that `format` cannot represent.
+    A second export into a folder replaces only what changed, and removes what the package no longer has; files that
+    were edited since are a `Conflict`, and those that are no longer in the package stay. `link` (see `exporting.links`)
+    is how files get the bytes of objects that are stored as they are.
+
+    Nothing is written outside `dest`. Raise `Conflict` if it exists and is not such a folder, unless `force`, which
+    replaces files of the same name and keeps others; `InvalidInput` for a table that `format` cannot represent;
+    `Refused` for a link that cannot be made.
     """
+    check_link(link)
     if format not in (None, *FORMATS):
         raise InvalidInput(f"there is no export format {format!r}; there are {', '.join(FORMATS)}")
     found = find_installed(home, ref)
     manifest = found.store.manifest(found.hash)
     dest = Path(dest).expanduser().absolute()
-    job = _Job(found, ref, manifest, dest, _origins(found, ref, manifest), force, format, with_build_file)
+    origins = _origins(found, ref, manifest)
+    job = _Job(found, ref, manifest, dest, origins, force, format, with_build_file, link, home.data)
     with explained(found, home):
         nodes = manifest.below(ref.path)
     named = frozenset(node.path for node in nodes if with_build_file and needs_glob(node.path))
@@ -85,7 +111,8 @@ def export(
     _check_present(found, manifest, ref)
     if len(tasks) == 1 and not tasks[0].parts and tasks[0].node.kind != "group":
         return _export_file(job, tasks[0], progress)
-    _check_free(job)
+    if job.earlier is None:
+        _check_free(job)
     return _export_folder(job, tasks, named, progress)
 
 
@@ -234,34 +261,97 @@ def _by_suffix(job: _Job, task: ExportTask) -> tuple[_Job, ExportTask]:
 
 def _writer(job: _Job, staged: OpenFolder) -> Writer:
     source = Source(job.found.store, job.ref, job.found.hash)
-    return Writer(source, staged, job.origins, job.format, job.with_build_file)
+    return Writer(source, staged, job.origins, job.format, job.with_build_file, job.link)
 
 
 def _export_folder(job: _Job, tasks: list[ExportTask], named: frozenset[str], progress: Progress) -> ExportResult:
-    with _staging(job.dest, job.ref) as (parent, staged):
+    with (
+        _staging(job.dest, job.ref) as (parent, staged),
+        earlier_export(parent, job.dest.name, job.earlier) as update,
+    ):
         writer = _writer(job, staged)
-        total, done = sum(task.node.size for task in tasks), 0
-        written = []
-        for number, task in enumerate(tasks):
-            if task.node.kind != "group":
-                written.append(writer.write(task, number))
-                done += task.node.size
-                progress("files", done, total)
         groups = [task for task in tasks if task.node.kind == "group"]
-        depth = len(job.ref.path.split("/")) if job.ref.path else 0
-        final = [replace(each.task, parts=each.task.node.parts[depth:]) for each in written]
-        final = name_files([*groups, *final], job.origins, named)[len(groups) :]
-        written = [replace(each, task=task) for each, task in zip(written, final, strict=True)]
+        written = _written(job, writer, update, tasks, progress)
+        written = _finally_named(job, writer, groups, written, named)
+        moved = list(_moved(job, update, written))
         folders = [task.parts for task in groups]
-        files = [each.task.parts for each in written]
-        make_tree(staged, folders, [(each.number, each.task.parts) for each in written])
+        make_tree(staged, folders, moved)
         size = sum(each.size for each in written)
+        files = [each.task.parts for each in written]
+        placed = [parts for _, parts in moved]
         if job.with_build_file:
             size += _add_build_file(job, staged, groups, written)
-            files.append((BUILD_FILE,))
-        place_tree(staged, parent, job.dest.name, folders, files, force=job.force)
+            files, placed = [*files, (BUILD_FILE,)], [*placed, (BUILD_FILE,)]
+        if not job.force:
+            update.check(placed, f"datapkg export --force {job.ref} {job.dest}")
+        place_tree(staged, parent, job.dest.name, folders, placed, force=job.force or update.is_known)
+        removed, edited = update.remove_others(files, folders)
+        _keep_record(job, parent, written)
+    notes = [each.note for each in written if each.note]
+    notes += [f"{'/'.join(parts)} is no longer in the package; it was edited, so it stays" for parts in edited]
     paths = [job.dest.joinpath(*parts) for parts in files]
-    return ExportResult(paths, size, [each.note for each in written if each.note])
+    return ExportResult(paths, size, notes, len(files) - len(placed), [job.dest.joinpath(*parts) for parts in removed])
+
+
+def _written(
+    job: _Job, writer: Writer, update: Update, tasks: list[ExportTask], progress: Progress
+) -> list[WrittenFile]:
+    """Write the files of all nodes that an earlier export has not written in the same way."""
+    total, done, written = sum(task.node.size for task in tasks), 0, []
+    for number, task in enumerate(tasks):
+        if task.node.kind == "group":
+            continue
+        kept = None if job.with_build_file else update.kept(task.node.path, _key(job, task))
+        if kept:
+            same = replace(task, separator=kept.separator)
+            written.append(WrittenFile(same, None, kept.stamp[0], kept.sha256, note=kept.note, kept=kept.parts))
+        else:
+            written.append(writer.write(task, number))
+        written[-1] = replace(written[-1], key=_key(job, task))
+        done += task.node.size
+        progress("files", done, total)
+    return written
+
+
+def _key(job: _Job, task: ExportTask) -> str:
+    """Return a hash of all that the bytes of a file follow from."""
+    origin = job.origins.get(task.node.path)
+    inputs = [list(task.node.objects()), task.separator, job.format, job.with_build_file, job.link, origin]
+    return hash_bytes(json.dumps(inputs, sort_keys=True, default=str).encode())
+
+
+def _finally_named(
+    job: _Job, writer: Writer, groups: list[ExportTask], written: list[WrittenFile], named: frozenset[str]
+) -> list[WrittenFile]:
+    """Return the files with their final names; one that an earlier export wrote under another name is written."""
+    depth = len(job.ref.path.split("/")) if job.ref.path else 0
+    final = [replace(each.task, parts=each.task.node.parts[depth:]) for each in written]
+    final = name_files([*groups, *final], job.origins, named)[len(groups) :]
+    found = []
+    for number, (each, task) in enumerate(zip(written, final, strict=True), len(groups) + len(written)):
+        if each.number is None and each.kept != task.parts:
+            each = replace(writer.write(each.task, number), key=each.key)
+        found.append(replace(each, task=task))
+    return found
+
+
+def _moved(job: _Job, update: Update, written: list[WrittenFile]) -> Iterator[tuple[int, Parts]]:
+    """Yield number and parts of the files that are to be moved to their places."""
+    for each in written:
+        parts = each.task.parts
+        if each.number is not None and (job.with_build_file or not update.is_same(parts, each.sha256)):
+            yield each.number, parts
+
+
+def _keep_record(job: _Job, parent: OpenFolder, written: list[WrittenFile]) -> None:
+    """Record what was exported, with the stamps of the files in their places."""
+    with parent.folder(job.dest.name) as target:
+        files = []
+        for each in written:
+            task = each.task
+            file = ExportedFile(task.parts, each.sha256, NO_STAMP, task.node.path, each.key, task.separator, each.note)
+            files.append(stamped(file, target))
+    write_record(job.data, job.dest, job.package, files)
 
 
 def _add_build_file(job: _Job, staged: OpenFolder, groups: list[ExportTask], written: list[WrittenFile]) -> int:
@@ -281,7 +371,7 @@ def _add_build_file(job: _Job, staged: OpenFolder, groups: list[ExportTask], wri
         for each in written
     ]
     with staged.folder(TREE) as tree:
-        if tree.status(BUILD_FILE) is not None:
+        if any(each.task.parts == (BUILD_FILE,) for each in written):
             raise Conflict(
                 f"a file of the package is called {BUILD_FILE}, as the build file would be; nothing was written",
                 hint="leave out --with-build-file",

@@ -336,17 +336,20 @@ def export(
     force: bool = False,
     format: str | None = None,
     with_build_file: bool = False,
+    link: str = "auto",
     progress: Progress | None = None,
 ) -> ExportResult:
     """Write a package or node as ordinary files with their original names; all of it or nothing.
 
-    `with_build_file` adds a `build.yml` that builds an equal package. Raise `Conflict` if `dest` exists, unless
-    `force`.
+    `with_build_file` adds a `build.yml` that builds an equal package. `link` is auto, reflink, hardlink, symlink or
+    copy. A second export into a folder changes only what changed. Raise `Conflict` for files that were edited since, or
+    if `dest` exists and nothing was exported there, unless `force`; `Refused` for a link that cannot be made.
     """
     from datapkg.api.export import export as export_files
 
     with shown(progress) as report_progress:
-        options: dict[str, Any] = {"force": force, "format": format, "with_build_file": with_build_file}
+        options: dict[str, Any] = {"force": force, "format": format, "link": link}
+        options["with_build_file"] = with_build_file
         return export_files(Home(), Ref.parse(ref), Path(dest), **options, progress=report_progress)
 
 

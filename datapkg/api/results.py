@@ -365,11 +365,17 @@ class WarmResult:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The files that were written, below a folder or as one file; `notes` name tables that got another format."""
+    """The files of an export, below a folder or as one file; `notes` name tables that got another format.
+
+    Of a second export into a folder, `unchanged` counts the files that were left as they were, and `removed` are those
+    that are no longer in the package.
+    """
 
     files: list[Path]
     size_bytes: int
     notes: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    removed: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     """,
 )
 @click.argument("refs", type=REF, nargs=-1, metavar="[REF]...")
-@click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The file to write, such as iris.dpkg.")
+@click.option("-o", "--output", "path", type=PATH, required=True, metavar="FILE", help="The file to write: iris.dpkg.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @pass_session
-def bundle(session: Session, refs: tuple[Ref, ...], output: Path, force: bool) -> None:
+def bundle(session: Session, refs: tuple[Ref, ...], path: Path, force: bool) -> None:
     """Write packages into one file, for machines without a network.
 
     REF is an installed package, or a node in it; without REF, the states that the nearest datapkg.lock pins are
@@ -39,9 +39,9 @@ def bundle(session: Session, refs: tuple[Ref, ...], output: Path, force: bool) -
     for ref in refs:
         report_pin(session, ref)
     with session.progress() as progress:
-        done = write_bundle(session.home, refs, output, force=force, progress=progress)
+        done = write_bundle(session.home, refs, path, force=force, progress=progress)
     amount = f"{count_text(len(done.packages), 'package')}, {size_text(done.size_bytes)}"
-    lines = [f"wrote {output}: {amount}"]
+    lines = [f"wrote {path}: {amount}"]
     lines += [f"  {pinned(each['package'], each['hash'])}" for each in done.packages]
-    lines.append(f"  install it  datapkg install {output}")
+    lines.append(f"  install it  datapkg install {path}")
     session.out.answer(asdict(done), lines, quiet=[])

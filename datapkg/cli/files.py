@@ -21,19 +21,29 @@ if TYPE_CHECKING:
     datapkg export uciml/iris ./iris
     datapkg export uciml/iris/measurements measurements.csv
     datapkg export uciml/iris ./iris --with-build-file
+    datapkg export me/pictures ./pictures --link hardlink
     """,
 )
 @ref_argument
 @click.argument("dest", type=PATH)
-@click.option("--force", is_flag=True, help="Replace existing files.")
+@click.option("--force", is_flag=True, help="Replace existing files, your edits among them.")
 @click.option("--format", type=click.Choice(["csv", "parquet"]), help="The format of tables.")
+@click.option(
+    "--link",
+    type=click.Choice(["auto", "reflink", "hardlink", "symlink", "copy"]),
+    default="auto",
+    help="How files share space with the store; auto: reflink where the file system can, else copy.",
+)
 @click.option("--with-build-file", is_flag=True, help="Add a build.yml that builds the same package.")
 @pass_session
-def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | None, with_build_file: bool) -> None:
+def export(
+    session: Session, ref: Ref, dest: Path, force: bool, format: str | None, link: str, with_build_file: bool
+) -> None:
     """Write a package as ordinary files with their original names.
 
     REF is an installed package or a node in it. Tables from csv or tsv files become text again if a build of that
-    text gives equal values; other tables become Parquet. Nothing is written outside DEST.
+    text gives equal values; other tables become Parquet. Nothing is written outside DEST. A second export to a folder
+    replaces what changed, removes what the package no longer has, and refuses to overwrite your edits.
     """
     from datapkg.api.export import export as write
 
@@ -46,6 +56,7 @@ def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | No
             force=force,
             format=format,
             with_build_file=with_build_file,
+            link=link,
             progress=progress,
         )
     for note in done.notes:
@@ -55,8 +66,12 @@ def export(session: Session, ref: Ref, dest: Path, force: bool, format: str | No
         "files": [str(each) for each in done.files],
         "size": done.size_bytes,
         "notes": done.notes,
+        "unchanged": done.unchanged,
+        "removed": [str(each) for each in done.removed],
     }
     amount = f"{count_text(len(done.files), 'file')}, {size_text(done.size_bytes)}"
+    amount += f"; {done.unchanged:,} unchanged" if done.unchanged else ""
+    amount += f"; {len(done.removed):,} removed" if done.removed else ""
     session.out.answer(value, [f"wrote {dest}: {amount}"], quiet=[])
 
 

@@ -94,10 +94,10 @@ def install(
     options: dict[str, Any] = {"registry": registry, "replace": replace}
     selection = selected(include, exclude, max_size, part, meta_only=meta_only)
     if bundles := [each for each in refs if isinstance(each, Path)]:
-        is_plain = len(bundles) == len(refs) and not selection.is_partial
+        path, is_plain = bundles[0], len(bundles) == len(refs) and not selection.is_partial
         if not is_plain or any((hash, tag, version, requirements, frozen, dry_run)):
             what = "a bundle is installed whole and by itself, with no options but --registry and --replace"
-            raise InvalidInput(what, hint=f"datapkg install {bundles[0]}")
+            raise InvalidInput(what, hint=f"datapkg install {path}")
         _install_bundles(session, bundles, options)
         return
     options["dry_run"] = dry_run

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from datapkg.api.exporting.links import link_object
 from datapkg.api.exporting.plan import ExportTask, Origins, text_separator
 from datapkg.api.exporting.text_forms import SEPARATORS, TextForm, plain_forms, recorded_form
 from datapkg.building.text_content import content_of_text
@@ -28,13 +30,19 @@ PIECE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file in the staging folder, named by a number: its task, bytes, the form of its text, and a note."""
+    """A file in the staging folder, named by a number: its task, size, sha256, the form of its text, and a note.
+
+    Without a number, an earlier export wrote it, under the name `kept`; `key` is that of `exporting.record`.
+    """
 
     task: ExportTask
-    number: int
+    number: int | None
     size: int
+    sha256: str
     form: TextForm | None = None
     note: str = ""
+    key: str = ""
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,16 +54,32 @@ class Writer:
     origins: Origins
     format: str | None = None
     with_build_file: bool = False
+    link: str = "copy"
 
     def write(self, task: ExportTask, number: int) -> WrittenFile:
         """Write the file of a task under a number."""
         node = task.node
         if not isinstance(node, TableNode):
-            return WrittenFile(task, number, self._put(number, stored_bytes(self.source, node)))
+            return WrittenFile(task, number, *self._put_object(number, node))
         table = StoredTable(self.source, node)
         if task.separator is None:
-            return WrittenFile(task, number, self._put(number, _parquet(table)))
+            return WrittenFile(task, number, *self._put_parquet(number, table))
         return self._write_text(task, table, number)
+
+    def _put_parquet(self, number: int, table: StoredTable) -> tuple[int, str]:
+        if len(table.node.blocks) == 1:
+            return self._put_object(number, table.node)
+        return self._put(number, _parquet(table))
+
+    def _put_object(self, number: int, node: Any) -> tuple[int, str]:
+        """Write the only object of a node; return its size and hash."""
+        ((hash, size),) = node.objects()
+        with self.source.explained(node.path):
+            place = self.source.store.objects.trusted(hash)
+        if link_object(place, self.staged, str(number), self.link):
+            self.source.store.objects.index.mark_verified([place.path])  # a hard link changes the change time
+            return size, hash
+        return self._put(number, stored_bytes(self.source, node))
 
     def _write_text(self, task: ExportTask, table: StoredTable, number: int) -> WrittenFile:
         """Write a table as text that was verified to read back equal; otherwise as the format requires."""
@@ -63,15 +87,16 @@ class Writer:
         came_from_text = text_separator(table.node, self.origins) is not None
         if came_from_text or self.with_build_file:
             for form in self._forms(task, table):
-                if (size := self._comes_back(table, form, number)) is not None:
-                    return WrittenFile(task, number, size, form)
+                if found := self._comes_back(table, form, number):
+                    return WrittenFile(task, number, *found, form)
         problem = f"{table.node.path}: {_why_not_text(table)}"
         if self.format is None:
-            size = self._put(number, _parquet(table))
-            return WrittenFile(replace(task, separator=None), number, size, note=f"{problem}; it is written as Parquet")
+            size, hash = self._put_parquet(number, table)
+            note = f"{problem}; it is written as Parquet"
+            return WrittenFile(replace(task, separator=None), number, size, hash, note=note)
         if self.with_build_file or not_as_text(arrow_reader.schema(table)):
             raise InvalidInput(f"{problem}; nothing was written", hint="leave out --format, or say --format parquet")
-        return WrittenFile(task, number, self._put(number, write_text(table, Dialect(task.separator))))
+        return WrittenFile(task, number, *self._put(number, write_text(table, Dialect(task.separator))))
 
     def _forms(self, task: ExportTask, table: StoredTable) -> Iterator[TextForm]:
         origin = self.origins.get(table.node.path, {})
@@ -82,21 +107,24 @@ class Writer:
                 yield form
         yield from plain_forms(table, task.separator or ",", may_have_kwargs=self.with_build_file)
 
-    def _comes_back(self, table: StoredTable, form: TextForm, number: int) -> int | None:
-        """Write a table as text; return its size, or None if a build of the text would return other values."""
+    def _comes_back(self, table: StoredTable, form: TextForm, number: int) -> tuple[int, str] | None:
+        """Write a table as text; return size and hash, None if a build of the text would return other values."""
         try:
-            size = self._put(number, write_text(table, form.dialect))
+            found = self._put(number, write_text(table, form.dialect))
         except (UnicodeError, LookupError, TypeError, InvalidInput):  # an unsuitable encoding or format
             return None
         path = self.staged.path / str(number)
-        return size if content_of_text(path, form.transform, form.kwargs) == table.node.content else None
+        return found if content_of_text(path, form.transform, form.kwargs) == table.node.content else None
 
-    def _put(self, number: int, pieces: Iterator[bytes]) -> int:
-        name = str(number)
+    def _put(self, number: int, pieces: Iterator[bytes]) -> tuple[int, str]:
+        name, size, sha256 = str(number), 0, hashlib.sha256()
         if self.staged.status(name) is not None:
             self.staged.remove_file(name)
         with self.staged.new_file(name) as file:
-            return sum(file.write(piece) for piece in pieces)
+            for piece in pieces:
+                sha256.update(piece)
+                size += file.write(piece)
+        return size, sha256.hexdigest()
 
 
 def _why_not_text(table: StoredTable) -> str:
