@@ -139,9 +139,8 @@ def test_061_wrong_manifest_is_rejected(package: str, behind: Machine, way: Way)
     assert is_empty(behind)
 
 
-@pytest.mark.parametrize("where", ["/objects/read", "/objects/"])
-def test_062_wrong_object_is_rejected(package: str, behind: Machine, way: Way, where: str) -> None:
-    way.faults.append(Fault("flip", where))
+def test_062_wrong_object_is_rejected(package: str, behind: Machine, way: Way) -> None:
+    way.faults.append(Fault("flip", "/objects/"))
     ended = behind.run("install", package, "--json")
     assert (ended.code, ended.error["detail"]["type"]) == (6, "HashMismatch")
     assert is_empty(behind)
