@@ -5,6 +5,7 @@ A big table uses all cores on its own, and building one at a time limits memory 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,8 @@ def build_all(
 ) -> Iterator[tuple[NodeSpec, Outcome]]:
     """Build the nodes of all sources and yield them in order; a source that fails does not stop the others."""
     context.absent = context.objects.missing(look_up_files(specs, context.cache))
+    if not context.cache.forced:  # then nothing is known to be here
+        context.objects.check_room(_new_file_bytes(specs, context), "the build")
     made: list[Outcome | Future[Outcome] | None] = [None] * len(specs)
     later: list[int] = []
     done = 0
@@ -79,6 +82,19 @@ def look_up_files(specs: Sequence[NodeSpec], cache: BuildCache) -> set[str]:
                 parsed.append((spec, known[0], file.name))
     cache.look_for(parsed)
     return hashes
+
+
+def _new_file_bytes(specs: Sequence[NodeSpec], context: BuildContext) -> int:
+    """Return the size of the files that are stored as they are and not here yet; a table's size is not known before."""
+    size = 0
+    for spec in specs:
+        file = local_file(spec.source)
+        if file is not None and TRANSFORMS[spec.transform].kind == "file":
+            known = context.cache.hash_of(file.path)
+            if known is None or known[0] in context.absent:
+                with contextlib.suppress(OSError):
+                    size += os.stat(file.path).st_size
+    return size
 
 
 def outermost(folders: set[str]) -> list[Path]:

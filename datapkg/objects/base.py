@@ -89,6 +89,9 @@ class Writable(Readable):
         with self.batch():
             return [self.put_bytes(item) for item in items]
 
+    def check_room(self, size: int, what: str) -> None:
+        """Raise `DiskFull` if there is no room for so many bytes more of `what`, where that is known."""
+
     def batch(self) -> AbstractContextManager[None]:
         """Make what is put inside durable, and certain to be found, with one sync at the end.
 

@@ -37,6 +37,9 @@ class CopyOnWriteObjects(Objects):
         home = self._home(hash)
         return chunks_of_object(home, hash) if home is self._own else home.chunks(hash, size)
 
+    def check_room(self, size: int, what: str) -> None:
+        self._own.check_room(size, what)
+
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         return self._own.put(stream, expected)
 

@@ -32,6 +32,7 @@ from datapkg.objects.files import (
     temp_path,
     write_all,
 )
+from datapkg.objects.free_space import check_space
 
 READ_BUFFER_BYTES = 1 << 20
 LOCK_WAIT_S = 10
@@ -89,6 +90,9 @@ class DirectoryObjects(Objects):
             yield
         except FileNotFoundError:
             raise not_found(hash) from None
+
+    def check_room(self, size: int, what: str) -> None:
+        check_space(self.folder, size, what)
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         temp = temp_path(self.tmp)

@@ -168,6 +168,9 @@ class PackedObjects(Objects):
             self.look_again()
             return read(self.places(hash, start, stop))
 
+    def check_room(self, size: int, what: str) -> None:
+        self.loose.check_room(size, what)
+
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         if not self._depth:
             return self.loose.put(stream, expected)

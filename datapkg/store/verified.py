@@ -292,6 +292,10 @@ class VerifiedObjects(Objects):
         """Store the bytes of a stream, and return their hash."""
         return self.packed.put(stream, expected)
 
+    def check_room(self, size: int, what: str) -> None:
+        """Raise `DiskFull` if the store has no room for so many bytes more."""
+        self.packed.check_room(size, what)
+
     def take(self, path: Path, expected: str, size: int) -> None:
         """Make the first `size` bytes of a file of the store an object; raise `HashMismatch`, and leave it, if not."""
         self.packed.take(path, expected, size)

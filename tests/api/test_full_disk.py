@@ -112,3 +112,15 @@ def test_upload_that_the_disk_cannot_take_is_refused_before_it_begins(person: Pe
         push = client.start_push(ref, "0" * 64, []).push
         with pytest.raises(DiskFull, match="no room for 1,040 more bytes; nothing was stored"):
             client.objects(ref, push).put_many([b"x" * 1_000])
+
+
+@needs_mounts
+def test_build_is_refused_before_it_begins_if_its_files_have_no_room(person: Person, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 16) as disk:
+        home = Home({**person.home().settings.environ, "DATAPKG_HOME": str(disk / "home")})
+        with home.store.writing(), taken(disk, 3 * MB):
+            with pytest.raises(DiskFull, match="the build needs 8,000,000 bytes more") as caught:
+                build(home, person, tmp_path)
+            assert 4 * MB < caught.value.detail["lacking"] < 6 * MB
+            assert list(home.store.objects) == []
+        assert build_package(home, person.ref("p"), tmp_path / "source").built == 4
