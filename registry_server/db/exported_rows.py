@@ -69,7 +69,7 @@ def check_empty(connection: Connection) -> None:
     if connection.execute(select(users.c.name).limit(1)).first():
         raise InvalidInput(
             "the registry has users; an export is imported into an empty registry only",
-            hint="give a new folder: datapkg-registry import EXPORT --data FOLDER",
+            hint="give a new folder with --data",
         )
 
 

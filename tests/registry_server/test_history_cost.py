@@ -16,7 +16,7 @@ from tests.registry_server.asgi import Client, Contents, House, sha256
 
 IRIS = f"{wire.PACKAGES}/ada/iris"
 FILES = {"a": b"one", "b": b"two"}
-FEW, MANY = 20, 2_000
+FEW, MANY = 20, 600
 
 
 @contextmanager
@@ -136,6 +136,7 @@ def steps(folder: Path, fill: Callable[[House, Client, int], None], count: int) 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", [add_states, add_packages])
 def test_requests_read_no_more_of_a_long_history(tmp_path: Path, fill: Callable[[House, Client, int], None]) -> None:
     few, many = (steps(tmp_path / str(count), fill, count) for count in (FEW, MANY))
