@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -64,12 +66,13 @@ class _InferredColumns:
 
     def see(self, group: Group) -> dict[str, pa.Array]:
         """Add records; return their columns, each in the type of these records alone."""
-        for name in dict.fromkeys(name for record in group for name in record):
+        for name in dict.fromkeys(chain.from_iterable(group)):
             if name not in self.columns:
                 self.columns[name] = TypeInference(name)
                 self.columns[name].missing(self.rows)
         self.rows += len(group)
-        return {name: each.see([record.get(name) for record in group]) for name, each in self.columns.items()}
+        values = _values(group, list(self.columns))
+        return {name: each.see(here) for (name, each), here in zip(self.columns.items(), values, strict=True)}
 
     def schema(self) -> pa.Schema:
         """Return the columns in order of first appearance, with the dtypes that pandas needs for their nulls."""
@@ -83,6 +86,15 @@ class _InferredColumns:
             name in known and (each.type == known[name] or _is_within(each, known[name]))
             for name, each in self.columns.items()
         )
+
+
+def _values(group: Group, names: list[str]) -> list[Sequence[Any]]:
+    """Return the values of each column, None where a record lacks it."""
+    try:
+        return [list(map(itemgetter(name), group)) for name in names]
+    except KeyError:
+        pass
+    return [[record.get(name) for record in group] for name in names]
 
 
 def _is_within(column: TypeInference, kind: pa.DataType) -> bool:
