@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
 import sys
 from dataclasses import fields
@@ -13,12 +15,18 @@ import click
 from packaging.requirements import Requirement
 
 from datapkg import __version__
-from datapkg.errors import DatapkgError, InvalidInput, MissingDependency
+from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, Refused, exhausted
+from datapkg.objects.files import NO_ROOM, UNWRITABLE
 from registry_server.cli import exports, maintenance, users
 from registry_server.cli.command import CONTEXT, PROGRAM, CommandGroup, data_option, json_option
 from registry_server.settings import Settings, read_settings, setting_name
 
 OPTIONS = ("data", "host", "port", "public_url")
+SYSTEM_HINTS = {
+    **dict.fromkeys(NO_ROOM, "make room there, and run it again"),
+    **dict.fromkeys(UNWRITABLE, "see who may read and write there: ls -ld"),
+    errno.EIO: "see what the system says about the disk: dmesg",
+}
 
 
 def main() -> None:
@@ -56,11 +64,21 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if "--debug" in arguments:
             raise
-        _report(
-            DatapkgError(f"{type(error).__name__}: {error}", hint=f"{PROGRAM} --debug … prints the traceback"), as_json
-        )
-        return DatapkgError.exit_code
+        failure = _translated(error)
+        _report(failure, as_json)
+        return failure.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _translated(error: Exception) -> DatapkgError:
+    """Return an error of the system as one of ours, with the path; any other one names its class."""
+    if lack := exhausted(error):
+        return lack
+    if not isinstance(error, OSError) or error.strerror is None:
+        return DatapkgError(f"{type(error).__name__}: {error}", hint=f"{PROGRAM} --debug … prints the traceback")
+    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
+    cls = Refused if error.errno in UNWRITABLE else DatapkgError
+    return cls(f"{place}{error.strerror}", hint=SYSTEM_HINTS.get(error.errno or 0, ""))
 
 
 def _libraries_line(missing: str) -> str:

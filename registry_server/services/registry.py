@@ -175,11 +175,13 @@ def unusable(settings: Settings, error: DatabaseError) -> DatapkgError:
 
 
 def database_problems(registry: Registry) -> list[str]:
-    """Return what is damaged in the database, reading all of it."""
+    """Return what is damaged in the database, reading all of it; raise if it cannot be read for another reason."""
     try:
         with registry.db.read() as connection:
             return problems(connection)
     except DatabaseError as error:
+        if any(text in str(error.orig) for text in _UNDAMAGED):
+            raise unusable(registry.settings, error) from error
         return [str(error.orig)]
 
 

@@ -145,3 +145,19 @@ def test_an_interrupted_push_of_a_large_object_goes_on(
     assert verify(theirs, ref).damaged == []
     manifest = theirs.store.manifest(find_installed(theirs, ref).hash)
     assert [theirs.store.objects.read(hash) for hash in manifest.objects()] == [data]
+
+
+def test_push_of_an_object_whose_other_upload_has_just_completed(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there when the push asked is an object now, and the rest has nothing to go on from."""
+    monkeypatch.setattr(remote_objects, "RESUMED_BYTES", 1 << 20)
+    monkeypatch.setattr(remote_objects.RegistryObjects, "_received", lambda *_: 1 << 20)
+    mine, ref = person.home("mine"), person.ref("large")
+    (tmp_path / "large.bin").write_bytes(random.Random(3).randbytes(3 << 20))
+    build_package(mine, ref, tmp_path / "large.bin")
+    pushed = push_package(mine, ref)
+    theirs = person.home("theirs")
+    install(theirs, ref)
+    assert find_installed(theirs, ref).hash == pushed.hash
+    assert verify(theirs, ref).damaged == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -22,9 +23,11 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from packaging.requirements import Requirement
+from sqlalchemy.exc import OperationalError
 
 from datapkg.format import wire
 from registry_server import __main__ as program
+from registry_server.services import registry as registry_module
 from registry_server.settings import read_settings
 from tests.live_registry import ROOT, live_registry
 from tests.registry_server.asgi import Contents, House
@@ -399,3 +402,33 @@ def test_hints_name_the_folder_and_counts_have_the_right_plural(tmp_path: Path) 
         wrong
         == "error: invalid value for '--port': 'abc' is not a valid integer\nhint: datapkg-registry serve --help\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/r/tmp/a"), "/r/tmp/a: No space left on device", 1),
+        (PermissionError(errno.EACCES, "Permission denied", "/r/a"), "/r/a: Permission denied", 7),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error", 1),
+    ],
+)
+def test_errors_of_the_system_are_reported_in_our_words(error: OSError, message: str, code: int) -> None:
+    found = program._translated(error)
+    assert (found.message, found.exit_code) == (message, code)
+    assert found.hint
+    assert "traceback" not in found.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("database or disk is full", "make room in"),
+        ("attempt to write a readonly database", "ls -ld"),
+        ("database is locked", "fuser"),
+        ("disk I/O error", "dmesg"),
+        ("file is not a database", "restore it from a backup"),
+    ],
+)
+def test_database_without_space_or_rights_is_not_called_damaged(tmp_path: Path, said: str, hint: str) -> None:
+    error = OperationalError("SELECT 1", None, sqlite3.OperationalError(said))
+    assert hint in registry_module.unusable(read_settings({}, data=tmp_path), error).hint
