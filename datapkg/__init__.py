@@ -10,7 +10,7 @@ from importlib import import_module as _import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datapkg.api.inventory import access, config, lock, log, ls, rm, status, tag, version
+    from datapkg.api.inventory import access, config, gc, lock, log, ls, rm, status, tag, version
     from datapkg.api.public import (
         build,
         bundle,
@@ -82,7 +82,7 @@ _PLACES = {
         ),
         *("push", "search", "sync", "verify"),
     ),
-    "datapkg.api.inventory": ("access", "config", "lock", "log", "ls", "rm", "status", "tag", "version"),
+    "datapkg.api.inventory": ("access", "config", "gc", "lock", "log", "ls", "rm", "status", "tag", "version"),
     "datapkg.reading.nodes.base": ("kind", "meta", "name", "ref", "size"),
     "datapkg.reading.nodes.functions": (
         *(
@@ -134,6 +134,7 @@ __all__ = [
     "filter",
     "find",
     "frames",
+    "gc",
     "hash",
     "install",
     "install_bundle",

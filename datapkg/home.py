@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import cached_property
 from pathlib import Path
@@ -45,8 +46,10 @@ class Home:
 
     @cached_property
     def store(self) -> Store:
-        """The store that is written to."""
-        return Store(self.data / "store", self.index, shared=self._shared)
+        """The store that is written to; one on read-only media has its links in the cache folder."""
+        folder = self.data / "store"
+        is_read_only = not os.access(folder, os.W_OK) and folder.exists()
+        return Store(folder, self.index, self.cache / "links" if is_read_only else None, self._shared)
 
     @cached_property
     def _shared(self) -> list[Path]:

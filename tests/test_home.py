@@ -251,3 +251,11 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidInput, match=f"DATAPKG_HOME is {tmp_path}/file, which is not a folder"):
         Home({"DATAPKG_HOME": str(tmp_path / "file")})
+
+
+def test_store_on_read_only_media_has_its_links_in_the_cache(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert home.store.links_folder == home.data / "store" / "links"
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and "store" in str(path)))
+    again = Home({"DATAPKG_HOME": str(home.data)})
+    assert again.store.links_folder == again.cache / "links"
+    assert Home({"DATAPKG_HOME": str(home.data / "new")}).store.links_folder == home.data / "new" / "store" / "links"

@@ -1,11 +1,13 @@
-"""Warm copies of tables, which are read without decoding: create, list and remove them."""
+"""What is kept on this machine: its sizes, states and why they stay, and warm copies of tables."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from datapkg.api.results import WarmResult
-from datapkg.errors import DatapkgError, InvalidInput, NodeNotFound
+from datapkg.errors import DatapkgError, InvalidInput, NodeNotFound, Refused
 from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -17,7 +19,11 @@ from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.resolve import find_installed
 from datapkg.store.arrow_cache import CachedTable
 from datapkg.store.format_version import OLDEST_WRITTEN
+from datapkg.store.inventory import Usage, usage_of
+from datapkg.store.roots import State as StoredState
+from datapkg.store.roots import all_states
 from datapkg.store.sharing import make_shared
+from datapkg.store.store import Store
 
 
 def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmResult]:
@@ -42,9 +48,79 @@ def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmR
     return done
 
 
-def list_copies(home: Home) -> list[CachedTable]:
-    """Return the warm copies on this machine, ordered by package and path."""
-    return home.store.copies.list()
+@dataclass(frozen=True)
+class KeptState:
+    """A state on this machine with its bytes; `kept_by` are the roots that keep it from `gc`, none for an older one."""
+
+    package: str
+    hash: str
+    created_at: str | None
+    bytes_logical: int
+    is_pushed: bool
+    kept_by: list[str]
+
+
+@dataclass(frozen=True)
+class CacheListing:
+    """The states on this machine, and the warm copies of tables; both ordered by package."""
+
+    states: list[KeptState]
+    copies: list[CachedTable]
+
+
+def list_cache(home: Home) -> CacheListing:
+    """Return the states on this machine, the newest of each package first, and the warm copies."""
+    store = home.store
+    states = sorted(all_states(store).values(), key=lambda each: -each.at)
+    absent = store.objects.absent(each.hash for each in states)
+    listed = [
+        _kept_state(store, package, each) for each in states if each.hash not in absent for package in each.packages
+    ]
+    return CacheListing(sorted(listed, key=lambda each: each.package), store.copies.list())
+
+
+def _kept_state(store: Store, package: str, state: StoredState) -> KeptState:
+    try:
+        size = store.open_manifest(state.hash).size()
+    except DatapkgError:  # verify tells
+        size = 0
+    at = datetime.fromtimestamp(state.at, UTC).isoformat(timespec="seconds") if state.at else None
+    return KeptState(package, state.hash, at, size, state.is_pushed, sorted(state.roots - {"log"}))
+
+
+def disk_usage(home: Home) -> DiskUsage:
+    """Return what the packages on this machine take, the copies of tables, and the downloaded sources of builds."""
+    sources = (path.lstat().st_size for path in (home.cache / "sources").rglob("*") if path.is_file())
+    warm = sum(each.size_bytes for each in home.store.copies.list())
+    return DiskUsage(usage_of(home.store), warm, sum(sources))
+
+
+@dataclass(frozen=True)
+class DiskUsage:
+    """What packages take, and the bytes of warm copies and of downloaded sources."""
+
+    store: Usage
+    bytes_warm: int
+    bytes_sources: int
+
+
+def keep_state(home: Home, ref: Ref, *, remove: bool = False) -> str:
+    """Pin the state of a ref for `gc`, or with `remove` take the pin away; return its hash.
+
+    Raise `PackageNotInstalled`; `Refused` for a state of a read-only store, which `gc` never changes.
+    """
+    if ref.path:
+        raise InvalidInput(
+            f"{ref} names a part of a state, which is kept as a whole",
+            hint=f"datapkg cache keep {ref.at(None).package}",
+        )
+    found = find_installed(home, ref)
+    if found.store is not home.store:
+        raise Refused(f"{ref} is in the read-only store {found.store.folder}, where nothing is removed")
+    with home.store.writing():
+        refs = home.store.refs
+        refs.unkeep(ref, found.hash) if remove else refs.keep(ref, found.hash)
+    return found.hash
 
 
 def remove_copies(home: Home, ref: Ref | None = None, dry_run: bool = False) -> list[CachedTable]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datapkg.api.notebook_progress import shown
-from datapkg.api.results import LockResult, PackageListing, RemoveResult
+from datapkg.api.results import GcResult, LockResult, PackageListing, RemoveResult
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -169,6 +169,26 @@ def rm(package: str | None = None, *, now: bool = False, dry_run: bool = False) 
         return remove(Home(), Ref.parse(package), now=now, dry_run=dry_run)
     _needs_name(dry_run or not now, "package", "removed")
     return free_left(Home())
+
+
+def gc(
+    *,
+    keep: int | None = None,
+    older_than_s: float | None = None,
+    max_bytes: int | None = None,
+    now: bool = False,
+    dry_run: bool = False,
+) -> GcResult:
+    """Free space on this machine: data that no package needs, leftovers, and older states if asked.
+
+    Without `keep` (how many of the newest states of a package stay), `older_than_s` and `max_bytes`, all states stay.
+    `now` asserts that no other process is running. A `dry_run` removes nothing and returns what would be removed. Raise
+    `CorruptObject`, before anything is removed, if a pointer or manifest cannot be read.
+    """
+    from datapkg.api.gc import free_space
+    from datapkg.store.gc import Policy
+
+    return free_space(Home(), Policy(keep, older_than_s, max_bytes, now), dry_run=dry_run)
 
 
 def _needs_name(is_change: bool, what: str, done: str = "changed") -> None:

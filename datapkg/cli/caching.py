@@ -1,4 +1,4 @@
-"""Commands for warm copies of tables: cache warm, cache ls, cache rm."""
+"""Commands for what is kept on this machine: its sizes, states that gc keeps, and warm copies of tables."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import click
 
 from datapkg.cli.arguments import PATH, REF, TEXT, ref_argument
 from datapkg.cli.command import CommandGroup, Session, pass_session
-from datapkg.format.texts import count_text, size_text
+from datapkg.format.texts import count_text, hash_text, size_text, time_text
 
 if TYPE_CHECKING:
+    from datapkg.api.cache import KeptState
     from datapkg.format.names import Ref
     from datapkg.store.arrow_cache import CachedTable
 
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
 @click.group(
     cls=CommandGroup,
     examples="""
-    datapkg cache warm uciml/iris
+    datapkg cache du
     datapkg cache ls
-    datapkg cache rm uciml/iris
+    datapkg cache keep uciml/iris@1.2.0
+    datapkg cache warm uciml/iris
     datapkg cache share /srv/datapkg --group data
     """,
 )
 def cache() -> None:
-    """Manage uncompressed copies of tables, which load at once.
+    """Manage what is kept on this machine: sizes, pinned states, warm copies.
 
     A warm copy is an uncompressed Arrow file: several times larger than the stored table, but node.arrow(),
     node(frozen=True) and node(dtype_backend="pyarrow") map it into memory without reading it.
@@ -64,24 +66,96 @@ def warm(session: Session, ref: Ref) -> None:
 @cache.command("ls", examples="datapkg cache ls")
 @pass_session
 def list_all(session: Session) -> None:
-    """List the copies with their rows and sizes.
+    """List the states on this machine, why each is kept, and the warm copies.
 
-    A stale copy was changed after it was written: it is never read, and `cache warm` replaces it.
+    A state that nothing keeps is removed by datapkg gc if you ask for the space of older states. A stale copy was
+    changed after it was written: it is never read, and `cache warm` replaces it.
     """
-    from datapkg.api.cache import list_copies
+    from datapkg.api.cache import list_cache
 
-    found = list_copies(session.home)
+    found = list_cache(session.home)
     out = session.out
     if out.json:
-        total = sum(each.size_bytes for each in found)
-        out.answer({"copies": [_value(each) for each in found], "size_bytes": total}, [])
-    elif not found:
-        out.answer({}, ["no table is warm; type: datapkg cache warm USER/NAME"], quiet=[])
-    else:
-        rows = [
-            (_name(each), f"{each.rows:,}", size_text(each.size_bytes), "" if each.whole else "stale") for each in found
-        ]
-        out.table(("table", "rows", "size", ""), rows, right=(1, 2))
+        total = sum(each.size_bytes for each in found.copies)
+        copies = [_value(each) for each in found.copies]
+        out.answer({"states": [asdict(each) for each in found.states], "copies": copies, "size_bytes": total}, [])
+        return
+    states = [
+        (
+            each.package,
+            hash_text(each.hash),
+            time_text(each.created_at or ""),
+            size_text(each.bytes_logical),
+            _why(each),
+        )
+        for each in found.states
+    ]
+    if states:
+        out.table(("package", "state", "when", "size", "kept by"), states, right=(3,))
+        out.say("")
+    if not found.copies:
+        out.say("no table is warm; type: datapkg cache warm USER/NAME")
+        return
+    rows = [
+        (_name(each), f"{each.rows:,}", size_text(each.size_bytes), "" if each.whole else "stale")
+        for each in found.copies
+    ]
+    out.table(("table", "rows", "size", ""), rows, right=(1, 2))
+
+
+def _why(state: KeptState) -> str:
+    names = {"build": "newest builds", "kept": "cache keep", "lock": "a lock file"}
+    why = ", ".join(names.get(each, each) for each in state.kept_by)
+    return why if state.is_pushed else f"{why} (never pushed)".strip()
+
+
+@cache.command("du", examples="datapkg cache du")
+@pass_session
+def usage(session: Session) -> None:
+    """Show how much space each package takes.
+
+    LOGICAL is what its states would take if each were kept alone, UNIQUE what only this package needs.
+    """
+    from datapkg.api.cache import disk_usage
+
+    found = disk_usage(session.home)
+    out, store = session.out, found.store
+    if out.json:
+        out.answer({**asdict(store), "bytes_warm": found.bytes_warm, "bytes_sources": found.bytes_sources}, [])
+        return
+    rows = [
+        (each.package, f"{each.states:,}", size_text(each.bytes_logical), size_text(each.bytes_unique))
+        for each in store.packages
+    ]
+    out.table(("package", "states", "logical", "unique"), rows, right=(1, 2, 3))
+    lines = [f"{size_text(store.bytes_stored)} in the store, of it {size_text(store.bytes_shared)} in several packages"]
+    lines += [f"  {size_text(store.bytes_unneeded)} in no package: datapkg gc"] if store.bytes_unneeded else []
+    lines += [f"  {size_text(found.bytes_warm)} in warm copies: datapkg cache rm"] if found.bytes_warm else []
+    lines += [f"  {size_text(found.bytes_sources)} in downloaded sources of builds"] if found.bytes_sources else []
+    out.say("", *lines)
+
+
+@cache.command(
+    "keep",
+    examples="""
+    datapkg cache keep uciml/iris@1.2.0
+    datapkg cache keep uciml/iris@1.2.0 --remove
+    """,
+)
+@ref_argument
+@click.option("--remove", is_flag=True, help="Take the pin away.")
+@pass_session
+def keep(session: Session, ref: Ref, remove: bool) -> None:
+    """Pin a state, so that datapkg gc never removes it.
+
+    datapkg rm of the package still does.
+    """
+    from datapkg.api.cache import keep_state
+
+    hash = keep_state(session.home, ref, remove=remove)
+    what = "may be removed by datapkg gc again" if remove else "is kept by datapkg gc"
+    value = {"package": ref.package, "hash": hash, "kept": not remove}
+    session.out.answer(value, [f"{ref.package}@{hash_text(hash)} {what}"], quiet=[])
 
 
 @cache.command(

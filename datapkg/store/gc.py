@@ -11,7 +11,6 @@ was killed, or that had to keep something, is continued by the next one.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from pathlib import Path
 from datapkg.errors import DatapkgError
 from datapkg.store import leftovers, writer_lock
 from datapkg.store.deletion import GRACE_S, Deleted, Garbage, delete, put_all_back
+from datapkg.store.inventory import Inventory, inventory_of
 from datapkg.store.refs import Refs
 from datapkg.store.roots import Live, Needs, State, all_states, mark, sizes_of, states_of
 
@@ -92,21 +92,6 @@ class Plan:
         return not (self.garbage.hashes or self.leftovers)
 
 
-@dataclass
-class _Inventory:
-    """The objects that are here: size, time of the last change of their file, and those that are here twice."""
-
-    sizes: dict[str, int] = field(default_factory=dict)
-    changed: dict[str, float] = field(default_factory=dict)
-    copies: set[str] = field(default_factory=set)
-
-    def add(self, hash: str, size: int, changed: float) -> None:
-        if hash in self.sizes:
-            self.copies.add(hash)
-        self.sizes[hash] = size
-        self.changed[hash] = max(changed, self.changed.get(hash, 0.0))
-
-
 def estimate(store: CollectableStore, ref: Ref) -> Freed:
     """Return what removing a package would free if no other process were running."""
     try:
@@ -114,7 +99,7 @@ def estimate(store: CollectableStore, ref: Ref) -> Freed:
         garbage, shared_bytes = _only_needed_by(store, states, states_of(store.refs, ref))
     except DatapkgError as error:
         return Freed(problem=error.message)
-    sizes = _inventory(store).sizes
+    sizes = inventory_of(store).sizes
     return Freed(sum(sizes.get(hash, 0) for hash in garbage.hashes), shared_bytes)
 
 
@@ -166,7 +151,7 @@ def has_removed(store: CollectableStore) -> bool:
 
 def plan(store: CollectableStore, policy: Policy) -> Plan:
     """Return what `collect` would delete now. Raise `CorruptObject` if it is not known what is needed."""
-    states, inventory = all_states(store), _inventory(store)
+    states, inventory = all_states(store), inventory_of(store)
     return _plan(store, policy, states, inventory)[0]
 
 
@@ -179,7 +164,7 @@ def collect(store: CollectableStore, policy: Policy) -> tuple[Plan, Deleted]:
     with writer_lock.exclusive(store.folder / "trash" / "lock", wait=True):
         put_all_back(store)
         states = all_states(store)
-        found, going = _plan(store, policy, states, _inventory(store))
+        found, going = _plan(store, policy, states, inventory_of(store))
 
         def stays(state: State) -> bool:
             before = going.get(state.hash)
@@ -196,7 +181,7 @@ def collect(store: CollectableStore, policy: Policy) -> tuple[Plan, Deleted]:
 
 
 def _plan(
-    store: CollectableStore, policy: Policy, states: dict[str, State], inventory: _Inventory
+    store: CollectableStore, policy: Policy, states: dict[str, State], inventory: Inventory
 ) -> tuple[Plan, dict[str, State]]:
     """Return the plan, and every state that it gives up, by hash."""
     limit = time.time() - (0 if policy.now else UNUSED_S)
@@ -236,27 +221,7 @@ def _compact(store: CollectableStore, states: dict[str, State], live: Live) -> i
     )
 
 
-def _inventory(store: CollectableStore) -> _Inventory:
-    """Return what is here. The change time of a file tells when it was made or last counted on, and not when read."""
-    found, packed = _Inventory(), store.objects.packed
-    for hash in packed.loose:
-        with contextlib.suppress(FileNotFoundError):
-            status = os.stat(packed.loose.path(hash))
-            found.add(hash, status.st_size, status.st_ctime)
-    for pack in packed.packs():
-        with contextlib.suppress(FileNotFoundError):
-            changed = os.stat(pack.path).st_ctime
-            for digest, place in pack.entries():
-                if place:
-                    found.add(digest.hex(), place.size, changed)
-    for hash in packed.recipes:
-        with contextlib.suppress(FileNotFoundError):
-            status = os.stat(packed.recipes.path(hash))
-            found.add(hash, status.st_size + found.sizes.get(hash, 0), status.st_ctime)
-    return found
-
-
-def _chosen(store: CollectableStore, states: dict[str, State], policy: Policy, inventory: _Inventory) -> list[State]:
+def _chosen(store: CollectableStore, states: dict[str, State], policy: Policy, inventory: Inventory) -> list[State]:
     """Return the states that a policy gives up, oldest first."""
     if (policy.keep, policy.older_than_s, policy.max_bytes) == (None, None, None):
         return []

@@ -267,7 +267,10 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ("config registry https://x.example", "settings.set", {"name": "registry", "text": "https://x.example"}),
     ("config --unset registry", "settings.set", {"name": "registry", "text": None}),
     ("cache warm a/b/c", "cache.warm_tables", {"ref": Ref.parse("a/b/c")}),
-    ("cache ls", "cache.list_copies", {}),
+    ("cache ls", "cache.list_cache", {}),
+    ("cache du", "cache.disk_usage", {}),
+    ("cache keep a/b", "cache.keep_state", {"ref": REF, "remove": False}),
+    ("cache keep a/b --remove", "cache.keep_state", {"ref": REF, "remove": True}),
     ("cache rm", "cache.remove_copies", {"ref": None, "dry_run": False}),
     ("cache rm a/b --dry-run", "cache.remove_copies", {"ref": REF, "dry_run": True}),
     (

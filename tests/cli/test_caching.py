@@ -31,7 +31,8 @@ def test_package_is_cached_listed_and_freed(run: Run, iris: Path) -> None:
     assert (len(tried["removed"]), tried["dry_run"]) == (1, True)
     assert len(run("cache", "ls", "--json").json["copies"]) == 1
     assert "freed" in run("cache", "rm", "me/flowers").out
-    assert run("cache", "ls", "--json").json == {"copies": [], "size_bytes": 0}
+    listed = run("cache", "ls", "--json").json
+    assert (listed["copies"], listed["size_bytes"]) == ([], 0)
     assert "datapkg cache warm USER/NAME" in run("cache", "ls").out
     assert datapkg.load("me/flowers")["flowers"]().shape == (2, 2)  # type: ignore[operator]
 
@@ -67,3 +68,44 @@ def test_package_without_a_table_is_rejected(run: Run, iris: Path) -> None:
     assert run("cache", "warm", "me/gone", "--json").error["code"] == "not_found"
     assert run("cache", "rm", "me/gone", "--json").json["removed"] == []
     assert run("cache", "rm", "me/gone").out == "no table of me/gone is warm\n"
+
+
+def test_states_are_listed_with_what_keeps_them(run: Run, iris: Path) -> None:
+    for number in range(4):
+        (iris / "flowers.csv").write_text(f"petal\n{number}\n")
+        build(run, iris)
+    states = run("cache", "ls", "--json").json["states"]
+    assert [each["kept_by"] for each in states] == [["build", "current"], ["build"], [], []]
+    assert {each["is_pushed"] for each in states} == {False}
+    oldest = f"me/flowers@sha256:{states[3]['hash']}"
+    assert run("cache", "keep", oldest, "--json").json == {
+        "package": "me/flowers",
+        "hash": states[3]["hash"],
+        "kept": True,
+    }
+    assert run("gc", "--keep", "0", "--yes", "--json").json["states"][0]["hash"] == states[2]["hash"]
+    assert run("show", oldest).code == 0
+    assert "cache keep (never pushed)" in run("cache", "ls").out
+    assert run("cache", "keep", oldest, "--remove").code == 0
+    assert len(run("gc", "--keep", "0", "--yes", "--json").json["states"]) == 1
+    ended = run("show", oldest)
+    assert (ended.code, "its space was freed; it was never pushed" in ended.err) == (3, True)
+    assert run("verify").code == 0
+    assert run("cache", "keep", "me/flowers/flowers").code == 2
+
+
+def test_sizes_are_logical_and_unique(run: Run, iris: Path) -> None:
+    (iris / "large.bin").write_bytes(bytes(100_000))
+    for number in range(2):
+        (iris / "flowers.csv").write_text(f"petal\n{number}\n")
+        build(run, iris)
+    build(run, iris / "large.bin", "me/same")
+    used = run("cache", "du", "--json").json
+    flowers, same = used["packages"]
+    assert (flowers["package"], flowers["states"], same["states"]) == ("me/flowers", 2, 1)
+    assert 200_000 < flowers["bytes_logical"] < 220_000
+    assert 0 < flowers["bytes_unique"] < 20_000
+    assert same["bytes_unique"] < 1_000 < 100_000 < same["bytes_logical"]
+    assert used["bytes_shared"] == 100_000
+    assert used["bytes_stored"] == 100_000 + flowers["bytes_unique"] + same["bytes_unique"]
+    assert "me/flowers" in run("cache", "du").out

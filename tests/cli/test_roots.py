@@ -8,14 +8,18 @@ import zipfile
 from pathlib import Path
 
 import datapkg
-from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.store.roots import FILES, FileKind, all_states
 from tests.cli.conftest import Ended, Person
 
 HOLDING = {
-    *("packages/*/*/current", "packages/*/*/kept/*", "packages/*/*/log/*.json", "packages/*/*/tags/*"),
-    *("packages/*/*/versions/*", "objects/*/*", "packs/*.pack", "links/*/*/*", "partial/*/*", "quarantine/*"),
+    *(
+        "packages/*/*/current",
+        "packages/*/*/kept/*",
+        "packages/*/*/log/*.json",
+        "packages/*/*/tags.json",
+    ),
+    *("packages/*/*/versions.json", "objects/*/*", "packs/*.pack", "links/*/*/*", "partial/*/*", "quarantine/*"),
     *("trash/removed/**/*", "index.db*", "sources/**/*"),
 }
 """The kinds of file that have the hash of an object in their name or bytes. Add to it after adding to `FILES`: is what
@@ -52,12 +56,10 @@ def rich_home(ada: Person, bob: Person, folder: Path, iris: Path) -> Home:
     (folder / "datapkg.yml").write_text(f"packages: ['{package}@1.0']\n")
     ok(ada("install"))
     ok(ada("cache", "warm", package))
-    home, ref = Home(), Ref.parse(package)
+    ok(ada("cache", "keep", package))
+    home = Home()
     assert datapkg.load(package)["flowers"].path.exists()
     assert datapkg.load(package)["large.bin"].path.exists()
-    current = home.store.refs.current(ref)
-    assert current
-    home.store.refs.keep(ref, current.hash)
     with datapkg.open(theirs)["large.bin"].open() as stream:
         stream.read(1000)
     ok(ada("build", f"{ada.name}/gone", str(iris / "README.md")))
