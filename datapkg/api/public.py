@@ -207,6 +207,7 @@ def fetch(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     max_size: int | None = None,
+    part: tuple[int, int] | None = None,
     registry: str | None = None,
     progress: Progress | None = None,
 ) -> Any:
@@ -217,7 +218,7 @@ def fetch(
     from datapkg.api.install import fetch as fetch_objects
 
     home, wanted = Home(), Ref.parse(ref)
-    selection = Selection(tuple(include), tuple(exclude), max_size)
+    selection = Selection(tuple(include), tuple(exclude), max_size, part=part)
     with shown(progress) as report_progress:
         fetched = fetch_objects(home, wanted, selection, registry=registry, progress=report_progress)
     return _opened(home, wanted, fetched.hash)
