@@ -31,7 +31,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.files import STALE_TEMP_S, UNWRITABLE
 from datapkg.objects.folders import OpenFolder, made_folders
-from datapkg.objects.progress import Progress, silent
+from datapkg.objects.progress import EXPORTING, EXPORTING_FILES, PartCounter, Progress, Share, silent, unheard
 from datapkg.reading.missing.earlier_states import explained
 from datapkg.reading.source import Remote, Source
 from datapkg.reading.tables.delimited_text import Dialect, write_text
@@ -239,12 +239,11 @@ def _export_file(job: _Job, task: ExportTask, progress: Progress) -> ExportResul
         _check_free(job)
     inside = job.dest / file_name(task, job.origins) if is_folder else job.dest
     with _staging(inside, job.ref) as (parent, staged):
-        written = _writer(job, staged).write(task, 0)
+        written = _writer(job, staged, [task], progress).write(task, 0)
         name = file_name(written.task, job.origins) if is_folder else job.dest.name
         if is_folder:
             _check_free(replace(job, dest=job.dest / name))
         place_file(staged, 0, parent, name, force=job.force)
-    progress("files", task.node.size, task.node.size)
     path = inside.with_name(name)
     return ExportResult([path], written.size, [written.note] if written.note else [])
 
@@ -259,9 +258,14 @@ def _by_suffix(job: _Job, task: ExportTask) -> tuple[_Job, ExportTask]:
     return (job, replace(task, separator=None)) if suffix == ".parquet" else (job, task)
 
 
-def _writer(job: _Job, staged: OpenFolder) -> Writer:
+def _writer(job: _Job, staged: OpenFolder, tasks: list[ExportTask], progress: Progress) -> Writer:
     source = Source(job.found.store, job.ref, job.found.hash)
-    return Writer(source, staged, job.origins, job.format, job.with_build_file, job.link)
+    counter = PartCounter(progress, [task.node.size or 0 for task in tasks], (EXPORTING, EXPORTING_FILES))
+
+    def share_of(number: int) -> Share:
+        return counter.share(number) if number < len(tasks) else unheard
+
+    return Writer(source, staged, job.origins, job.format, job.with_build_file, job.link, share_of)
 
 
 def _export_folder(job: _Job, tasks: list[ExportTask], named: frozenset[str], progress: Progress) -> ExportResult:
@@ -269,9 +273,9 @@ def _export_folder(job: _Job, tasks: list[ExportTask], named: frozenset[str], pr
         _staging(job.dest, job.ref) as (parent, staged),
         earlier_export(parent, job.dest.name, job.earlier) as update,
     ):
-        writer = _writer(job, staged)
+        writer = _writer(job, staged, tasks, progress)
         groups = [task for task in tasks if task.node.kind == "group"]
-        written = _written(job, writer, update, tasks, progress)
+        written = _written(job, writer, update, tasks)
         written = _finally_named(job, writer, groups, written, named)
         moved = list(_moved(job, update, written))
         folders = [task.parts for task in groups]
@@ -293,11 +297,9 @@ def _export_folder(job: _Job, tasks: list[ExportTask], named: frozenset[str], pr
     return ExportResult(paths, size, notes, len(files) - len(placed), [job.dest.joinpath(*parts) for parts in removed])
 
 
-def _written(
-    job: _Job, writer: Writer, update: Update, tasks: list[ExportTask], progress: Progress
-) -> list[WrittenFile]:
+def _written(job: _Job, writer: Writer, update: Update, tasks: list[ExportTask]) -> list[WrittenFile]:
     """Write the files of all nodes that an earlier export has not written in the same way."""
-    total, done, written = sum(task.node.size for task in tasks), 0, []
+    written = []
     for number, task in enumerate(tasks):
         if task.node.kind == "group":
             continue
@@ -308,8 +310,7 @@ def _written(
         else:
             written.append(writer.write(task, number))
         written[-1] = replace(written[-1], key=_key(job, task))
-        done += task.node.size
-        progress("files", done, total)
+        writer.share_of(number)(1)
     return written
 
 

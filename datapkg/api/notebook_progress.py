@@ -12,7 +12,7 @@ import time
 from contextlib import nullcontext
 from html import escape
 
-from datapkg.objects.progress import Progress, silent
+from datapkg.objects.progress import Pace, Progress, silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,24 +48,24 @@ class Bar:
     def __init__(self) -> None:
         self._start = time.monotonic()
         self._next = self._start + PATIENCE_S
-        self._last = ("", 0, 0)
+        self._pace = Pace()
         self._output: Any = None
 
     def __enter__(self) -> Bar:
         return self
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        self._last = (what, done, total)
         now = time.monotonic()
+        self._pace.note(what, done, total, now)
         if now >= self._next:
             self._next = now + REFRESH_S
-            self._show(bar_html(what, done, total, now - self._start))
+            self._show(bar_html(what, done, total, now - self._start, self._pace.text(now)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._output is not None:
-            self._show(end_html(*self._last, time.monotonic() - self._start, is_done=kind is None))
+            self._show(end_html(*self._pace.last, time.monotonic() - self._start, is_done=kind is None))
 
     def _show(self, html: str) -> None:
         from IPython.display import HTML, display
@@ -76,11 +76,12 @@ class Bar:
             self._output.update(HTML(html))
 
 
-def bar_html(what: str, done: int, total: int, elapsed_s: float) -> str:
-    """Return the HTML of a bar with its label, percentage and elapsed time; indeterminate if no total is known."""
+def bar_html(what: str, done: int, total: int, elapsed_s: float, amount: str = "") -> str:
+    """Return the HTML of a bar with its label, percentage, amount and time; indeterminate if no total is known."""
     words, share = escape(what[:40]), min(done / total, 1) if total > 0 else 0
     value = f' value="{share:.4f}"' if total > 0 else ""
     percent = f"{share:.0%} · " if total > 0 else ""
+    percent += f"{escape(amount)} · " if amount else ""
     style = "width: 240px; vertical-align: middle; margin: 0 8px; accent-color: var(--jp-brand-color1, #3b82d6)"
     bar = f'<progress max="1"{value} style="{style}" aria-label="{words}"></progress>'
     return f'<div class="datapkg-progress" style="{STYLE}">{words}{bar}{percent}{elapsed_s:.0f} s</div>'

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
@@ -22,8 +22,11 @@ from datapkg.building.sources.source_errors import located_errors
 from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY
+from datapkg.objects.progress import CountedReader, Share, between, unheard
 
 # Reasons that mean that nothing was read and all objects were present. "" is the reason of nodes of another package.
+# The part of the work on a file that is hashed before it is parsed.
+_HASHED = 0.2
 KNOWN = ("", "unchanged", "same bytes", "same inputs")
 
 
@@ -42,17 +45,17 @@ class BuiltNodes:
     pin: dict[str, Any] = field(default_factory=dict)
 
 
-def build_node(spec: NodeSpec, context: BuildContext) -> BuiltNodes:
-    """Build the nodes of one source.
+def build_node(spec: NodeSpec, context: BuildContext, share: Share = unheard) -> BuiltNodes:
+    """Build the nodes of one source; `share` is told how much of it is done.
 
     Raise `BuildFailed` for a source that cannot be read, `TransformFailed` for one with unexpected content.
     """
     file = local_file(spec.source)
     if file is None:
-        return _from_value(spec, context)
+        return _from_value(spec, context, share)
     if TRANSFORMS[spec.transform].kind == "file":
-        return _make_file(spec, file, context)
-    return _make_parsed(spec, file, context)
+        return _make_file(spec, file, context, share)
+    return _make_parsed(spec, file, context, share)
 
 
 def known_result(spec: NodeSpec, source: FileSource, context: BuildContext) -> BuiltNodes | None:
@@ -74,12 +77,13 @@ def _usable(result: TransformResult, context: BuildContext) -> bool:
     return not hashes & context.absent and not context.objects.missing(hashes)
 
 
-def _make_file(spec: NodeSpec, source: FileSource, context: BuildContext) -> BuiltNodes:
+def _make_file(spec: NodeSpec, source: FileSource, context: BuildContext, share: Share) -> BuiltNodes:
     at = now_ns()
     with open_source(source.path, source.shown, source.within) as stream:
         status = os.fstat(stream.fileno())
         wrong = check_content(source, stream)
-        hash, size = put_file(stream, context.objects)
+        counted = CountedReader(stream, status.st_size, share) if status.st_size >= BIG_BYTES else stream
+        hash, size = put_file(cast(BinaryIO, counted), context.objects)
     context.cache.record_hash(source.path, status, at, hash)
     return _file(spec, source, context, hash, size, "read", [f"{source.shown}: {each}" for each in wrong])
 
@@ -103,7 +107,7 @@ def file_node(spec: NodeSpec, source: FileSource, hash: str, size: int) -> FileN
     return FileNode(path=spec.path, meta=spec.meta, hash=hash, size=size, file_name=source.name)
 
 
-def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext) -> BuiltNodes:
+def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext, share: Share) -> BuiltNodes:
     at = now_ns()
     with (
         open_source(source.path, source.shown, source.within) as stream,
@@ -116,13 +120,14 @@ def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext) -> B
         if size >= BIG_BYTES and not context.cache.may_be_equal(source.path, size):
             hash = hasher.submit(hash_file, source)
         else:
-            hash, size = hash_source(stream)
+            hash, size = hash_source(cast(BinaryIO, CountedReader(stream, size, between(share, 0, _HASHED))))
+            share = between(share, _HASHED, 1)
             result = context.cache.result(spec, hash, source.name)
             if result is not None and _usable(result, context):
                 context.cache.record_hash(source.path, status, at, hash)
                 return _finished(spec, source, context, result, (hash, size), "same bytes")
         import_libraries()  # while the hash is computed, and before reader threads start
-        result, own = read_source(spec, source, stream, context)
+        result, own = read_source(spec, source, stream, context, share)
         hash = hash if isinstance(hash, str) else hash.result()
     context.cache.record_hash(source.path, status, at, hash)
     context.cache.put_result(spec, hash, source.name, result, own=own)
@@ -190,7 +195,7 @@ def _joined_meta(source: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return {**source, **own, COLUMNS_KEY: {**columns, **others}}
 
 
-def _from_value(spec: NodeSpec, context: BuildContext) -> BuiltNodes:
+def _from_value(spec: NodeSpec, context: BuildContext, share: Share) -> BuiltNodes:
     """Build the nodes of a source that is not one local file; it is read if it has no identity or a new one."""
     handler = handler_of(spec.source)
     with located_errors(spec):
@@ -201,7 +206,7 @@ def _from_value(spec: NodeSpec, context: BuildContext) -> BuiltNodes:
         with handler.read(spec, spec.source, context, identity) as (value, warnings):
             if isinstance(value, TakenNodes):
                 return BuiltNodes(value.nodes, True, {}, pin=value.pin)
-            writer = NodeWriter(spec, context, None)
+            writer = NodeWriter(spec, context, None, share)
             nodes = writer.nodes(value, "")
     result = TransformResult(nodes, warnings, writer.writer)
     if identity.key:

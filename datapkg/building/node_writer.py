@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import msgspec
 
@@ -22,31 +23,36 @@ from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import ArrayNode, Block, FileNode, Node, TableNode
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
+from datapkg.objects.progress import CountedReader, Share, between, unheard
 from datapkg.tables.derived_objects import put_made
 from datapkg.tables.pandas_attrs import plain_attrs
 
 if TYPE_CHECKING:
     from datapkg.tables.text_block_cache import TextBlockCache
 
+# The part of the work on a file that is stored unchanged that reading its values takes.
+_INSPECTED = 0.8
+
 
 def read_source(
-    spec: NodeSpec, source: FileSource, stream: BinaryIO, context: BuildContext
+    spec: NodeSpec, source: FileSource, stream: BinaryIO, context: BuildContext, share: Share = unheard
 ) -> tuple[TransformResult, bool]:
     """Read a source and return its result, and whether the source alone determined it."""
     transform = TRANSFORMS[spec.transform]
     wrong = check_content(source, stream)
     if transform.keep is not None and not spec.kwargs.get("rewrite"):
         with translated_errors(spec, source, wrong) as warnings:
-            kept = transform.keep(stream)
+            kept = transform.keep(stream, between(share, 0, _INSPECTED))
         warnings += wrong
         stream.seek(0)
         if kept is not None:
-            return _keep(kept, spec, stream, context, warnings)
+            size, share = os.fstat(stream.fileno()).st_size, between(share, _INSPECTED, 1)
+            return _keep(kept, spec, cast(BinaryIO, CountedReader(stream, size, share)), context, warnings)
     assert transform.read is not None
     with translated_errors(spec, source, wrong) as warnings:
         # Absolute, because pandas takes a relative "file:/x" for a URL and "~/x" for the home directory.
         value = transform.read(source.path.absolute(), spec.kwargs, warnings.append)
-        stored = NodeWriter(spec, context, source)
+        stored = NodeWriter(spec, context, source, share)
         nodes = stored.nodes(value, "")
     return TransformResult(nodes, warnings + wrong, stored.writer), stored.own
 
@@ -74,8 +80,10 @@ def _kept(found: Any, blocks: list[Block]) -> Node:
 class NodeWriter:
     """Store the value of a transform as nodes; `own` is true while the result does not depend on an earlier state."""
 
-    def __init__(self, spec: NodeSpec, context: BuildContext, source: FileSource | None) -> None:
-        self._spec, self._context, self._source = spec, context, source
+    def __init__(
+        self, spec: NodeSpec, context: BuildContext, source: FileSource | None, share: Share = unheard
+    ) -> None:
+        self._spec, self._context, self._source, self._share = spec, context, source, share
         self.own = True
         self.writer: dict[str, Any] = {}
 
@@ -119,7 +127,8 @@ class NodeWriter:
 
         cache, objects = self._context.cache, self._context.objects
         whole = f"{self._spec.path}/{path}" if path else self._spec.path
-        written = write_table(value, objects, stored=self._stored(whole), memo=self._memo(path))
+        share = unheard if path else self._share
+        written = write_table(value, objects, stored=self._stored(whole), memo=self._memo(path), share=share)
         blocks = self._context.previous.blocks(whole, written.content, written.blocks) or written.blocks
         if blocks != written.blocks:
             # The table equals a stored one with other blocks: keep those, so that nothing new has to be pushed.

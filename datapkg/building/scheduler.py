@@ -16,9 +16,9 @@ from datapkg.building.cache import BuildCache
 from datapkg.building.node_builder import BuiltNodes, build_node, import_libraries, known_result
 from datapkg.building.readers import TRANSFORMS
 from datapkg.building.sources.handlers import local_file
-from datapkg.building.spec.model import FileSource, NodeSpec
+from datapkg.building.spec.model import FilesSource, NodeSpec, Source
 from datapkg.errors import BuildFailed, DatapkgError
-from datapkg.objects.progress import Progress
+from datapkg.objects.progress import BUILDING, BUILDING_NODES, PartCounter, Progress, Share
 
 WORKERS = os.cpu_count() or 1
 
@@ -33,38 +33,33 @@ def build_all(
     context.absent = context.objects.missing(look_up_files(specs, context.cache))
     if not context.cache.forced:  # then nothing is known to be here
         context.objects.check_room(_new_file_bytes(specs, context), "the build")
-    made: list[Outcome | Future[Outcome] | None] = [None] * len(specs)
-    later: list[int] = []
-    done = 0
-    progress("building", done, len(specs))
+    made: list[Outcome | Future[Outcome] | None] = []
+    for number, spec in enumerate(specs):
+        progress("comparing", number, len(specs))
+        file = local_file(spec.source)
+        made.append(known_result(spec, file, context) if file is not None else None)
+    new = [number for number, known in enumerate(made) if known is None]
+    sizes = [_size(specs[number].source) for number in new]
+    counter = PartCounter(progress, sizes, (BUILDING, BUILDING_NODES))
+    later: list[tuple[int, Share]] = []
     with ThreadPoolExecutor(WORKERS, "datapkg-node") as pool:
-        for number, spec in enumerate(specs):
-            file = local_file(spec.source)
-            if file is not None and (known := known_result(spec, file, context)):
-                made[number] = known
-            elif file is not None and TRANSFORMS[spec.transform].kind == "file":
-                made[number] = _make(spec, context)
-            elif file is not None and _is_small(file):
+        for at, (number, size) in enumerate(zip(new, sizes, strict=True)):
+            spec, share = specs[number], counter.share(at)
+            if local_file(spec.source) is None:
+                later.append((number, share))
+            elif TRANSFORMS[spec.transform].kind == "file":
+                made[number] = _make(spec, context, share)
+            elif size is None or size < BIG_BYTES:
                 import_libraries()
-                made[number] = pool.submit(_make, spec, context)
-                continue
+                made[number] = pool.submit(_make, spec, context, share)
             else:
-                later.append(number)
-                continue
-            done += 1
-            progress("building", done, len(specs))
-        for number, waiting in enumerate(made):
-            if isinstance(waiting, Future):
-                made[number] = waiting.result()
-                done += 1
-                progress("building", done, len(specs))
-    for number in later:
-        made[number] = _make(specs[number], context)
-        done += 1
-        progress("building", done, len(specs))
+                later.append((number, share))
+    for number, share in later:
+        made[number] = _make(specs[number], context, share)
     for spec, outcome in zip(specs, made, strict=True):
-        assert isinstance(outcome, BuiltNodes | DatapkgError)
-        yield spec, outcome
+        done = outcome.result() if isinstance(outcome, Future) else outcome
+        assert isinstance(done, BuiltNodes | DatapkgError)
+        yield spec, done
 
 
 def look_up_files(specs: Sequence[NodeSpec], cache: BuildCache) -> set[str]:
@@ -106,15 +101,20 @@ def outermost(folders: set[str]) -> list[Path]:
     return [Path(folder) for folder in highest]
 
 
-def _is_small(file: FileSource) -> bool:
+def _size(source: Source) -> int | None:
+    """Return the bytes of the local files that a source consists of; None if that is not known."""
+    file = local_file(source)
+    files = [file] if file is not None else source.files if isinstance(source, FilesSource) else []
     try:
-        return file.path.stat().st_size < BIG_BYTES
+        return sum(os.stat(each.path).st_size for each in files) if files else None
     except OSError:
-        return True
+        return None
 
 
-def _make(spec: NodeSpec, context: BuildContext) -> Outcome:
+def _make(spec: NodeSpec, context: BuildContext, share: Share) -> Outcome:
     try:
-        return build_node(spec, context)
+        return build_node(spec, context, share)
     except BuildFailed as error:
         return error
+    finally:
+        share(1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from datapkg.building.readers import TRANSFORMS
 from datapkg.building.sources.warnings_capture import capture_warnings, captured_warnings
 from datapkg.errors import exhausted
+from datapkg.objects.progress import Share, unheard
 from datapkg.tables.table_stream import RestartRead, TableStream
 
 if TYPE_CHECKING:
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3
 
 
-def content_of_text(path: Path, transform: str, kwargs: dict[str, Any]) -> str:
+def content_of_text(path: Path, transform: str, kwargs: dict[str, Any], share: Share = unheard) -> str:
     """Return the `content` of the table that a build would make of a file, without storing anything.
 
-    Return "" for a file that a build would refuse. A large file is read in parts, as in a build. Raise
-    `ResourceExhausted`.
+    Return "" for a file that a build would refuse. A large file is read in parts, as in a build; `share` is told how
+    much of it was read. Raise `ResourceExhausted`.
     """
     read = TRANSFORMS[transform].read
     assert read is not None
     with capture_warnings(), captured_warnings():
         try:
-            return _content(read(path.absolute(), kwargs, lambda warning: None))
+            return _content(read(path.absolute(), kwargs, lambda warning: None), share)
         except Exception as error:
             if (lack := exhausted(error, "reading the exported text back")) is not None:
                 raise lack from error
@@ -46,7 +47,7 @@ def missing_words(kwargs: dict[str, Any], label: str) -> set[str]:
     return words | STR_NA_VALUES if kwargs.get("keep_default_na", True) else words
 
 
-def _content(value: Any) -> str:
+def _content(value: Any, share: Share) -> str:
     import pyarrow as pa
 
     from datapkg.tables.content_hash import content_of_parts, content_of_table
@@ -56,14 +57,15 @@ def _content(value: Any) -> str:
         return content_of_table(to_storage_types(value)).hash
     for _ in range(_ATTEMPTS):
         try:
-            return content_of_parts(_parts(value), to_storage_types(value.schema.empty_table()).schema).hash
+            return content_of_parts(_parts(value, share), to_storage_types(value.schema.empty_table()).schema).hash
         except RestartRead:
             continue
     return ""
 
 
-def _parts(stream: TableStream) -> Iterator[pa.Table]:
+def _parts(stream: TableStream, share: Share) -> Iterator[pa.Table]:
     from datapkg.tables.storage_types import to_storage_types
 
     for part in stream.parts():
+        share(part.share)
         yield to_storage_types(part.table)

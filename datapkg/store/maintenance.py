@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import warnings
@@ -11,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from datapkg.errors import CorruptObject, DamagedFile, DatapkgError, ObjectNotFound
 from datapkg.format.names import Ref
 from datapkg.objects.files import UNWRITABLE
-from datapkg.objects.pack_file import Pack, hash_file, hash_place, readable_bytes
-from datapkg.objects.progress import VERIFYING, Counter, Progress, silent
+from datapkg.objects.pack_file import Pack, hash_place, readable_bytes
+from datapkg.objects.progress import VERIFYING, CountedReader, PartCounter, Progress, Share, silent
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.store.refs import Current
 from datapkg.store.store import Store
@@ -30,7 +32,7 @@ class _Check:
 
     path: Path
     size: int
-    is_right: Callable[[], bool]
+    is_right: Callable[[Share], bool]
     set_aside: Callable[[], set[str]]
 
 
@@ -46,14 +48,14 @@ def check(store: Store, hashes: Collection[str] | None = None, progress: Progres
 
 def _run(store: Store, checks: list[_Check], progress: Progress) -> set[str]:
     wrong, right = list[_Check](), list[Path]()
-    counter = Counter(progress, sum(each.size for each in checks), VERIFYING)
+    checks = sorted(checks, key=lambda each: -each.size)  # so that no large one is left alone at the end
+    counter = PartCounter(progress, [each.size for each in checks], (VERIFYING, VERIFYING))
     pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1), "datapkg-verify")
     try:
-        # Large files first, so that none is left alone at the end.
-        begun = {pool.submit(each.is_right): each for each in sorted(checks, key=lambda each: -each.size)}
+        begun = {pool.submit(each.is_right, counter.share(at)): (each, at) for at, each in enumerate(checks)}
         for done in as_completed(begun):
-            each = begun[done]
-            counter.add(each.size)
+            each, at = begun[done]
+            counter.share(at)(1)
             with contextlib.suppress(FileNotFoundError):  # another process has just deleted or rewritten it
                 right.append(each.path) if done.result() else wrong.append(each)
     finally:
@@ -90,11 +92,13 @@ def _recipes(store: Store, hashes: Collection[str] | None) -> Iterator[_Check]:
             yield _Check(path, path.stat().st_size, partial(_is_recipe_right, store, hash), aside)
 
 
-def _has_hash(path: Path, hash: str) -> bool:
-    return hash_file(path) == hash
+def _has_hash(path: Path, hash: str, share: Share) -> bool:
+    with open(path, "rb", buffering=0) as file:
+        counted = CountedReader(cast(BinaryIO, file), os.fstat(file.fileno()).st_size, share)
+        return hashlib.file_digest(counted, "sha256").hexdigest() == hash  # type: ignore[arg-type]
 
 
-def _is_recipe_right(store: Store, hash: str) -> bool:
+def _is_recipe_right(store: Store, hash: str, share: Share) -> bool:
     packed = store.objects.packed
     try:
         check_recipe(packed, hash, packed.recipes.find(hash))

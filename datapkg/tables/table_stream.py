@@ -27,13 +27,15 @@ class TablePart:
     """Consecutive rows, in the types of the stream's schema.
 
     `start` and `stop` are where their text begins and ends in the source, in bytes, -1 if that is not known;
-    `offset(n)` is where that of row n (from 0, less than the number of rows) begins, None if that is not known.
+    `offset(n)` is where that of row n (from 0, less than the number of rows) begins, None if that is not known. `share`
+    is how much of the source was read when this part was, from 0 to 1; 0 if that is not known.
     """
 
     table: pa.Table
     start: int = -1
     stop: int = -1
     offset: Callable[[int], int | None] = unknown_offset
+    share: float = 0.0
 
 
 @runtime_checkable

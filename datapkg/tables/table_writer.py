@@ -20,6 +20,7 @@ from datapkg.errors import InvalidInput
 from datapkg.format.canonical import encode
 from datapkg.format.manifest.parsed import Block
 from datapkg.objects.base import Objects
+from datapkg.objects.progress import Share, unheard
 from datapkg.tables import block_metadata
 from datapkg.tables.block_boundaries import Cutter
 from datapkg.tables.block_writer import Choices, choose, write_block
@@ -80,10 +81,12 @@ def write_table(
     stored: Stored | None = None,
     memo: TextBlockCache | None = None,
     head: Head | None = None,
+    share: Share = unheard,
 ) -> WrittenTable:
     """Store a table; `stored` are blocks of its earlier state, `memo` is what is known of its source's text.
 
-    With a `head`, the source is what follows it in the same table. Raise `InvalidInput` or pyarrow's errors for what
+    With a `head`, the source is what follows it in the same table. `share` is told how much of the source was read, as
+    far as that is known. Raise `InvalidInput` or pyarrow's errors for what
     Parquet cannot hold, and whatever reading the source raises.
     """
     stream: TableStream = _WholeTable(source) if isinstance(source, pa.Table) else source
@@ -91,7 +94,7 @@ def write_table(
     memo = memo if text is not None else None
     for _ in range(_ATTEMPTS):
         known = text is not None and memo is not None and memo.of(text)
-        writer = _TableWriter(objects, stored or {}, head)
+        writer = _TableWriter(objects, stored or {}, head, share)
         try:
             return writer.write(stream, text, memo)
         except RestartRead:
@@ -130,8 +133,9 @@ class _Done:
 class _TableWriter:
     """Writes one table; `put` are the hashes of the objects that were stored for it."""
 
-    def __init__(self, objects: Objects, stored: Stored, head: Head | None = None) -> None:
+    def __init__(self, objects: Objects, stored: Stored, head: Head | None, share: Share) -> None:
         self.put: list[str] = []
+        self._share = share
         self._objects, self._stored, self._head = objects, stored, head
         self._schema: pa.Schema | None = None
         self._no_rows: pa.Table | None = None
@@ -150,7 +154,7 @@ class _TableWriter:
             if is_assumed:
                 text.assume(memo.needs)
             walk = memo.walk(text, self._as_stored)
-            steps = walk.steps()
+            steps = self._followed(walk.steps(), text)
         else:
             steps = self._steps(stream)
         done = list(self._store(steps, text if walk else None))
@@ -189,10 +193,19 @@ class _TableWriter:
     def _steps(self, stream: TableStream) -> Iterator[NewBlock]:
         cutter = Cutter(self._head.key if self._head else None)
         for part in stream.parts():
+            self._share(part.share)
             for cut in cutter.add(self._as_stored(part.table)):
                 yield NewBlock(cut.rows)
         for cut in cutter.finish():
             yield NewBlock(cut.rows)
+
+    def _followed(self, steps: Iterator[NewBlock | KnownBlock], text: TextStream) -> Iterator[NewBlock | KnownBlock]:
+        """Yield the steps of a walk through a text, and report how much of it they cover."""
+        at, size = text.first, text.size
+        for step in steps:
+            at = at + step.length if isinstance(step, KnownBlock) else max(at, step.stop)
+            self._share(at / size if size else 1.0)
+            yield step
 
     def _as_stored(self, table: pa.Table) -> pa.Table:
         """Return a part in the types that are stored; the first part decides the schema of all."""

@@ -437,16 +437,16 @@ class TestFailure:
         Bench().build(write(tmp_path, {"a.csv": "x\n1\n", "b.txt": "b", "c/d.txt": "d"}), into=watched)
         assert watched.batches == 1
 
-    def test_progress_counts_nodes(self, tmp_path: Path) -> None:
+    def test_progress_counts_bytes_of_what_is_read(self, tmp_path: Path) -> None:
         from datapkg.building.pipeline import build_package
         from datapkg.building.spec.from_value import spec_for
 
         reports: list[tuple[str, int, int]] = []
-        spec = spec_for(write(tmp_path, {"a.txt": "a", "b.txt": "b"}))
+        spec = spec_for(write(tmp_path, {"a.txt": "a", "b.txt": "bcd"}))
         build_package(
             spec, MemoryObjects(), previous=None, find_package=Bench().find, progress=lambda *each: reports.append(each)
         )
-        assert reports == [("building", 0, 2), ("building", 1, 2), ("building", 2, 2)]
+        assert reports == [("comparing", 0, 2), ("comparing", 1, 2), ("building", 1, 4), ("building", 4, 4)]
 
 
 def test_location_of_the_folder_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

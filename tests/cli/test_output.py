@@ -29,6 +29,7 @@ from datapkg.format.texts import (
     size_text,
     time_text,
 )
+from datapkg.objects.progress import Pace
 
 HOSTILE = "a\x1b[2J\u202eb\u200f\u2066c\x07\x9b\ud800\U000e0041\u2028d"
 
@@ -245,19 +246,32 @@ def test_progress_starts_after_a_second_and_clears_its_line(
         now[0] += 1.5
         tell("sending", 1, 4)
         tell("sending", 2, 4)
-        assert terminal.getvalue() == "\r\x1b[K" + progress_line("sending", 1, 4, 1.5)
+        assert terminal.getvalue() == "\r\x1b[K" + progress_line("sending", 1, 4, "", 1.5)
         now[0] += 0.2
         tell("evil\x1b[2J", 0, 0)
     assert terminal.getvalue().endswith("\r\x1b[Kevil⟨U+001B⟩[2J  ........................    0%  2 s\r\x1b[K")
 
 
-def test_transfer_shows_size_rate_and_time_left() -> None:
-    line = progress_line("transferring", 1_000_000_000, 4_000_000_000, 20)
-    assert line == "transferring  ######..................   25%  1.0 GB of 4.0 GB, 50.0 MB/s, 60 s left  20 s"
-    line = plain_line("transferring", 4_000_000_000, 4_000_000_000, 80)
-    assert line == "transferring: 100%, 4.0 GB of 4.0 GB, 50.0 MB/s"
-    assert plain_line("downloading", 500, 0, 1) == "downloading, 500 B, 500 B/s"
-    assert plain_line("building", 1, 4, 12) == "building: 25%, 12 s"
+def test_progress_shows_size_rate_and_time_left_of_the_current_work() -> None:
+    pace, shown = Pace(), []
+    for now, report in [
+        (100, ("comparing", 0, 8)),
+        (110, ("comparing", 2, 8)),
+        (200, ("transferring", 1_000_000_000, 4_000_000_000)),
+        (220, ("transferring", 2_000_000_000, 4_000_000_000)),
+        (240, ("transferring", 4_000_000_000, 4_000_000_000)),
+        (300, ("downloading", 0, 0)),
+        (301, ("downloading", 500, 0)),
+    ]:
+        pace.note(*report, now)
+        shown.append(pace.text(now))
+    assert shown[1] == "30 s left"
+    assert shown[3:5] == ["2.0 GB of 4.0 GB, 50.0 MB/s, 40 s left", "4.0 GB of 4.0 GB, 75.0 MB/s"]
+    assert shown[6] == "500 B, 500 B/s"
+    line = progress_line("building", 1, 4, shown[3], 20)
+    assert line == "building  ######..................   25%  2.0 GB of 4.0 GB, 50.0 MB/s, 40 s left  20 s"
+    assert plain_line("building", 1, 4, shown[1], 12) == "building: 25%, 30 s left, 12 s"
+    assert plain_line("downloading", 500, 0, shown[6], 1) == "downloading, 500 B, 500 B/s, 1 s"
 
 
 def test_long_work_prints_plain_lines_into_a_pipe(
@@ -271,8 +285,19 @@ def test_long_work_prints_plain_lines_into_a_pipe(
         with Progress(out) as tell:
             for _ in range(25):
                 now[0] += 1
-                tell("building", 1, 4)
-    assert capsys.readouterr() == ("", "note: building: 25%, 10 s\nnote: building: 25%, 20 s\n")
+                tell("reading", 1, 4)
+    assert capsys.readouterr() == ("", "note: reading: 25%, 10 s\nnote: reading: 25%, 20 s\n")
+
+
+def test_step_that_reports_nothing_for_long_is_shown_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PLAIN_S", "TICK_S"):
+        monkeypatch.setattr(progress_module, name, 0.01)
+    with Progress(Output()) as tell:
+        tell("reading", 1, 4)
+        time.sleep(0.1)
+    assert capsys.readouterr().err.count("note: reading: 25%, 0 s\n") > 1
 
 
 def test_no_progress_in_pipes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +310,7 @@ def test_no_progress_in_pipes(capsys: pytest.CaptureFixture[str], monkeypatch: p
 
 @pytest.mark.parametrize(("done", "total", "share"), [(0, 0, "0%"), (1, 3, "33%"), (3, 3, "100%"), (9, 3, "100%")])
 def test_progress_never_exceeds_the_total(done: int, total: int, share: str) -> None:
-    line = progress_line("x" * 100, done, total, 12.3)
+    line = progress_line("x" * 100, done, total, "", 12.3)
     assert share in line
     assert len(line) < 90
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +17,7 @@ from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.texts import quoted
 from datapkg.objects.folders import OpenFolder
+from datapkg.objects.progress import Share, between, counted, unheard
 from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader
 from datapkg.reading.tables.cell_text import not_as_text
@@ -26,6 +27,8 @@ from datapkg.tables.block_reader import open_block
 from datapkg.tables.pandas_metadata import BLOCK_KEY
 
 PIECE_BYTES = 1 << 20
+# The part of the work on a text that is written and then read back.
+_WRITTEN = 0.4
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,10 @@ class Writer:
     format: str | None = None
     with_build_file: bool = False
     link: str = "copy"
+    share_of: Callable[[int], Share] = lambda number: unheard
 
     def write(self, task: ExportTask, number: int) -> WrittenFile:
-        """Write the file of a task under a number."""
+        """Write the file of a task under a number, by which its progress is reported too."""
         node = task.node
         if not isinstance(node, TableNode):
             return WrittenFile(task, number, *self._put_object(number, node))
@@ -69,7 +73,7 @@ class Writer:
     def _put_parquet(self, number: int, table: StoredTable) -> tuple[int, str]:
         if len(table.node.blocks) == 1:
             return self._put_object(number, table.node)
-        return self._put(number, _parquet(table))
+        return self._put(number, counted(_parquet(table), table.node.size, self.share_of(number)))
 
     def _put_object(self, number: int, node: Any) -> tuple[int, str]:
         """Write the only object of a node; return its size and hash."""
@@ -79,7 +83,7 @@ class Writer:
         if link_object(place, self.staged, str(number), self.link):
             self.source.store.objects.index.mark_verified([place.path])  # a hard link changes the change time
             return size, hash
-        return self._put(number, stored_bytes(self.source, node))
+        return self._put(number, counted(stored_bytes(self.source, node), size, self.share_of(number)))
 
     def _write_text(self, task: ExportTask, table: StoredTable, number: int) -> WrittenFile:
         """Write a table as text that was verified to read back equal; otherwise as the format requires."""
@@ -96,7 +100,8 @@ class Writer:
             return WrittenFile(replace(task, separator=None), number, size, hash, note=note)
         if self.with_build_file or not_as_text(arrow_reader.schema(table)):
             raise InvalidInput(f"{problem}; nothing was written", hint="leave out --format, or say --format parquet")
-        return WrittenFile(task, number, *self._put(number, write_text(table, Dialect(task.separator))))
+        text = self._text(table, Dialect(task.separator), self.share_of(number))
+        return WrittenFile(task, number, *self._put(number, text))
 
     def _forms(self, task: ExportTask, table: StoredTable) -> Iterator[TextForm]:
         origin = self.origins.get(table.node.path, {})
@@ -110,11 +115,19 @@ class Writer:
     def _comes_back(self, table: StoredTable, form: TextForm, number: int) -> tuple[int, str] | None:
         """Write a table as text; return size and hash, None if a build of the text would return other values."""
         try:
-            found = self._put(number, write_text(table, form.dialect))
+            found = self._put(number, self._text(table, form.dialect, between(self.share_of(number), 0, _WRITTEN)))
         except (UnicodeError, LookupError, TypeError, InvalidInput):  # an unsuitable encoding or format
             return None
-        path = self.staged.path / str(number)
-        return found if content_of_text(path, form.transform, form.kwargs) == table.node.content else None
+        path, share = self.staged.path / str(number), between(self.share_of(number), _WRITTEN, 1)
+        return found if content_of_text(path, form.transform, form.kwargs, share) == table.node.content else None
+
+    def _text(self, table: StoredTable, dialect: Dialect, share: Share) -> Iterator[bytes]:
+        """Yield a table as text, and report the share of its lines."""
+        done = 0
+        for piece in write_text(table, dialect):
+            done += piece.count(b"\n")
+            share(done / max(table.node.rows, 1))
+            yield piece
 
     def _put(self, number: int, pieces: Iterator[bytes]) -> tuple[int, str]:
         name, size, sha256 = str(number), 0, hashlib.sha256()

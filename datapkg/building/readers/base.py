@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from datapkg.objects.progress import Share
+
 Warn = Callable[[str], None]
 Kind = Literal["table", "array", "file"]
 
@@ -24,7 +26,7 @@ class Transform:
     """One way to read a source; transforms of one `family` share kwargs.
 
     `read(path, kwargs, warn)` returns an Arrow table, a `Described` table, a `TableStream` or a numpy array; or a dict
-    of these, if one source is a group of nodes. `keep(stream)` inspects an open file whose bytes may be stored
+    of these, if one source is a group of nodes. `keep(stream, share)` inspects an open file whose bytes may be stored
     unchanged: it returns the `Content` of a table, (dtype, shape) of an array, or None if `read` must be called
     instead. `kwargs` are the accepted names, for transforms that are not pandas functions. `provider` is the name and
     version of the distribution of a plugin, for the record.
@@ -34,6 +36,6 @@ class Transform:
     kind: Kind
     family: str
     read: Callable[[Path, dict[str, Any], Warn], Any] | None = None
-    keep: Callable[[BinaryIO], Any] | None = None
+    keep: Callable[[BinaryIO, Share], Any] | None = None
     kwargs: frozenset[str] = frozenset()
     provider: dict[str, str] = field(default_factory=dict)

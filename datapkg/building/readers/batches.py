@@ -26,22 +26,30 @@ NULLABLE = {pa.bool_(): "boolean"} | {
 
 @dataclass(frozen=True)
 class Batches:
-    """A `TableStream` whose types are known before it is read; each call of `read()` starts at the first row."""
+    """A `TableStream` whose types are known before it is read; each call of `read()` starts at the first row.
+
+    `rows` is how many there are, 0 if that is not known.
+    """
 
     schema: pa.Schema
     read: Callable[[], Iterator[pa.Table]]
+    rows: int = 0
 
     def parts(self) -> Iterator[TablePart]:
         """Yield all rows in order, each batch with the names and metadata of `schema`."""
+        done = 0
         for table in self.read():
-            yield TablePart(pa.Table.from_arrays(table.columns, schema=self.schema))
+            done += len(table)
+            share = done / self.rows if self.rows else 0.0
+            yield TablePart(pa.Table.from_arrays(table.columns, schema=self.schema), share=share)
 
 
-def batches(schema: pa.Schema, read: Callable[[], Iterable[Any]]) -> pa.Table | Batches:
+def batches(schema: pa.Schema, read: Callable[[], Iterable[Any]], rows: int = 0) -> pa.Table | Batches:
     """Return a stream of the record batches or tables that `read()` returns, which all have this schema.
 
     If there are categories, all batches are read at once into one table, because each batch may have its own categories
-    and a table has one list of them. Raise `InvalidInput` for invalid values when they are reached.
+    and a table has one list of them. `rows` is their number, if it is known. Raise `InvalidInput` for invalid values
+    when they are reached.
     """
 
     if has_inner_extensions(schema):
@@ -59,7 +67,7 @@ def batches(schema: pa.Schema, read: Callable[[], Iterable[Any]]) -> pa.Table | 
 
     if any(map(_has_categories, schema.types)):
         return table_from_arrow(pa.concat_tables([schema.empty_table(), *parts()]))
-    return Batches(table_from_arrow(schema.empty_table()).schema, parts)
+    return Batches(table_from_arrow(schema.empty_table()).schema, parts, rows)
 
 
 def _has_categories(kind: pa.DataType) -> bool:

@@ -15,6 +15,7 @@ from typing import IO, Any, BinaryIO
 
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
+from datapkg.objects.progress import Share, unheard
 from datapkg.tables.npy_header import check_size, read_header
 
 _KINDS = "biufcmMSU"
@@ -23,8 +24,11 @@ _ENDING = ".npy"
 _RATIO, _ALWAYS_BYTES = 200, 256 << 20
 
 
-def header(stream: BinaryIO) -> tuple[str, list[int]]:
-    """Return (dtype, shape) of an open .npy file; raise `InvalidInput` for objects, records and truncated files."""
+def header(stream: BinaryIO, share: Share = unheard) -> tuple[str, list[int]]:
+    """Return (dtype, shape) of an open .npy file, of which little is read.
+
+    Raise `InvalidInput` for objects, records and truncated files.
+    """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     return _header(stream, size)

@@ -13,12 +13,13 @@ from typing import Any, BinaryIO
 
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
+from datapkg.objects.progress import Share, unheard
 
 # The largest number of seconds in an int64 of nanoseconds and of microseconds.
 _NS_SECONDS, _US_SECONDS = (2**63 - 1) // 10**9, (2**63 - 1) // 10**6
 
 
-def content(stream: BinaryIO) -> Any:
+def content(stream: BinaryIO, share: Share = unheard) -> Any:
     """Return the `Content` of an open Parquet file, all of which is read; None if it has to be rewritten.
 
     Raise `InvalidInput` for a file without columns, with two columns of one name, which readers cannot distinguish,
@@ -39,7 +40,12 @@ def content(stream: BinaryIO) -> Any:
         raise InvalidInput(f"column {quoted(twice)} is in it twice", hint="set kwargs: {rewrite: true}")
     if has_inner_extensions(file.schema_arrow) or _int96_unit(stream) is not None:
         return None
-    found = content_of_objects([stream], check_values)
+
+    def check(table: Any, row: int) -> None:
+        share(row / max(file.metadata.num_rows, 1))
+        check_values(table, row)
+
+    found = content_of_objects([stream], check)
     if found.rows != file.metadata.num_rows:
         raise InvalidInput(
             f"its footer states {file.metadata.num_rows:,} rows, but there are {found.rows:,}",
@@ -65,7 +71,7 @@ def parquet(path: Path, kwargs: dict[str, Any], warn: Any) -> Any:
             yield from file.iter_batches(rows_at_once(file, READ_ROWS))
 
     with pq.ParquetFile(path, coerce_int96_timestamp_unit=unit) as file:
-        return batches(file.schema_arrow, read)
+        return batches(file.schema_arrow, read, file.metadata.num_rows)
 
 
 def _int96_unit(source: Path | BinaryIO) -> str | None:

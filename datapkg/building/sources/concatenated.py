@@ -64,7 +64,7 @@ class Concatenated:
         for number, each in enumerate(self._files):
             try:
                 for table in each.tables():
-                    yield TablePart(self._fitting(table, each))
+                    yield TablePart(self._fitting(table, each), share=number / len(self._files))
             except RestartRead:
                 # After one file restarted, the types of all later files are settled at once, so that there is only one
                 # restart.

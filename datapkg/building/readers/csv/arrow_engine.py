@@ -226,7 +226,7 @@ class ArrowTextStream(ArrowCsvStream):
         if not parsed.has_lines:
             return TablePart(table)
         rows = _RowStarts(parsed.piece, self._layout.separator.encode(), len(table))
-        return TablePart(table, parsed.piece.start, parsed.piece.stop, rows)
+        return TablePart(table, parsed.piece.start, parsed.piece.stop, rows, parsed.piece.stop / self.size)
 
 
 class _FirstRows:
