@@ -40,7 +40,8 @@ FILLED = (
     (r"origin|url|registry", "https://data.example.org"),
     (r"limit|size|bytes", "1000"),
     (r"named|self\._otherwise", "name"),
-    (r"\bref\b|_ref\b|package|exact|full_name|requirement|name", "u/p"),
+    (r"bundles|output", "x.dpkg"),
+    (r"\brefs?\b|_ref\b|wanted|package|exact|full_name|requirement|name", "u/p"),
 )
 
 

@@ -90,7 +90,7 @@ def remove_tag(home: Home, ref: Ref, tag: str, registry: str | None = None) -> N
 
 def add_version(home: Home, ref: Ref, version: str, registry: str | None = None) -> dict[str, Any]:
     """Give the ref's state, or the registry's latest (see `state_to_name`), a version, which can never be moved."""
-    version = check_new_version(version)
+    version = check_new_version(version, f"datapkg tag add {ref} {version}")
     hash = _named_hash(home, ref, "version", version, registry)
     found = client_of(home, ref, registry).add_version(ref, version, hash).versions
     if home.store.refs.current(ref):

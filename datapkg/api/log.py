@@ -19,6 +19,7 @@ from datapkg.format.texts import quoted
 from datapkg.home import Home
 from datapkg.remote.client import Client
 from datapkg.resolve import find_installed, not_installed
+from datapkg.store.refs import LogEvent
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _Entry = dict[str, Any]
@@ -167,7 +168,16 @@ def _local_entries(home: Home, ref: Ref, tags: _Names, versions: _Names) -> Iter
             "versions": versions.get(event.hash, []),
             "origin": event.origin,
             "parent": event.record.get("parent"),
+            "copied_from": _copied_from(event),
         }
+
+
+def _copied_from(event: LogEvent) -> str:
+    """Return the state that `cp` copied, as a ref; "" for any other event."""
+    packages = event.record.get("packages")
+    if event.record.get("origin") != "copy" or not isinstance(packages, list) or not packages:
+        return ""
+    return f"{packages[0].get('package')}@sha256:{packages[0].get('hash')}"
 
 
 def _pushes(client: Client, pushed: Iterable[wire.LogEntry], tags: _Names, versions: _Names) -> Iterator[_Entry]:
@@ -182,6 +192,7 @@ def _pushes(client: Client, pushed: Iterable[wire.LogEntry], tags: _Names, versi
             "versions": versions.get(entry.hash, []),
             "origin": client.url,
             "parent": entry.parent,
+            "copied_from": "",
         }
 
 

@@ -67,7 +67,7 @@ def push_package(
         confirm_public=confirm,
         message=message or _message(home, ref, hash),
         tag=check_tag(tag, f"datapkg push {ref} --version {tag}") if tag else None,
-        version=check_new_version(version) if version else None,
+        version=check_new_version(version, f"datapkg push {ref} --tag {version}") if version else None,
     )
     manifest = home.store.manifest(request.manifest)
     request, lost = with_record(home, ref, request, record)

@@ -63,7 +63,12 @@ def _packages_here(beginning: str = "") -> list[str]:
 
 
 def _advise(error: InvalidName, name: str, ctx: click.Context | None) -> None:
-    """Suggest the full name of a package that was given without its user, or a search."""
+    """Suggest the full name of a package that was given without its user, or a search.
+
+    The name of a new package gets the first user of whom packages are here.
+    """
+    from datapkg.home import Home
+
     here = [each for each in _packages_here() if each.partition("/")[2] == name]
     first = next((each for each in (ctx.params.values() if ctx else ()) if isinstance(each, Ref)), None)
     if first is not None and not here:  # a new name for the first package, as in `cp`
@@ -74,6 +79,10 @@ def _advise(error: InvalidName, name: str, ctx: click.Context | None) -> None:
         error.detail["meant"] = [name, here[0]]
     elif ctx is not None and ctx.info_name in _READING:
         error.explain("", f"datapkg search {shlex.quote(name)}")
+    else:
+        with contextlib.suppress(InvalidName):
+            user = next(iter(Home().users()), "me")
+            error.detail["meant"] = [name, Ref.parse(f"{user}/{name}").package]
 
 
 class RefOrBundleType(RefType):

@@ -128,12 +128,16 @@ class Command(_Explained):
 
 
 class CommandGroup(_Explained, click.Group):
-    """A command with subcommands, such as `tag add`."""
+    """A command with subcommands, such as `tag add`.
+
+    `absent` are subcommands that others would expect: name → (why there is none, a line to type instead).
+    """
 
     command_class = Command
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, absent: Mapping[str, tuple[str, str]] = {}, **options: Any) -> None:
         super().__init__(*args, **{"no_args_is_help": False, **options})
+        self._absent = absent
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -141,6 +145,9 @@ class CommandGroup(_Explained, click.Group):
         """Return the name, command and arguments; raise `InvalidInput` with suggestions for an unknown name."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
+            if name in self._absent:
+                what, hint = self._absent[name]
+                raise InvalidInput(what, hint=hint)
             raise no_such("command", name, self.close_names(ctx, name), f"{ctx.command_path} --help")
         return super().resolve_command(ctx, args)
 

@@ -14,7 +14,8 @@ _PACKAGE = re.compile(r"[a-z][a-z0-9]*/[a-z][a-z0-9_]*")
 
 
 def correct(error: DatapkgError, args: Sequence[str], removing: Collection[str]) -> None:
-    """Set the hint of an error to the corrected command line; `meant` in its detail is a (wrong, right) pair.
+    """Set the hint of an error to the corrected command line; `meant` in its detail is a (wrong, right) pair,
+    `missing_words` are those that the line lacks.
 
     A hint that is more than the help page stays, except one for Python (`near`). Nothing is changed where the wrong
     word is in the line more than once or not at all, and where the line, as typed or corrected, removes something or
@@ -26,6 +27,8 @@ def correct(error: DatapkgError, args: Sequence[str], removing: Collection[str])
         line = corrected(args, *meant)
     elif path := error.detail.get("not_a_package"):
         line = swapped(args, path)
+    elif missing := error.detail.get("missing_words"):
+        line = [*args, *missing]
     else:
         return
     words = {each.partition("=")[0] for each in (*args, *line)}

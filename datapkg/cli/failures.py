@@ -63,6 +63,10 @@ def _usage_error(error: click.ClickException) -> InvalidInput:
     if isinstance(error, click.MissingParameter) and context is not None:
         usage = [context.command_path, *context.command.collect_usage_pieces(context)]
         message += f"; usage: {' '.join(usage)}"
+        if isinstance(error.param, click.Option):
+            return InvalidInput(
+                message, hint=hint, missing_words=[error.param.opts[0], error.param.make_metavar(context)]
+            )
     return InvalidInput(message, hint=hint)
 
 

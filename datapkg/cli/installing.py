@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -94,6 +95,9 @@ def install(
     options: dict[str, Any] = {"registry": registry, "replace": replace}
     selection = selected(include, exclude, max_size, part, meta_only=meta_only)
     if bundles := [each for each in refs if isinstance(each, Path)]:
+        if listing := next((each for each in bundles if each.suffix in (".yml", ".yaml")), None):
+            what = f"{listing} is not a bundle; -r installs the packages that a file lists"
+            raise InvalidInput(what, hint=f"datapkg install -r {quote(str(listing))}")
         path, is_plain = bundles[0], len(bundles) == len(refs) and not selection.is_partial
         if not is_plain or any((hash, tag, version, requirements, frozen, dry_run)):
             what = "a bundle is installed whole and by itself, with no options but --registry and --replace"
@@ -157,7 +161,10 @@ def selected(
 def _check_usage(wanted: list[Ref], selection: Selection, requirements: Path | None, frozen: bool) -> None:
     if wanted and (requirements is not None or frozen):
         raise InvalidInput(
-            "-r and --frozen install what a project asks for; they do not go with REF", hint="datapkg install --help"
+            "-r and --frozen install what a project asks for; they do not go with REF",
+            hint=f"datapkg install -r {quote(str(requirements))}"
+            if requirements is not None and requirements.exists()
+            else f"datapkg install {' '.join(map(str, wanted))}",
         )
     if selection.is_partial and not wanted:
         what = "--meta-only, --include, --exclude, --max-size and --part go with REF"

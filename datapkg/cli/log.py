@@ -82,4 +82,7 @@ def _print_log(out: Output, entries: list[dict[str, Any]], changes: bool) -> Non
 def _log_row(entry: dict[str, Any]) -> tuple[str, ...]:
     who = entry["author"] or "this machine"
     state, names = hash_text(entry["hash"]), names_text(entry)
-    return time_text(entry["created_at"]), entry["event"], state, who, names, entry["message"]
+    ref, _, hash = entry["copied_from"].partition("@sha256:")
+    copied = f"copy of {ref}@{hash_text(hash)}" if ref else ""
+    message = "; ".join(filter(None, [copied, entry["message"]]))
+    return time_text(entry["created_at"]), entry["event"], state, who, names, message

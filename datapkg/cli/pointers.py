@@ -87,6 +87,13 @@ def list_tags(session: Session, ref: Ref, registry: str | None) -> None:
     datapkg version add me/sales 1.2.0
     datapkg version ls me/sales
     """,
+    absent=dict.fromkeys(
+        ("rm", "remove", "delete"),
+        (
+            "a version never moves and is never removed, so that it means the same to everybody",
+            "datapkg version ls USER/NAME",
+        ),
+    ),
 )
 def version() -> None:
     """Manage versions: names of states that never move.
@@ -109,7 +116,13 @@ def add_version(session: Session, ref: Ref, version: str, state: str | None, reg
     from datapkg.api.history import add_version as add
     from datapkg.api.states import in_state
 
-    exact = _named(session, in_state(ref, state), "version", check_new_version(version), registry)
+    exact = _named(
+        session,
+        in_state(ref, state),
+        "version",
+        check_new_version(version, f"datapkg tag add {ref} {version}"),
+        registry,
+    )
     _report_name(session, add(session.home, exact, version, registry=registry))
 
 

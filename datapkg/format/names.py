@@ -121,12 +121,18 @@ def check_version(text: str) -> str:
     return str(version)
 
 
-def check_new_version(text: str) -> str:
+def check_new_version(text: str, tag_line: str = "") -> str:
     """Return a new version in normal form; raise `InvalidName` also for the reserved form `0.dev<N>`.
 
-    That form numbers states without a version in an index for pip. Existing ones are still read.
+    That form numbers states without a version in an index for pip. Existing ones are still read. `tag_line` is the hint
+    for a version that looks like a tag: the command that sets a tag.
     """
-    version = check_version(text)
+    try:
+        version = check_version(text)
+    except InvalidName as error:
+        if isinstance(text, str) and _TAG.match(text) and len(text) <= MAX_TAG and "meant" not in error.detail:
+            error.explain("this is a tag", tag_line)
+        raise
     if _RESERVED_VERSION.match(version):
         raise InvalidName(
             f"version {quoted(text)} is not allowed: 0.dev1, 0.dev2 … are reserved for states without one"

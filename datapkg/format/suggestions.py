@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from functools import wraps
 
 from datapkg.format.texts import quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
 
 # Comparing is slow: of more names than these, only the ones next to the word in sorted order are compared.
 _COMPARED = 100
@@ -31,6 +39,22 @@ def close_names(word: str, known: Iterable[str], limit: int = 3, cutoff: float =
     ]
     similar = difflib.get_close_matches(word, names, limit, cutoff)
     return list(dict.fromkeys([*swapped, *prefixed, *similar]))[:limit]
+
+
+def suggesting_keywords(function: Callable[P, T]) -> Callable[P, T]:
+    """Return the function whose TypeError suggests a name for a misspelt keyword, as Python 3.13 does."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        for word in kwargs:
+            if word not in names:
+                near = did_you_mean(close_names(word, [each for each in names if each != "self"], limit=1))
+                raise TypeError(f"{function.__qualname__}() got an unexpected keyword argument {word!r}{near}")
+        return function(*args, **kwargs)
+
+    return call
 
 
 def did_you_mean(near: Iterable[str]) -> str:

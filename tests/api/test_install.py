@@ -76,7 +76,7 @@ def test_lazily_opened_state_has_the_registry_as_origin(person: Person, monkeypa
         ("measurement", "has no node 'measurement'; did you mean 'measurements'?"),
         ("raw/frist", "/raw has no node 'frist'; did you mean 'first'?"),
         ("rwa/first", "has no node 'rwa'; did you mean 'raw'?"),
-        ("measurements/n", "'measurements' is a table, and nothing lies below it"),
+        ("measurements/n", "'measurements' is a table, not a group"),
         ("x", "has no node 'x'; there are 'measurements', 'raw'"),
     ],
 )

@@ -47,6 +47,7 @@ def built(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("build alice/other sales/dat", "build alice/other sales/data"),
         ("build ./sales alice/sales", "build alice/sales ./sales"),
         ("config timeout 30", "config timeout_s 30"),
+        ("build new sales", "build alice/new sales"),
     ],
 )
 def test_hint_is_the_intended_line(run: Run, built: Path, typed: str, meant: str) -> None:
@@ -171,3 +172,34 @@ def test_unwritable_path_is_named(run: Run, built: Path, monkeypatch: pytest.Mon
     ended = run("build", "alice/sales", "sales")
     assert ended.code == 7
     assert ended.err.startswith("error: datapkg cannot write /proc/home/store: ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "message", "line"),
+    [
+        (
+            "install ./datapkg.yml",
+            "-r installs the packages that a file lists",
+            "install -r datapkg.yml",
+        ),
+        ("install alice/sales -r datapkg.yml", "they do not go with REF", "install -r datapkg.yml"),
+        ("install alice/sales -r absent.yml", "they do not go with REF", "install alice/sales"),
+        ("merge alice/sales alice/x", "missing option '-o'", "merge alice/sales alice/x -o REF"),
+        ("version rm alice/sales 1.0", "a version never moves and is never removed", "version ls USER/NAME"),
+        ("push alice/sales --version latest", "(this is a tag)", "push alice/sales --tag latest"),
+        ("version add alice/sales stable", "(this is a tag)", "tag add alice/sales stable"),
+    ],
+)
+def test_hint_names_the_way_that_exists(run: Run, built: Path, typed: str, message: str, line: str) -> None:
+    (built / "datapkg.yml").write_text("packages: []\n")
+    ended = run(*shlex.split(typed))
+    assert ended.code == 2
+    assert message in ended.err
+    assert hint(ended.err) == shlex.split(line)
+
+
+def test_log_of_a_copy_names_its_original(run: Run, built: Path) -> None:
+    assert run("cp", "alice/sales", "alice/copy", "-m", "for Bob").code == 0
+    (event,) = run("log", "alice/copy", "--json").json["log"]
+    assert event["copied_from"] == f"alice/sales@sha256:{event['hash']}"
+    assert f"copy of alice/sales@sha256:{event['hash'][:12]}; for Bob" in run("log", "alice/copy").out

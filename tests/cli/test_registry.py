@@ -187,7 +187,8 @@ def test_tags_and_versions(ada: Person, flowers: str, iris: Path) -> None:
     assert ada("version", "ls", flowers).out.splitlines()[1].startswith("1.0 ")
     log = ada("log", flowers, "--remote", "--json").json["log"]
     assert [each["hash"] for each in log] == [second, first]
-    assert log[1].keys() == {"event", "hash", "created_at", "author", "message", "tags", "versions", "origin"}
+    keys = {"event", "hash", "created_at", "author", "message", "tags", "versions", "origin", "copied_from"}
+    assert log[1].keys() == keys
     assert "first" in ada("log", flowers).out
     assert "build" in ada("log", flowers, "--local").out
 

@@ -103,7 +103,7 @@ def test_missing_node_error_suggests_close_names(iris: Package) -> None:
             iris["measurments"]
     with pytest.raises(NodeNotFound, match=r"uciml/iris/raw has no node 'c.jpg'"):
         iris["raw/c.jpg"]
-    with pytest.raises(NodeNotFound, match="'measurements' is a table, and nothing lies below it"):
+    with pytest.raises(NodeNotFound, match="'measurements' is a table, not a group"):
         iris["measurements/class"]
     with pytest.raises(NodeNotFound, match="uciml/iris has no node 'nothing'"):
         iris["nothing/at/all"]

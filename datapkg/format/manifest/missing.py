@@ -28,7 +28,7 @@ def no_node(manifest: NodeKinds, path: str, package: str = "the package") -> Nod
     group, _, name = path.rpartition("/")
     while group and (kind := manifest.kind(group)) != "group":
         if kind:
-            what = f"{quoted(group)} is a {kind}, and nothing lies below it"
+            what = f"{quoted(group)} is a {kind}, not a group"
             return NodeNotFound(f"{package} has no node {quoted(path)}: {what}", path=path)
         group, _, name = group.rpartition("/")
     names = list(manifest.children(group))

@@ -72,7 +72,7 @@ class FileTree:
             found = self._find(above)
         where = f"{self.source.ref.package}/{above}".rstrip("/")
         if not found.is_folder:
-            return NodeNotFound(f"{where} is a file, and nothing lies below it", path=full)
+            return NodeNotFound(f"{where} is a file, not a folder", path=full)
         names = [entry.name for entry in FileTree(self.source).listing(above)]
         error = NodeNotFound(f"{where} has nothing called {quoted(name)}{advice(name, names)}", path=full)
         source = self.source
@@ -84,7 +84,7 @@ class FileTree:
         if (found := self._listings.get(path)) is None:
             folder = self.look(path)
             if not folder.is_folder:
-                raise NotAFolder(f"{self.shown(path)} is a file, and nothing lies below it", path=path)
+                raise NotAFolder(f"{self.shown(path)} is a file, not a folder", path=path)
             node = self.source.entry(folder.node_path)
             found = _parts(node) if isinstance(node, TableNode) else self._children(folder.node_path)
             self._keep(path, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datapkg.format.suggestions import suggesting_keywords
 from datapkg.reading.missing.python_code import expression
 from datapkg.reading.nodes.interchange import TableInterchange
 from datapkg.reading.nodes.not_loaded import NotLoaded, no_attribute, refuse_pandas_table
@@ -35,6 +36,7 @@ class Table(NotLoaded, TableInterchange):
 
         return StoredTable(self.__source__, self.__entry__)
 
+    @suggesting_keywords
     def __call__(
         self,
         columns: Sequence[str] | None = None,
@@ -174,6 +176,7 @@ class Table(NotLoaded, TableInterchange):
         """Return the last rows, or all but the first for a negative number; other blocks are not opened."""
         return self(rows=slice(max(self.rows - n, 0) if n >= 0 else -n, None))
 
+    @suggesting_keywords
     def sample(self, n: int = 5, *, seed: int | None = None) -> pd.DataFrame:
         """Return rows chosen at random, in the order of the table, equal for an equal `seed`; at most all rows.
 
@@ -189,6 +192,7 @@ class Table(NotLoaded, TableInterchange):
         picks = sorted(Random(seed).sample(range(self.rows), min(n, self.rows)))
         return pandas_reader.read_rows(self.__stored__, picks)
 
+    @suggesting_keywords
     def iter_batches(
         self, rows: int = 65_536, columns: Sequence[str] | None = None, filters: Any = None, *, arrow: bool = False
     ) -> Iterator[Any]:
@@ -203,6 +207,7 @@ class Table(NotLoaded, TableInterchange):
         found = batches.batches(question, rows)
         return found if arrow else pandas_reader.frames_of(question, found)
 
+    @suggesting_keywords
     def arrow(
         self, columns: Sequence[str] | None = None, filters: Any = None, *, rows: slice | None = None
     ) -> pa.Table:

@@ -103,7 +103,7 @@ def test_missing_file_is_our_error_and_file_not_found(fs: DatapkgFileSystem) -> 
         "nobody": "no package of nobody is installed",
         "No body": "user name 'No body' is not allowed",
         "me/Bad-Name/x": "package name 'Bad-Name' is not allowed",
-        "me/mixed/t.parquet/below": r"me/mixed/t\.parquet is a file, and nothing lies below it",
+        "me/mixed/t.parquet/below": r"me/mixed/t\.parquet is a file, not a folder",
         "me/mixed/../mixed/t": r"has nothing called '\.\.'; there are 'deep', 'long.parquet', ",
     }
     for path, message in cases.items():
