@@ -21,13 +21,13 @@ def list_packages(home: Home) -> list[PackageListing]:
     """Return the packages on this machine with their current states, each from the first store that has it."""
     listed: dict[str, PackageListing] = {}
     for store in home.stores:
-        for ref in store.refs.packages():
+        for ref in store.refs.folders():
             current = store.refs.current(ref)
             if current and ref.package not in listed:
                 listed[ref.package] = PackageListing(
                     *(ref.package, current.hash, current.origin, current.bytes_logical, current.title),
                     partial=current.partial and _lacks_data(store, current.hash),
-                    states=kept_states(store, ref),
+                    states=kept_states(store, ref, current),
                 )
     return [listed[package] for package in sorted(listed)]
 

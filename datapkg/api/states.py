@@ -71,14 +71,13 @@ def check_not_removed(home: Home, ref: Ref, absent: Collection[str]) -> None:
         raise not_installed(ref)
 
 
-def kept_states(store: Store, ref: Ref) -> list[dict[str, Any]]:
+def kept_states(store: Store, ref: Ref, current: Current | None) -> list[dict[str, Any]]:
     """Return the states of a package whose manifests are in a store, the current one first, then the newest.
 
     Each has `hash`, `created_at` (when it was last built or installed here, None if the log does not have it), and
     `tags` and `versions` as they were last seen at the registry.
     """
     refs = store.refs
-    current = refs.current(ref)
     times: dict[str, str] = {}
     for hash, at in refs.logged(ref):
         times.setdefault(hash, at)
