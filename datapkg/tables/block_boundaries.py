@@ -49,9 +49,12 @@ def _hit(columns: int) -> np.uint64:
     return np.uint64(2**64 // min_rows(columns))
 
 
-def cut_batches(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield the blocks of a table that comes in parts of any length; keep at most one block of rows in memory."""
-    cutter = Cutter()
+def cut_batches(parts: Iterable[pa.Table], schema: pa.Schema, *, as_narrow: bool = False) -> Iterator[pa.Table]:
+    """Yield the blocks of a table that comes in parts of any length; keep at most one block of rows in memory.
+
+    With `as_narrow`, cut a wide table like others, as was done before wide ones were told apart.
+    """
+    cutter = Cutter(as_narrow=as_narrow)
     some = False
     for part in parts:
         for block in cutter.add(part):
@@ -75,8 +78,9 @@ class BlockCut:
 class Cutter:
     """Cuts rows that come in parts into blocks; `key` is given if the first rows of the table were seen before."""
 
-    def __init__(self, key: list[int] | None = None) -> None:
+    def __init__(self, key: list[int] | None = None, *, as_narrow: bool = False) -> None:
         self.key = key
+        self._as_narrow = as_narrow
         self._waiting: list[pa.Table] = []
         self._count = 0
         self._hashes: Words = np.empty(0, dtype=np.uint64)
@@ -85,7 +89,7 @@ class Cutter:
         """Add the next rows; return the blocks whose end later rows cannot change."""
         self._waiting.append(part)
         self._count += len(part)
-        if self._count > min_rows(part.num_columns):
+        if self._count > min_rows(self._columns(part)):
             yield from self._cut(last=False)
 
     def finish(self) -> Iterator[BlockCut]:
@@ -98,14 +102,17 @@ class Cutter:
         assert self.key is not None
         return bool(row_hashes(rows.slice(0, 1), self.key)[0] < _hit(rows.num_columns))
 
+    def _columns(self, rows: pa.Table) -> int:
+        return 0 if self._as_narrow else rows.num_columns
+
     def _cut(self, last: bool) -> Iterator[BlockCut]:
         rows = pa.concat_tables(self._waiting)
         if self.key is None:
-            self.key = key_columns(rows)
+            self.key = key_columns(rows, first_rows(self._columns(rows)))
         hashes = np.concatenate([self._hashes, row_hashes(rows.slice(len(self._hashes)), self.key)])
-        start, hit = 0, _hit(rows.num_columns)
+        start, hit = 0, _hit(self._columns(rows))
         cuts = []
-        for end in _ends(hashes, rows.num_columns, last):
+        for end in _ends(hashes, self._columns(rows), last):
             cuts.append(BlockCut(rows.slice(start, end - start), bool(hashes[start] < hit)))
             start = end
         self._waiting, self._count, self._hashes = [rows.slice(start)], self._count - start, hashes[start:]
@@ -131,18 +138,18 @@ def _ends(hashes: Words, columns: int, last: bool) -> Iterator[int]:
         start = end
 
 
-def key_columns(table: pa.Table) -> list[int]:
+def key_columns(table: pa.Table, first: int | None = None) -> list[int]:
     """Return the leading flat columns that make nine in ten of the first rows distinct; all of them if none do."""
-    first = table.slice(0, first_rows(table.num_columns))
+    rows = table.slice(0, first or first_rows(table.num_columns))
     key = []
-    hashes = np.zeros(len(first), dtype=np.uint64)
-    for index, column in enumerate(first.columns):
+    hashes = np.zeros(len(rows), dtype=np.uint64)
+    for index, column in enumerate(rows.columns):
         words = _column_words(column)
         if words is None:
             continue
         key.append(index)
         hashes = _add(hashes, words)
-        if len(np.unique(hashes)) >= _DISTINCT * len(first):
+        if len(np.unique(hashes)) >= _DISTINCT * len(rows):
             break
     return key
 

@@ -84,7 +84,9 @@ def _as_it_is(stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
     return nullcontext(stream)
 
 
-def content_of_opened(objects: Sequence[Open], check: Check | None = None, rows: list[int] | None = None) -> Content:
+def content_of_opened(
+    objects: Sequence[Open], check: Check | None = None, rows: list[int] | None = None, *, as_narrow: bool = False
+) -> Content:
     """Return the content of a table in Parquet objects that are opened one at a time, however many there are.
 
     `check` is that of `content_of_objects`; `rows` receives the number of rows read from each object. Raises
@@ -94,14 +96,14 @@ def content_of_opened(objects: Sequence[Open], check: Check | None = None, rows:
         schema = first.schema_arrow
     categories = _all_categories(objects, schema, check)
     parts = (restore_categories(part, schema) for part in _batches(objects, schema, check, rows=rows))
-    return content_of_parts((_with_categories(part, categories) for part in parts), schema)
+    return content_of_parts((_with_categories(part, categories) for part in parts), schema, as_narrow=as_narrow)
 
 
-def content_of_parts(parts: Iterable[pa.Table], schema: pa.Schema) -> Content:
+def content_of_parts(parts: Iterable[pa.Table], schema: pa.Schema, *, as_narrow: bool = False) -> Content:
     """Return the content of a table that comes in parts; dictionaries must be the same in each."""
     first = restore_categories(schema.empty_table(), schema)
     rows, digests = [], []
-    for block in cut_batches(parts, first.schema):
+    for block in cut_batches(parts, first.schema, as_narrow=as_narrow):
         block = block if len(block) else first
         rows.append(len(block))
         digests.append(block_digests(block))

@@ -18,8 +18,17 @@ import pytest
 from hypothesis import given, settings
 
 from datapkg.errors import InvalidInput
+from datapkg.format.hashing import hash_bytes
+from datapkg.format.manifest.model import Block, TableNode
 from datapkg.tables.block_boundaries import MAX_ROWS, MIN_ROWS, cut_batches, min_rows
-from datapkg.tables.content_hash import block_digests, content_hash, content_of_objects, content_of_table
+from datapkg.tables.content_claims import claim_difference
+from datapkg.tables.content_hash import (
+    block_digests,
+    content_hash,
+    content_of_objects,
+    content_of_parts,
+    content_of_table,
+)
 from datapkg.tables.pandas_metadata import remember_categories
 from datapkg.tables.type_names import type_text
 from tests.examples import examples
@@ -420,3 +429,16 @@ def test_blocks_of_wide_tables_have_fewer_rows() -> None:
     inserted = pa.concat_tables([table.slice(0, 6_000), table.slice(5, 1), table.slice(6_000)])
     again = {block_digests(block)[0] for block in cut_table(inserted)}
     assert len({block_digests(block)[0] for block in blocks} - again) <= 2
+
+
+def test_wide_table_that_was_cut_like_others_is_still_what_its_manifest_states() -> None:
+    table = pa.table({f"c{at}": np.arange(9_000) * (at + 1) for at in range(130)})
+    stream = io.BytesIO()
+    pq.write_table(table, stream)
+    old = content_of_parts([table], table.schema, as_narrow=True)
+    assert old.hash != content_of_table(table).hash
+    block = Block(hash=hash_bytes(stream.getvalue()), rows=9_000, size=len(stream.getvalue()))
+    node = TableNode(path="t", columns=old.columns, content=old.hash, rows=9_000, blocks=[block])
+    assert claim_difference(node, [lambda: io.BytesIO(stream.getvalue())]) == ""
+    other = TableNode(path="t", columns=old.columns, content="c1:" + "0" * 64, rows=9_000, blocks=[block])
+    assert "the objects hold c1:" in claim_difference(other, [lambda: io.BytesIO(stream.getvalue())])
