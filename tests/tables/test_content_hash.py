@@ -432,13 +432,13 @@ def test_blocks_of_wide_tables_have_fewer_rows() -> None:
 
 
 def test_wide_table_that_was_cut_like_others_is_still_what_its_manifest_states() -> None:
-    table = pa.table({f"c{at}": np.arange(9_000) * (at + 1) for at in range(130)})
+    table = pa.table({f"c{at}": np.arange(20_000) * (at + 1) for at in range(130)})
     stream = io.BytesIO()
     pq.write_table(table, stream)
     old = content_of_parts([table], table.schema, as_narrow=True)
     assert old.hash != content_of_table(table).hash
-    block = Block(hash=hash_bytes(stream.getvalue()), rows=9_000, size=len(stream.getvalue()))
-    node = TableNode(path="t", columns=old.columns, content=old.hash, rows=9_000, blocks=[block])
+    block = Block(hash=hash_bytes(stream.getvalue()), rows=20_000, size=len(stream.getvalue()))
+    node = TableNode(path="t", columns=old.columns, content=old.hash, rows=20_000, blocks=[block])
     assert claim_difference(node, [lambda: io.BytesIO(stream.getvalue())]) == ""
-    other = TableNode(path="t", columns=old.columns, content="c1:" + "0" * 64, rows=9_000, blocks=[block])
+    other = TableNode(path="t", columns=old.columns, content="c1:" + "0" * 64, rows=20_000, blocks=[block])
     assert "the objects hold c1:" in claim_difference(other, [lambda: io.BytesIO(stream.getvalue())])
