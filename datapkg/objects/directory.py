@@ -53,6 +53,7 @@ class DirectoryObjects(Objects):
 
     def __init__(self, folder: Path, tmp: Path | None = None, named: Named = no_notice) -> None:
         self.folder = Path(folder)
+        self._prefix = os.path.join(folder, "")
         self.tmp = Path(tmp) if tmp else self.folder.parent / "tmp"
         self._named = named
         self._lock = threading.RLock()
@@ -62,11 +63,24 @@ class DirectoryObjects(Objects):
 
     def path(self, hash: str) -> Path:
         """Return the path at which this object is or would be stored."""
+        return Path(self._path(hash))
+
+    def _path(self, hash: str) -> str:
+        """Return the same as text, which takes a tenth of the time of a Path: it is asked for each of many objects."""
         check_hash(hash)
-        return self.folder / hash[:2] / hash[2:]
+        return f"{self._prefix}{hash[:2]}/{hash[2:]}"
 
     def missing(self, hashes: Iterable[str]) -> set[str]:
-        return {hash for hash in hashes if hash not in self._pending and not os.path.exists(self.path(hash))}
+        return {hash for hash in hashes if hash not in self._pending and not os.path.exists(self._path(hash))}
+
+    def find(self, hash: str) -> tuple[Path, int] | None:
+        """Return the file of an object and its size in bytes, or None."""
+        place = self._pending.get(hash) or self._path(hash)
+        try:
+            size = os.stat(place).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Path(place), size
 
     def size(self, hash: str) -> int:
         with self._found(hash):

@@ -78,11 +78,11 @@ class PackedObjects(Objects):
 
     def locate(self, hash: str) -> PackLocation:
         """Return where the object's bytes lie now, in one piece; raise `ObjectNotFound`."""
-        path = self.loose._place(hash)
-        try:
-            return PackLocation(path, 0, os.stat(path).st_size)
-        except (FileNotFoundError, NotADirectoryError):
-            pass
+        if found := self.loose.find(hash):
+            return PackLocation(found[0], 0, found[1])
+        return self._in_pack(hash)
+
+    def _in_pack(self, hash: str) -> PackLocation:
         digest = bytes.fromhex(hash)
         if (writer := self._writer) and digest in writer.entries:
             return PackLocation(writer.temp, *writer.entries[digest])
@@ -96,13 +96,12 @@ class PackedObjects(Objects):
 
     def places(self, hash: str, start: int = 0, stop: int | None = None) -> list[PackLocation]:
         """Return where the object's bytes from `start` up to `stop` lie now: in one piece, or as its recipe says."""
-        path = self.loose._place(hash)
-        try:
-            place = PackLocation(path, 0, os.stat(path).st_size)
-        except (FileNotFoundError, NotADirectoryError):
-            if ranges := self.recipes.find(hash):
-                return self.places_of(clipped(ranges, start, sys.maxsize if stop is None else stop))
-            place = self.locate(hash)
+        if found := self.loose.find(hash):
+            place = PackLocation(found[0], 0, found[1])
+        elif self.recipes and (ranges := self.recipes.find(hash)):
+            return self.places_of(clipped(ranges, start, sys.maxsize if stop is None else stop))
+        else:
+            place = self._in_pack(hash)
         return [place.part(start, stop)]
 
     def places_of(self, ranges: Iterable[Step]) -> list[PackLocation]:
@@ -155,7 +154,11 @@ class PackedObjects(Objects):
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         with contextlib.closing(OpenFiles()) as files:
             for hash in hashes:
-                yield hash, self._at_places(hash, lambda places: b"".join(map(files.read, places)))
+                yield hash, self.read_from(files, hash)
+
+    def read_from(self, files: OpenFiles, hash: str) -> bytes:
+        """Return the whole object in memory; of many objects, each pack is opened once."""
+        return self._at_places(hash, lambda places: b"".join(map(files.read, places)))
 
     def _at_places(
         self, hash: str, read: Callable[[list[PackLocation]], T], start: int = 0, stop: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -14,6 +15,7 @@ from datapkg.format.hashing import hash_bytes
 from datapkg.format.record_lists import CHECK_LISTS, read_lists
 from datapkg.objects.base import not_found
 from datapkg.objects.chunking import chunks_of_object
+from datapkg.objects.pack_file import OpenFiles
 from registry_server.db import objects, states
 from registry_server.services import policy
 from registry_server.services.policy import PackageRequest
@@ -43,14 +45,14 @@ class Served:
         """Open a range; the caller closes the stream."""
         return self.registry.objects.open(self.hash, start, stop)
 
-    def read(self) -> bytes:
-        """Return all of it, verified; raise `CorruptObject`."""
-        return read_checked(self.registry, self.hash)
+    def read(self, files: OpenFiles | None = None) -> bytes:
+        """Return all of it, verified, with files that are open; raise `CorruptObject`."""
+        return read_checked(self.registry, self.hash, files)
 
-    def pieces(self, start: int, stop: int) -> Generator[bytes, None, None]:
+    def pieces(self, start: int, stop: int, files: OpenFiles | None = None) -> Generator[bytes, None, None]:
         """Yield a range in pieces; a small object is verified as a whole first."""
         if self.small:
-            data = self.read()
+            data = self.read(files)
             if len(data) <= SLOW_BYTES:
                 yield data[start:stop]
                 return
@@ -70,10 +72,10 @@ class Served:
             at = end
 
 
-def read_checked(registry: Registry, hash: str) -> bytes:
+def read_checked(registry: Registry, hash: str, files: OpenFiles | None = None) -> bytes:
     """Return a manifest or a small object; raise `CorruptObject` and mark it as damaged if its hash is wrong."""
     try:
-        data = registry.objects.read(hash)
+        data = registry.objects.read_from(files, hash) if files else registry.objects.read(hash)
     except ObjectNotFound:
         data = None
     if data is None or hash_bytes(data) != hash:
@@ -204,12 +206,13 @@ def objects_of(request: PackageRequest, hashes: Collection[str]) -> Iterator[byt
 
 
 def _frames(wanted: Iterable[Served]) -> Iterator[bytes]:
-    for served in wanted:
-        pieces = served.pieces(0, served.size)
-        try:
-            first = next(pieces, b"")
-        except (CorruptObject, ObjectNotFound, OSError):
-            continue
-        yield wire.frame_head(served.hash, served.size)
-        yield first
-        yield from pieces
+    with closing(OpenFiles()) as files:
+        for served in wanted:
+            pieces = served.pieces(0, served.size, files)
+            try:
+                first = next(pieces, b"")
+            except (CorruptObject, ObjectNotFound, OSError):
+                continue
+            yield wire.frame_head(served.hash, served.size)
+            yield first
+            yield from pieces
