@@ -17,7 +17,7 @@ def keep(connection: Connection, hash: str, bases: Mapping[str, int], now: datet
     An object that others are ranges of stays whole, so no object is read through two recipes, or through itself.
     """
     wrong = or_(recipe_bases.c.base == hash, recipe_bases.c.hash.in_(list(bases)))
-    if connection.execute(select(recipe_bases.c.hash).where(wrong).limit(1)).first():
+    if hash in bases or connection.execute(select(recipe_bases.c.hash).where(wrong).limit(1)).first():
         return False
     insert_new(connection, objects, [{"hash": base, "size": bases[base], "created_at": now} for base in sorted(bases)])
     insert_new(connection, recipe_bases, [{"hash": hash, "base": base} for base in sorted(bases)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Sequence
 
-from datapkg.errors import DatapkgError
+from datapkg.errors import CorruptObject, DatapkgError, ObjectNotFound
 from datapkg.format.chunks import Step
 from datapkg.objects.recipe_maker import check_recipe, recipe_of
 from registry_server.db import objects, recipes
@@ -20,28 +20,41 @@ logger = logging.getLogger(__name__)
 
 
 def prepare(registry: Registry, hash: str, steps: Sequence[Step]) -> None:
-    """Write the recipe of an object that arrived as a delta and is here whole, if that saves enough."""
+    """Write the recipe of an object that arrived as a delta and is here whole, if that saves enough.
+
+    A recipe that is relied on stays: what another one would be made of might be deleted.
+    """
     if ranges := recipe_of(registry.objects, registry.new_writer(1), hash, steps):
-        registry.objects.recipes.keep(hash, ranges)
+        with registry.db.write() as connection:
+            if not recipes.bases_of(connection, hash):
+                registry.objects.recipes.keep(hash, ranges)
 
 
 def replace_wholes(registry: Registry, hashes: Iterable[str]) -> None:
-    """Delete the bytes of objects that have a recipe; what cannot be kept so stays whole, without its recipe."""
+    """Delete the bytes of objects that have a recipe; what cannot be kept so stays whole, without its recipe.
+
+    Each step decides in a write transaction by what is there then, so that of two that replace the same object none
+    deletes the recipe after the other has deleted the whole.
+    """
     home = registry.objects
     if not home.recipes:
         return
     for hash in hashes:
-        path = home.loose.path(hash)
+        if not home.loose.path(hash).exists():
+            continue
         try:
-            if not path.exists() or not (ranges := home.recipes.find(hash)):
+            if not (ranges := home.recipes.find(hash)):
                 continue
             check_recipe(home, hash, ranges)
             if _note(registry, hash, ranges):
-                path.unlink(missing_ok=True)
+                _delete_whole(registry, hash, ranges)
                 continue
-        except (DatapkgError, OSError) as error:
+        except (CorruptObject, ObjectNotFound) as error:
             logger.warning("object %s stays whole: %s", hash, error)
-        home.recipes.delete(hash)
+        except (DatapkgError, OSError) as error:  # the next sweep tries again
+            logger.warning("object %s stays whole for now: %s", hash, error)
+            continue
+        _delete_recipe(registry, hash)
 
 
 def _note(registry: Registry, hash: str, ranges: Sequence[Step]) -> bool:
@@ -53,6 +66,21 @@ def _note(registry: Registry, hash: str, ranges: Sequence[Step]) -> bool:
         if home.missing_whole(bases):
             return False
         return recipes.keep(connection, hash, {base: home.locate(base).size for base in bases}, registry.now())
+
+
+def _delete_whole(registry: Registry, hash: str, ranges: Sequence[Step]) -> None:
+    home = registry.objects
+    with registry.db.write() as connection:  # not the one that noted the bases: a kill would undo that alone
+        noted = recipes.bases_of(connection, hash)
+        if noted.issuperset(str(each.source) for each in ranges) and home.recipes.find(hash) == ranges:
+            home.loose.path(hash).unlink(missing_ok=True)
+
+
+def _delete_recipe(registry: Registry, hash: str) -> None:
+    with registry.db.write() as connection:
+        if registry.objects.loose.path(hash).exists():
+            recipes.remove(connection, [hash])
+            registry.objects.recipes.delete(hash)
 
 
 def forget(registry: Registry, hashes: Collection[str]) -> None:

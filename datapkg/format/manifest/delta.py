@@ -49,8 +49,9 @@ def encode_delta(steps: Sequence[Step], new: memoryview) -> Iterator[bytes]:
 class DeltaStream:
     """The bytes that a delta describes, as a stream; `sources` opens a range of an object (hash, start, stop).
 
-    Reading raises `InvalidInput` for a truncated delta, `QuotaExceeded` for more than `max_bytes` or too many steps,
-    and what `sources` raises. The caller verifies the hash of the whole. `steps` are those that were read so far.
+    Reading raises `InvalidInput` for a truncated delta or a step without bytes, `QuotaExceeded` for more than
+    `max_bytes` or too many steps, and what `sources` raises. The caller verifies the hash of the whole. `steps` are
+    those that were read so far.
     """
 
     def __init__(self, body: BinaryIO, sources: Callable[[str, int, int], BinaryIO], max_bytes: int) -> None:
@@ -83,6 +84,8 @@ class DeltaStream:
         if not head:
             return False
         offset, self._left = (int.from_bytes(head[at : at + 8], "little") for at in (32, 40))
+        if not self._left:  # it would name an object without reading it
+            raise InvalidInput("a delta has a step without bytes")
         self.steps.append(Step(None if head[:32] == _NEW else head[:32].hex(), offset, self._left))
         self.size_bytes += self._left
         if len(self.steps) > MAX_STEPS:
@@ -93,7 +96,7 @@ class DeltaStream:
             )
         if head[:32] == _NEW:
             self._piece = self._body
-        elif self._left:
+        else:
             self._piece = self._stack.enter_context(self._sources(head[:32].hex(), offset, offset + self._left))
         return True
 
