@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
@@ -32,7 +31,7 @@ from datapkg.format.names import Ref, State
 from datapkg.format.texts import quoted
 from datapkg.home import Home
 from datapkg.objects.bundle_file import BundleObjects, BundleWriter, pieces_of
-from datapkg.objects.files import no_such_path
+from datapkg.objects.files import no_such_path, replacing, sync_file, temp_path
 from datapkg.objects.free_space import check_space
 from datapkg.objects.progress import Counter, Progress, silent
 from datapkg.objects.transfer import SMALL_BYTES, transfer
@@ -101,22 +100,14 @@ def _described(home: Home, found: ResolvedState) -> BundledPackage:
 
 
 def _write(dest: Path, contents: bytes, objects: Mapping[str, tuple[Store, int]], counter: Counter) -> int:
-    temp = dest.with_name(f".{dest.name[:100]}-{secrets.token_hex(8)}")
-    try:
-        with open(temp, "xb") as file:
-            writer = BundleWriter(file, contents)
-            for hash, size, pieces in _bodies(objects):
-                writer.add(hash, size, pieces)
-                counter.add(size)
-            writer.finish()
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        os.replace(temp, dest)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
-    return size
+    with replacing(dest, temp_path(dest.parent, f".{dest.name[:100]}"), mode=0o666) as file:
+        writer = BundleWriter(file, contents)
+        for hash, size, pieces in _bodies(objects):
+            writer.add(hash, size, pieces)
+            counter.add(size)
+        writer.finish()
+        sync_file(file)
+        return file.tell()
 
 
 def _bodies(objects: Mapping[str, tuple[Store, int]]) -> Iterator[tuple[str, int, Iterable[bytes]]]:

@@ -59,6 +59,15 @@ class HashingReader:
         return self._sha256.hexdigest()
 
 
+def hash_stream(stream: BinaryIO) -> tuple[str, int]:
+    """Return the hash and size in bytes of a stream, read to its end piece by piece."""
+    sha256, size = hashlib.sha256(), 0
+    while piece := stream.read(READ_BYTES):
+        sha256.update(piece)
+        size += len(piece)
+    return sha256.hexdigest(), size
+
+
 def copy_hashed(source: BinaryIO, target: Any, limit: int | None = None) -> tuple[str, int]:
     """Copy a stream to its end in one pass with a constant buffer; return its hash and size in bytes.
 

@@ -109,10 +109,22 @@ def _machine() -> str:
     return hashlib.sha256(where.encode()).hexdigest()[:8]
 
 
-def new_file(path: Path, buffering: int = -1) -> IO[bytes]:
-    """Return a new file that only its owner may read, open for writing; fails if it exists."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def new_file(path: Path, buffering: int = -1, mode: int = 0o600) -> IO[bytes]:
+    """Return a new file that only its owner may read, or with this mode, open for writing; fails if it exists."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     return os.fdopen(fd, "wb", buffering=buffering)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, temp: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """Open the new file `temp`, which replaces `path` when the block ends; after an error it is deleted."""
+    try:
+        with new_file(temp, mode=mode) as file:
+            yield file
+        rename(temp, path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
 
 
 class NamedFile(io.FileIO):
@@ -210,16 +222,10 @@ def _syncfs() -> ctypes._NamedFuncPointer | None:
 
 def write_atomic(path: Path, data: bytes, tmp: Path, mode: int = 0o600) -> None:
     """Replace a small file: readers see the old bytes or the new, also after a crash."""
-    temp = temp_path(tmp, "file")
-    try:
-        with new_file(temp) as file:
-            file.write(data)
-            os.fchmod(file.fileno(), mode)
-            sync_file(file)
-        rename(temp, path)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
+    with replacing(path, temp_path(tmp, "file")) as file:
+        file.write(data)
+        os.fchmod(file.fileno(), mode)
+        sync_file(file)
     sync_folder(path.parent)
 
 
@@ -236,7 +242,7 @@ def read_json(path: Path, what: str, hint: str) -> Any:
 
 
 def rename(temp: Path, path: Path) -> None:
-    """Return a finished file its name, over what had it; make the folder if it is missing."""
+    """Give a finished file its name, over what had it; make the folder if it is missing."""
     try:
         os.replace(temp, path)
     except FileNotFoundError:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from datapkg.errors import CorruptObject
-from datapkg.format.hashing import READ_BYTES
+from datapkg.format.hashing import hash_stream
 from datapkg.objects.base import not_found
 from datapkg.objects.directory import READ_BUFFER_BYTES, Window
 from datapkg.objects.files import NamedFile, naming, new_file, seal, write_all
@@ -246,11 +246,8 @@ def read_place(place: PackLocation) -> bytes:
 
 def hash_place(place: PackLocation) -> str:
     """Return the sha256 of the bytes at this place, "" if the disk fails to read them."""
-    sha256 = hashlib.sha256()
     with _FailingDisk(), open_place(place) as stream:
-        while piece := stream.read(READ_BYTES):
-            sha256.update(piece)
-        return sha256.hexdigest()
+        return hash_stream(stream)[0]
     return ""
 
 

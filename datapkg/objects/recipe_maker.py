@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from datapkg.errors import CorruptObject
 from datapkg.format.chunks import Step
-from datapkg.format.hashing import READ_BYTES
+from datapkg.format.hashing import hash_stream
 from datapkg.objects.base import Writable
 from datapkg.objects.pack_file import PackLocation, open_places
 from datapkg.objects.packs import PackedObjects
@@ -39,9 +38,7 @@ def _named(ranges: Sequence[Step], remainder: str) -> list[Step]:
 
 def check_recipe(home: PackedObjects, hash: str, ranges: Sequence[Step]) -> None:
     """Raise `CorruptObject`, `ObjectNotFound` unless the ranges give the object's bytes."""
-    sha256 = hashlib.sha256()
     with open_places(home.places_of(ranges)) as stream:
-        while piece := stream.read(READ_BYTES):
-            sha256.update(piece)
-    if sha256.hexdigest() != hash:
+        given, _ = hash_stream(stream)
+    if given != hash:
         raise CorruptObject(f"object {hash} is not what its recipe gives", hash=hash)

@@ -16,7 +16,7 @@ from pathlib import Path
 from datapkg.errors import CorruptObject
 from datapkg.format.chunks import Step
 from datapkg.objects.directory import DirectoryObjects
-from datapkg.objects.files import new_file, rename, seal, sync_file, sync_folder, temp_path
+from datapkg.objects.files import replacing, seal, sync_file, sync_folder, temp_path
 
 MAGIC = b"dprecip1"
 MAX_RANGES = 64
@@ -59,16 +59,10 @@ class Recipes:
             bytes.fromhex(str(each.source)) + each.offset.to_bytes(8, "little") + each.size.to_bytes(8, "little")
             for each in ranges
         )
-        temp = temp_path(self._tmp, "recipe")
-        try:
-            with new_file(temp) as file:
-                file.write(body + hashlib.sha256(body).digest())
-                seal(file)
-                sync_file(file)
-            rename(temp, self.path(hash))
-        except BaseException:
-            temp.unlink(missing_ok=True)
-            raise
+        with replacing(self.path(hash), temp_path(self._tmp, "recipe")) as file:
+            file.write(body + hashlib.sha256(body).digest())
+            seal(file)
+            sync_file(file)
         sync_folder(self.path(hash).parent)
 
     def delete(self, hash: str) -> None:

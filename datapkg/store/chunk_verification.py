@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from datapkg.errors import InvalidInput
 from datapkg.format.chunks import Chunk, decode_chunks, encode_chunks
-from datapkg.objects.files import rename, temp_path
+from datapkg.objects.files import replacing, temp_path
 from datapkg.store.byte_ranges import Stretch
 from datapkg.store.partial_objects import PartialObject, chunks_path
 
@@ -35,13 +35,9 @@ def asked_chunks(part: PartialObject, ask: Callable[[], list[Chunk] | None]) -> 
     if _fitting(part, chunks) is None:
         raise InvalidInput("its chunks are not as long as it is")
     path = chunks_path(part.path)
-    temp = temp_path(path.parent, "chunks")
-    with contextlib.suppress(OSError):  # if it cannot be stored, it is requested again
-        try:
-            temp.write_bytes(encode_chunks(chunks))
-            rename(temp, path)
-        finally:
-            temp.unlink(missing_ok=True)
+    # If it cannot be stored, it is requested again.
+    with contextlib.suppress(OSError), replacing(path, temp_path(path.parent, "chunks")) as file:
+        file.write(encode_chunks(chunks))
     return chunks
 
 

@@ -13,7 +13,6 @@ pointer, which the second look finds.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from datapkg.objects.files import NO_ROOM, rename
 from datapkg.objects.pack_file import Pack, PackLocation, hash_place
 from datapkg.objects.recipes import read_recipe
 from datapkg.store import writer_lock
+from datapkg.store.small_files import names
 from datapkg.store.verified import RENEWED_NS
 
 TYPE_CHECKING = False
@@ -135,9 +135,9 @@ def put_all_back(store: CollectableStore) -> None:
     """Restore the files moved by a run that was killed; what is still garbage is found again."""
     packed, trash = store.objects.packed, store.folder / "trash"
     for folder, place in (("objects", packed.loose.path), ("recipes", packed.recipes.path)):
-        for name in filter(is_hash, _names(trash / folder)):
+        for name in filter(is_hash, names(trash / folder)):
             _put_back(store, trash / folder / name, place(name))
-    for name in _names(trash / "packs"):
+    for name in names(trash / "packs"):
         _put_back(store, trash / "packs" / name, packed.packs_folder / name)
 
 
@@ -242,10 +242,3 @@ def _put_back(store: CollectableStore, trash: Path, home: Path) -> None:
     rename(trash, home)
     if home.suffix == ".pack":
         store.objects.packed.look_again()
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []

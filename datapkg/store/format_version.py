@@ -14,7 +14,6 @@ from pathlib import Path
 
 from datapkg.errors import UPGRADE_HINT, NewerFormat
 from datapkg.objects.files import write_atomic
-from datapkg.store import writer_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +51,8 @@ def prepare(folder: Path, tmp: Path, work_lock: Path) -> None:
     if found is None:
         _declare(folder, tmp, 2 if (folder / "recipes").is_dir() else OLDEST_WRITTEN)
     elif found < OLDEST_WRITTEN:
+        from datapkg.store import writer_lock
+
         with writer_lock.exclusive(work_lock, wait=True):
             for version in range((declared(folder) or found) + 1, OLDEST_WRITTEN + 1):
                 MIGRATIONS.get(version, _as_it_is)(folder)

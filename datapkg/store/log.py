@@ -15,7 +15,7 @@ from pathlib import Path
 
 from datapkg.errors import CorruptObject
 from datapkg.format.frozen import dataclass
-from datapkg.format.hashing import is_hash
+from datapkg.format.names import is_hash
 from datapkg.objects.files import write_atomic
 from datapkg.store.small_files import damaged, known_fields, names, warn
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from datapkg.errors import DatapkgError
 from datapkg.format.hashing import check_bytes
 from datapkg.format.manifest.parsed import Manifest
-from datapkg.objects.files import new_file, rename, seal, sweep_temp, temp_path
+from datapkg.objects.files import replacing, seal, sweep_temp, temp_path
 from datapkg.objects.pack_file import PackLocation
 from datapkg.store.index import Index
 from datapkg.store.verified import VerifiedObjects
@@ -91,14 +91,9 @@ def _keep(path: Path, index: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     tmp = path.parent / "tmp"
     sweep_temp(tmp)
-    temp = temp_path(tmp, "index")
-    try:
-        with new_file(temp) as file:
-            file.write(index)
-            seal(file)
-        rename(temp, path)
-    finally:
-        temp.unlink(missing_ok=True)
+    with replacing(path, temp_path(tmp, "index")) as file:
+        file.write(index)
+        seal(file)
     others = sorted(path.parent.glob("*.*"), key=lambda each: each.stat().st_ctime_ns)
     for old in others[:-KEPT]:
         os.unlink(old)

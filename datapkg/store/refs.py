@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from itertools import islice
 from pathlib import Path
 
@@ -146,6 +145,8 @@ class Refs:
         folder = self._package(ref) / kind
         if old != values or folder.exists():
             self._write(folder.with_suffix(".json"), values)
+            import shutil  # loads slowly, and most folders are of newer versions
+
             shutil.rmtree(folder, ignore_errors=True)
 
     def append_log(self, ref: Ref, event: LogEvent) -> None:

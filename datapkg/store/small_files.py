@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from datapkg.errors import CorruptObject, DamagedFile, exhausted
-from datapkg.format.hashing import is_hash
+from datapkg.format.names import is_hash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ lock; one that finds its pack rewritten by another process locates the object ag
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import time
@@ -21,14 +20,15 @@ from typing import BinaryIO
 
 from datapkg.errors import CorruptObject, DatapkgError, HashMismatch, ObjectNotFound
 from datapkg.format.chunks import Chunk
-from datapkg.format.hashing import READ_BYTES, is_hash
+from datapkg.format.hashing import copy_hashed, is_hash
 from datapkg.objects.base import Objects, Writable
 from datapkg.objects.directory import DirectoryObjects
-from datapkg.objects.files import UNWRITABLE, make_folder, seal, temp_path
+from datapkg.objects.files import UNWRITABLE, make_folder, replacing, seal, temp_path
 from datapkg.objects.pack_file import OpenFiles, PackLocation, hash_file, hash_place, open_place, readable_bytes
 from datapkg.objects.packs import FEW_LOOKUPS, PackedObjects
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.store.index import Index
+from datapkg.store.small_files import names
 
 RENEWED_NS = 300 * 10**9
 CHUNKS_KEY = "chunks:2:"
@@ -225,11 +225,7 @@ class VerifiedObjects(Objects):
 
     def quarantined(self) -> set[str]:
         """Return the hashes of quarantined objects that were not replaced since."""
-        try:
-            names = os.listdir(self.quarantine_folder)
-        except FileNotFoundError:
-            return set()
-        return self.packed.missing({name[:64] for name in names if is_hash(name[:64])})
+        return self.packed.missing({name[:64] for name in names(self.quarantine_folder) if is_hash(name[:64])})
 
     def locate(self, hash: str) -> PackLocation:
         """Return where an object is that is not a recipe, unverified; raise `ObjectNotFound`."""
@@ -317,16 +313,8 @@ class VerifiedObjects(Objects):
 
     def copy_to(self, hash: str, target: Path, tmp: Path) -> None:
         """Copy an object to an ordinary read-only file, atomically; `tmp` is on the target's file system."""
-        temp = temp_path(tmp, "link")
-        try:
-            sha256 = hashlib.sha256()
-            with open_place(self.trusted(hash)) as source, open(temp, "xb") as file:
-                while piece := source.read(READ_BYTES):
-                    sha256.update(piece)
-                    file.write(piece)
-                seal(file)
-            if sha256.hexdigest() != hash:
+        with open_place(self.trusted(hash)) as source, replacing(target, temp_path(tmp, "link")) as file:
+            copied, _ = copy_hashed(source, file)
+            if copied != hash:
                 raise CorruptObject(f"object {hash} changed while it was copied", hash=hash)
-            os.replace(temp, target)
-        finally:
-            temp.unlink(missing_ok=True)
+            seal(file)

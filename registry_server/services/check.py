@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from datapkg.errors import DatapkgError, ObjectNotFound, exhausted
-from datapkg.format.hashing import READ_BYTES
+from datapkg.format.hashing import hash_stream
 from registry_server.db import objects, schema
 from registry_server.db.database import batches
 from registry_server.services import derived_rows, policy, set_aside
@@ -122,18 +121,15 @@ def _problem(registry: Registry, hash: str, size: int, quick: bool) -> str:
     try:
         if quick:
             return "" if registry.objects.size(hash) == size else "size"
-        sha256, count = hashlib.sha256(), 0
         with registry.objects.open(hash) as stream:
-            while piece := stream.read(READ_BYTES):
-                sha256.update(piece)
-                count += len(piece)
+            found, count = hash_stream(stream)
     except ObjectNotFound:
         return "missing"
     except (DatapkgError, OSError) as error:
         if (lack := exhausted(error, f"checking object {hash}")) is not None:
             raise lack from error
         return "bytes"
-    if sha256.hexdigest() != hash:
+    if found != hash:
         return "bytes" if count == size else "size"
     return "" if count == size else "listed size"
 

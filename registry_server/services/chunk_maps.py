@@ -16,7 +16,7 @@ from pathlib import Path
 from datapkg.format.chunks import decode_chunks, encode_chunks
 from datapkg.format.hashing import is_hash
 from datapkg.format.manifest.mapped import MappedManifest
-from datapkg.objects.files import new_file, rename, temp_path
+from datapkg.objects.files import replacing, temp_path
 
 CHECKSUM_BYTES = 32
 # A manifest is cut at its lines, and differently when it is read as an object.
@@ -46,14 +46,8 @@ class ChunkMaps:
     def keep(self, kind: str, hash: str, chunks: bytes) -> None:
         """Write a map; without space or permission, it is made again the next time."""
         path = self._path(kind, hash)
-        with contextlib.suppress(OSError):
-            temp = temp_path(self._tmp, "map")
-            try:
-                with new_file(temp) as file:
-                    file.write(chunks + _checksum(path, chunks))
-                rename(temp, path)
-            finally:
-                temp.unlink(missing_ok=True)
+        with contextlib.suppress(OSError), replacing(path, temp_path(self._tmp, "map")) as file:
+            file.write(chunks + _checksum(path, chunks))
 
     def fill(self, manifest: MappedManifest) -> None:
         """Give a manifest its cached map, or cache the one that it has."""

@@ -21,7 +21,7 @@ from datapkg.format.hashing import mismatch
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Readable
 from datapkg.objects.bundle_file import BundleObjects, BundleWriter, pieces_of
-from datapkg.objects.files import new_file, rename, sync_file, temp_path, write_atomic
+from datapkg.objects.files import replacing, sync_file, temp_path, write_atomic
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.objects.transfer import plan, transfer
@@ -130,15 +130,9 @@ def _write_folder(
 def _write_file(
     registry: Registry, target: Path, document: bytes, rows: PackedObjects, sizes: dict[str, int]
 ) -> set[str]:
-    temp = temp_path(target.absolute().parent, f".{target.name}")
-    try:
-        with new_file(temp) as file:
-            _write_bundle(registry, BundleWriter(file, document), rows, sizes)
-            sync_file(file)
-        rename(temp, target)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
+    with replacing(target, temp_path(target.absolute().parent, f".{target.name[:100]}")) as file:
+        _write_bundle(registry, BundleWriter(file, document), rows, sizes)
+        sync_file(file)
     return set(sizes)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
 from datapkg.errors import CorruptObject, DatapkgError, exhausted
-from datapkg.format.hashing import READ_BYTES, hash_bytes
+from datapkg.format.hashing import hash_stream
 from datapkg.objects.files import rename
-from datapkg.objects.pack_file import read_place
+from datapkg.objects.pack_file import hash_place
 from registry_server.db import objects
 from registry_server.services.registry import Registry
 
@@ -35,7 +34,8 @@ def repair(registry: Registry, hashes: Collection[str]) -> list[str]:
             _set_aside(registry, home.recipes.path(hash))
     wrong = {bytes.fromhex(hash) for hash in hashes}
     for pack in home.packs():
-        bad = {digest.hex() for digest, place in pack.entries() if digest in wrong and not _is_right(digest, place)}
+        inside = {digest.hex(): place for digest, place in pack.entries() if digest in wrong}
+        bad = {hash for hash, place in inside.items() if not (place and hash_place(place) == hash)}
         if bad:
             home.write_without(pack, without=bad)
             _set_aside(registry, pack.path)
@@ -48,21 +48,14 @@ def repair(registry: Registry, hashes: Collection[str]) -> list[str]:
     return list(whole)
 
 
-def _is_right(digest: bytes, place: object) -> bool:
-    return place is not None and hash_bytes(read_place(place)) == digest.hex()  # type: ignore[arg-type]
-
-
 def _is_whole(registry: Registry, hash: str) -> bool:
-    sha256 = hashlib.sha256()
     try:
         with registry.objects.open(hash) as stream:
-            while piece := stream.read(READ_BYTES):
-                sha256.update(piece)
+            return hash_stream(stream)[0] == hash
     except (DatapkgError, OSError) as error:
         if (lack := exhausted(error, f"checking object {hash}")) is not None:
             raise lack from error
         return False
-    return sha256.hexdigest() == hash
 
 
 def _set_aside(registry: Registry, path: Path) -> None:

@@ -51,9 +51,10 @@ class Scenario:
         self, world: World, words: tuple[str, ...], injection: Injection | None, before: Callable[[], None]
     ) -> Fork:
         names = {f"{{{version}}}": world.sources(version) for version in VERSIONS}
-        names |= {"{out}": str(world.now / "out"), "{data}": str(world.now / self.machine)}
+        names |= {"{out}": str(world.now / "out"), "{new}": str(world.now / "new-out")}
+        names |= {"{data}": str(world.now / self.machine)}
         names |= {f"{{p{version}}}": f"{P}@sha256:{hash}" for version, hash in world.hashes.items()}
-        filled = [*(names.get(word, word) for word in words), "--json"]
+        filled = [*(names[word] if word.startswith("{") else word for word in words), "--json"]
         if self.operates:
             return forked.operate(filled, injection, before)
         return forked.command(filled, world.environ(self.machine), injection, before)
@@ -69,7 +70,7 @@ SCENARIOS = [
     Scenario("verify", "maker", ("verify",), before=2, after=2),
     Scenario("gc", "hoard", ("gc", "--now", "--yes"), before=3, after=3),
     Scenario("gc-keep", "hoard", ("gc", "--keep", "1", "--now", "--yes"), before=3, after=3),
-    Scenario("old-state", "frugal", ("export", "{p1}", "{out}"), before=3, after=3, again=("export", "{p1}", "{out}2")),
+    Scenario("old-state", "frugal", ("export", "{p1}", "{out}"), before=3, after=3, again=("export", "{p1}", "{new}")),
     Scenario("bundle", "maker", ("bundle", P, "-o", "{out}", "--force"), before=2, after=2),
     Scenario("sweep", "swept", ("sweep", "--data", "{data}", "--grace", "0"), operates=True),
     Scenario("install", "fresh", ("install", P), after=2, registry="new"),
