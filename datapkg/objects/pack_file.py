@@ -24,6 +24,7 @@ from datapkg.format.hashing import hash_stream
 from datapkg.objects.base import not_found
 from datapkg.objects.directory import READ_BUFFER_BYTES, Window
 from datapkg.objects.files import NamedFile, naming, new_file, seal, write_all
+from datapkg.objects.progress import CountedReader, Share, unheard
 
 MAGIC = b"datapkg1"
 ENTRY_BYTES = 48
@@ -129,7 +130,7 @@ class PackWriter:
         self.size += len(data)
 
     def discard(self) -> None:
-        """Look the pack up."""
+        """Close and delete the temporary file."""
         self.file.close()
         self.temp.unlink(missing_ok=True)
 
@@ -246,15 +247,21 @@ def read_place(place: PackLocation) -> bytes:
 
 def hash_place(place: PackLocation) -> str:
     """Return the sha256 of the bytes at this place, "" if the disk fails to read them."""
-    with _FailingDisk(), open_place(place) as stream:
+    return hash_places([place])
+
+
+def hash_places(places: Sequence[PackLocation]) -> str:
+    """Return the sha256 of the bytes at these places, one after the other, "" if the disk fails to read them."""
+    with _FailingDisk(), open_places(places) as stream:
         return hash_stream(stream)[0]
     return ""
 
 
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file, "" if the disk fails to read it."""
+def hash_file(path: Path, share: Share = unheard) -> str:
+    """Return the sha256 of a file, "" if the disk fails to read it; report which share of it was read."""
     with _FailingDisk(), NamedFile(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        counted = CountedReader(cast(BinaryIO, file), os.fstat(file.fileno()).st_size, share)
+        return hashlib.file_digest(counted, "sha256").hexdigest()  # type: ignore[arg-type]
     return ""
 
 

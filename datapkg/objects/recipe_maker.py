@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from datapkg.errors import CorruptObject
 from datapkg.format.chunks import Step
-from datapkg.format.hashing import hash_stream
 from datapkg.objects.base import Writable
-from datapkg.objects.pack_file import PackLocation, open_places
+from datapkg.objects.pack_file import PackLocation, hash_places, open_places
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.recipes import worthwhile
 
@@ -38,7 +37,5 @@ def _named(ranges: Sequence[Step], remainder: str) -> list[Step]:
 
 def check_recipe(home: PackedObjects, hash: str, ranges: Sequence[Step]) -> None:
     """Raise `CorruptObject`, `ObjectNotFound` unless the ranges give the object's bytes."""
-    with open_places(home.places_of(ranges)) as stream:
-        given, _ = hash_stream(stream)
-    if given != hash:
+    if hash_places(home.places_of(ranges)) != hash:
         raise CorruptObject(f"object {hash} is not what its recipe gives", hash=hash)

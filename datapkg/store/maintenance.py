@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import warnings
@@ -12,13 +11,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from datapkg.errors import CorruptObject, DamagedFile, DatapkgError, ObjectNotFound
 from datapkg.format.names import Ref
 from datapkg.objects.files import UNWRITABLE
-from datapkg.objects.pack_file import Pack, hash_place, readable_bytes
-from datapkg.objects.progress import VERIFYING, CountedReader, PartCounter, Progress, Share, silent
+from datapkg.objects.pack_file import Pack, hash_file, hash_place, readable_bytes
+from datapkg.objects.progress import VERIFYING, PartCounter, Progress, Share, silent
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.store.refs import Current
 from datapkg.store.store import Store
@@ -93,9 +91,7 @@ def _recipes(store: Store, hashes: Collection[str] | None) -> Iterator[_Check]:
 
 
 def _has_hash(path: Path, hash: str, share: Share) -> bool:
-    with open(path, "rb", buffering=0) as file:
-        counted = CountedReader(cast(BinaryIO, file), os.fstat(file.fileno()).st_size, share)
-        return hashlib.file_digest(counted, "sha256").hexdigest() == hash  # type: ignore[arg-type]
+    return hash_file(path, share) == hash
 
 
 def _is_recipe_right(store: Store, hash: str, share: Share) -> bool:
