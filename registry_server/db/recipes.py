@@ -12,13 +12,15 @@ from registry_server.db.tables import objects, recipe_bases
 
 
 def keep(connection: Connection, hash: str, bases: Mapping[str, int], now: datetime) -> bool:
-    """Add an object that is kept as ranges of these (hash to size in bytes); return False where that cannot be.
+    """Note that an object is kept as ranges of these alone (hash to size in bytes); return False where it cannot be.
 
     An object that others are ranges of stays whole, so no object is read through two recipes, or through itself.
     """
     wrong = or_(recipe_bases.c.base == hash, recipe_bases.c.hash.in_(list(bases)))
     if hash in bases or connection.execute(select(recipe_bases.c.hash).where(wrong).limit(1)).first():
         return False
+    other = recipe_bases.c.base.not_in(list(bases))
+    connection.execute(delete(recipe_bases).where(recipe_bases.c.hash == hash, other))
     insert_new(connection, objects, [{"hash": base, "size": bases[base], "created_at": now} for base in sorted(bases)])
     insert_new(connection, recipe_bases, [{"hash": hash, "base": base} for base in sorted(bases)])
     return True

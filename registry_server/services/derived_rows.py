@@ -13,6 +13,7 @@ from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from registry_server.db import objects, recipes, states
 from registry_server.services import downloads
+from registry_server.services import recipes as made_of
 from registry_server.services.registry import Registry
 from registry_server.services.summaries import describe, search_texts
 
@@ -22,9 +23,13 @@ def check(registry: Registry, wrong: list[str], repaired: list[str] | None) -> N
 
     With the list `repaired`, make the rows anew and add the lines there. States whose manifest is damaged are skipped.
     """
-    for hash in registry.objects.recipes:
-        if _is_noted_wrong(registry, hash, repair=repaired is not None):
-            (wrong if repaired is None else repaired).append(f"what object {hash} is made of")
+    noted_wrong = [hash for hash in registry.objects.recipes if _is_noted_wrong(registry, hash)]
+    if noted_wrong and repaired is not None:
+        with registry.db.write() as connection:
+            made_of.note_all(registry, connection)
+    for hash in noted_wrong:
+        is_repaired = repaired is not None and not _is_noted_wrong(registry, hash)
+        (repaired if is_repaired and repaired is not None else wrong).append(f"what object {hash} is made of")
     with registry.db.read() as connection:
         all_states = states.all_of(connection)
     for package_id, package, hash in all_states:
@@ -40,20 +45,17 @@ def check(registry: Registry, wrong: list[str], repaired: list[str] | None) -> N
         (wrong if repaired is None else repaired).extend(f"{each} of {package}@sha256:{hash[:16]}" for each in found)
 
 
-def _is_noted_wrong(registry: Registry, hash: str, *, repair: bool) -> bool:
+def _is_noted_wrong(registry: Registry, hash: str) -> bool:
     """Return whether the database lacks an object of which another one is made, which a sweep would delete then."""
     home = registry.objects
     try:
-        bases = {str(each.source): home.locate(str(each.source)).size for each in home.recipes.find(hash)}
+        bases = made_of.sizes_of_bases(registry, hash)
     except DatapkgError:  # the object is damaged
         return False
     with registry.db.read() as connection:
         is_made = home.missing_whole([hash]) and objects.referenced(connection, [hash])
         if not is_made or recipes.bases_of(connection, hash) == bases.keys():
             return False
-    if repair:
-        with registry.db.write() as connection:
-            recipes.keep(connection, hash, bases, registry.now())
     return True
 
 

@@ -25,8 +25,8 @@ from datapkg.objects.files import replacing, sync_file, temp_path, write_atomic
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.objects.transfer import plan, transfer
-from registry_server.db import exported_rows, objects, recipes
-from registry_server.services import policy
+from registry_server.db import exported_rows, objects
+from registry_server.services import policy, recipes
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
 from registry_server.services.sweep import WAIT_S, alone
@@ -215,7 +215,7 @@ def _load_rows(registry: Registry, home: Readable, document: dict[str, Any], sou
             if count != table["rows"]:
                 raise _incomplete(source, f"the table {name} has {count:,} rows, not {table['rows']:,}")
         exported_rows.finish(connection)
-        recipes.keep_only(connection, set(registry.objects.recipes))
+        recipes.note_all(registry, connection)
 
 
 def _opened(source: Path) -> tuple[Any, dict[str, Any]]:

@@ -7,8 +7,11 @@ sweep goes on.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Collection, Iterable, Sequence
+
+from sqlalchemy import Connection
 
 from datapkg.errors import CorruptObject, DatapkgError, ObjectNotFound
 from datapkg.format.chunks import Step
@@ -90,3 +93,19 @@ def forget(registry: Registry, hashes: Collection[str]) -> None:
         recipes.remove(connection, dead)
         for hash in dead:
             registry.objects.recipes.delete(hash)
+
+
+def note_all(registry: Registry, connection: Connection) -> None:
+    """Note what all recipes here rely on as the files say it, whatever was noted before."""
+    home = registry.objects
+    made = set(home.recipes)
+    recipes.keep_only(connection, made)
+    for hash in home.missing_whole(made) & objects.referenced(connection, made):
+        with contextlib.suppress(DatapkgError):  # a damaged recipe, or one without what it relies on
+            recipes.keep(connection, hash, sizes_of_bases(registry, hash), registry.now())
+
+
+def sizes_of_bases(registry: Registry, hash: str) -> dict[str, int]:
+    """Return what the recipe of an object relies on, with sizes in bytes; raise `ObjectNotFound`, `CorruptObject`."""
+    home = registry.objects
+    return {base: home.locate(base).size for base in {str(each.source) for each in home.recipes.find(hash)}}

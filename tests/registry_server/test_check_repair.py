@@ -151,3 +151,20 @@ def test_unused_objects_are_counted_and_are_no_damage(house: House, ada: Client)
     later(house, GRACE * 3)
     sweep_later(house, GRACE * 3, GRACE * 6)
     assert check(house.registry, THE_OPERATOR).unused_objects == 0
+
+
+def test_what_is_noted_beside_recipes_is_removed_by_a_repair(house: House, ada: Client) -> None:
+    base, rest = b"base" * 1_000, b"the rest"
+    ada.publish("ada/iris", {"base": base, "derived": base + rest, "rest": rest})
+    derived = sha256(base + rest)
+    house.registry.objects.recipes.keep(derived, [Step(sha256(base), 0, len(base)), Step(sha256(rest), 0, len(rest))])
+    sweep_later(house, GRACE * 3)
+    with house.registry.db.write() as connection:  # as if the base, which is whole, were a recipe of another object
+        connection.execute(delete(recipe_bases))
+        connection.execute(insert(recipe_bases).values(hash=sha256(base), base=sha256(rest)))
+    line = f"what object {derived} is made of"
+    assert check(house.registry, THE_OPERATOR, repair=True).repaired == [line]
+    assert check(house.registry, THE_OPERATOR).is_clean
+    ada.publish("ada/iris", {"derived": base + rest})
+    sweep_later(house, GRACE * 6)
+    check_clean(house)

@@ -12,16 +12,19 @@ from sqlalchemy import MetaData, select, text
 
 from datapkg.errors import Conflict, CorruptObject, DatapkgError, InvalidInput
 from datapkg.format import wire
+from datapkg.format.chunks import Step
 from datapkg.objects.packs import PackedObjects
 from registry_server.db.database import Database
 from registry_server.db.schema import migrate
 from registry_server.services.exports import export, load
 from registry_server.services.policy import THE_OPERATOR
+from registry_server.services.recipes import replace_wholes
+from registry_server.services.sweep import GRACE
 from tests.registry_server.asgi import Client, House, check_clean, sha256
 from tests.registry_server.test_command_line import check_failure, run
 from tests.registry_server.test_database import database
 from tests.registry_server.test_roots import fill
-from tests.registry_server.test_sweep import bodies, hashes
+from tests.registry_server.test_sweep import bodies, hashes, sweep_later
 
 IRIS = f"{wire.PACKAGES}/ada/iris"
 UNFINISHED = {"pushes", "push_objects", "objects", "recipe_bases"}
@@ -197,3 +200,26 @@ def test_commands_export_and_import(house: House, ada: Client, tmp_path: Path) -
     assert json.loads(run("check", "--data", new, "--json").stdout)["checked"] == 2
     assert check_failure(run("import", target, "--data", new, "--json"), 2)["code"] == "invalid"
     assert check_failure(run("import", str(tmp_path / "no"), "--data", str(tmp_path / "x"), "--json"), 2)
+
+
+def test_import_notes_what_recipes_rely_on_by_the_recipes(house: House, ada: Client, tmp_path: Path) -> None:
+    base, rest = b"base" * 1_000, b"the rest"
+    ada.publish("ada/iris", {"derived": base + rest, "rest": rest})
+    ada.publish("ada/other", {"base": base})
+    steps = [Step(sha256(base), 0, len(base)), Step(sha256(rest), 0, len(rest))]
+    house.registry.objects.recipes.keep(sha256(base + rest), steps)
+    replace_wholes(house.registry, [sha256(base + rest)])
+    export(house.registry, THE_OPERATOR, tmp_path / "export")
+    document = tmp_path / "export" / "registry.json"
+    found = json.loads(document.read_bytes())
+    home, table = PackedObjects(tmp_path / "export"), found["tables"]["recipe_bases"]
+    table["rows"], table["hash"] = 0, home.put_bytes(home.read(table["hash"]).splitlines(keepends=True)[0])
+    document.write_text(json.dumps(found))
+    other = House(tmp_path / "other")
+    load(other.registry, THE_OPERATOR, tmp_path / "export")
+    assert Client(other.app, ada.token).delete(f"{wire.PACKAGES}/ada/other").status < 300
+    sweep_later(other, GRACE * 3)
+    sweep_later(other, GRACE * 6)
+    assert Client(other.app, ada.token).get(f"{IRIS}/objects/{sha256(base + rest)}").body == base + rest
+    check_clean(other)
+    other.close()
