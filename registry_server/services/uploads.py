@@ -123,10 +123,11 @@ def _check_under_way(request: PushRequest) -> Push:
 def put_object(request: PushRequest, hash: str, offset: int | None, stream: BinaryIO) -> wire.Stored:
     """Store one object; with `offset`, its first bytes arrived in an interrupted upload, and what arrives now is kept.
 
-    Raise `HashMismatch`, and keep nothing, if its hash is not `hash`; `Conflict` if fewer than `offset` bytes are here.
+    Raise `HashMismatch`, and keep nothing, if its hash is not `hash`; `Conflict` if fewer than `offset` bytes are here;
+    `QuotaExceeded` for a larger object than is allowed.
     """
     push, deletions = _check_under_way(request), request.registry.deletions
-    counted = _Counted(stream)
+    counted = _Counted(stream, request.registry.settings.max_object_bytes - (offset or 0))
     if offset is None:
         request.registry.new_writer(1).put(counted, expected=hash)  # type: ignore[arg-type]
     else:
@@ -246,13 +247,16 @@ def _batches(frames: Iterator[tuple[str, bytes]]) -> Iterator[dict[str, bytes]]:
 
 
 class _Counted:
-    """A stream that counts the bytes read from it."""
+    """A stream that counts the bytes read from it, and raises `QuotaExceeded` beyond `limit`."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, limit: int) -> None:
         self._stream = stream
+        self._limit = limit
         self.size_bytes = 0
 
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read(size)
         self.size_bytes += len(data)
+        if self.size_bytes > self._limit:  # the limit of bodies knows nothing of the parts that came before
+            raise QuotaExceeded(f"an object larger than is allowed ({setting_name('max_object_bytes')})")
         return data

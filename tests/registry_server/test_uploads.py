@@ -245,3 +245,19 @@ def test_unpublished_bytes_are_limited(tmp_path: Path) -> None:
     assert ada.post(f"{wire.PACKAGES}/ada/iris/pushes/{first}/publish", published).status == 200
     assert send(ada, second).status == 200
     house.close()
+
+
+def test_parts_of_an_object_are_together_as_large_as_allowed(tmp_path: Path) -> None:
+    house = House(tmp_path, max_object_bytes=100)
+    ada = house.user("ada")
+    push = f"{wire.PACKAGES}/ada/data/pushes/{ada.start('ada/data', Contents({}).manifest)['push']}"
+    for size, status in ((101, 413), (100, 200)):
+        data = bytes(size)
+        begun = house.settings.temporary / f"upload-1-{sha256(data)}"
+        begun.parent.mkdir(exist_ok=True)
+        begun.write_bytes(data[:60])  # as an interrupted upload leaves it
+        path = f"{push}/objects/{sha256(data)}"
+        assert ada.get(path).json() == {"size_bytes": 60}
+        assert ada.put(f"{path}?offset=60", body=data[60:]).status == status
+        assert not begun.exists()
+    house.close()
