@@ -52,7 +52,7 @@ def verify(
     store = find_installed(home, ref).store if ref else own
     states = _states(home, store, ref)
     used = _used(store, ref, states)
-    wrong = check(store, used.keys() if ref else None, progress)
+    wrong = check(store, used.keys() if ref else None, progress) | _check_shared(home, store, used, progress)
     repaired: set[str] = set()
     if repair:
         repaired = _repair_manifests(home, states, wrong | store.objects.quarantined())
@@ -66,6 +66,17 @@ def verify(
     false, tables = _false_tables(store, ref, states, progress) if content else ([], 0)
     damaged = sorted(damaged + false, key=lambda each: (each.package, each.path, each.hash))
     return VerifyResult(len(hashes - absent), damaged, len(absent - bad), set_aside, tables, len(repaired))
+
+
+def _check_shared(home: Home, store: Store, used: dict[str, _Use], progress: Progress) -> set[str]:
+    """Verify the objects that are read from other stores; return the corrupt ones."""
+    wrong, left = set[str](), store.objects.packed.missing(used)
+    for other in home.stores if left else ():
+        with contextlib.suppress(OSError):  # it has gone, or may not be read
+            there = left - other.objects.packed.missing(left)
+            wrong |= check(other, there, progress) if there else set()
+            left -= there
+    return wrong
 
 
 def _damaged(store: Store, used: dict[str, _Use], wrong: set[str]) -> set[str]:

@@ -224,7 +224,8 @@ def transfer_text(transfer: PlannedTransfer, *, to_here: bool = False) -> str:
 def report_state(session: Session, ref: Ref, url: str, remote: bool) -> None:
     """Print a note if a package was read from its registry, not from this machine."""
     if url:
-        absent = "" if remote else f"{ref.package} is not installed; "
+        state = f"@{ref.state}" if ref.state else ""
+        absent = "" if remote else f"{ref.package}{state} is not installed; "
         session.out.note(f"{absent}showing the state at {url}")
 
 

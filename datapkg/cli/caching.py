@@ -114,7 +114,8 @@ def _why(state: KeptState) -> str:
 def usage(session: Session) -> None:
     """Show how much space each package takes.
 
-    LOGICAL is what its states would take if each were kept alone, UNIQUE what only this package needs.
+    LOGICAL is what its states would take if each were kept alone, UNIQUE what only this package needs; the rest is
+    shared by packages, or by states that were read without an install. Stores of the setting `path` are not counted.
     """
     from datapkg.api.cache import disk_usage
 
@@ -128,7 +129,7 @@ def usage(session: Session) -> None:
         for each in store.packages
     ]
     out.table(("package", "states", "logical", "unique"), rows, right=(1, 2, 3))
-    lines = [f"{size_text(store.bytes_stored)} in the store, of it {size_text(store.bytes_shared)} in several packages"]
+    lines = [f"{size_text(store.bytes_stored)} in the store, of it {size_text(store.bytes_shared)} shared"]
     lines += [f"  {size_text(store.bytes_unneeded)} in no package: datapkg gc"] if store.bytes_unneeded else []
     lines += [f"  {size_text(found.bytes_warm)} in warm copies: datapkg cache rm"] if found.bytes_warm else []
     lines += [f"  {size_text(found.bytes_sources)} in downloaded sources of builds"] if found.bytes_sources else []

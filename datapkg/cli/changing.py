@@ -58,6 +58,7 @@ _PATHS_SHOWN = 10
 @no_checks_option
 @dry_run_option
 @registry_option
+@transfer_options
 @pass_session
 def append(
     session: Session,
@@ -84,9 +85,9 @@ def append(
         done = add(session.home, ref, files, options, progress=progress)
     _report_notes(session, done.warnings)
     state = pinned(done.package, done.hash)
-    value = {**asdict(done), "pushed": _pushed_value(done.pushed) if done.pushed else None}
-    lines = [*_append_lines(done, state, "would have " if dry_run else ""), *_would_send(done.transfer)]
-    session.out.answer({**value, "dry_run": dry_run}, lines, quiet=[state])
+    pushed = _pushed_value(done.pushed) if done.pushed else None
+    lines = [*_append_lines(done, state, dry_run), *_would_send(done.transfer)]
+    session.out.answer({**asdict(done), "pushed": pushed, "dry_run": dry_run}, lines, quiet=[state])
     if no_push and not dry_run and _has_news(done):
         session.out.say("", f"  publish it  datapkg push {done.package}")
     elif done.pushed:
@@ -102,24 +103,24 @@ def _would_send(transfer: PlannedTransfer | None) -> Iterator[str]:
         yield f"  would send {transfer_text(transfer)}; nothing was sent"
 
 
-def _append_lines(done: AppendResult, state: str, would: str = "") -> Iterator[str]:
+def _append_lines(done: AppendResult, state: str, dry_run: bool) -> Iterator[str]:
     where = f"{done.package}/{done.to}" if done.to else done.package
     if not _has_news(done):
         yield f"nothing to do: {state} has all of it"
         return
     if done.rows:
-        yield f"{would}appended {count_text(done.rows, 'row')} to {where}, which has {done.rows_now:,} now"
+        verb, then = ("would append", "would have {:,}") if dry_run else ("appended", "has {:,} now")
+        yield f"{verb} {count_text(done.rows, 'row')} to {where}, which {then.format(done.rows_now)}"
     else:
-        parts = [f"added {count_text(len(done.added), 'node')}"] if done.added else []
-        parts += [f"replaced {count_text(len(done.replaced), 'node')}"] if done.replaced else []
-        yield f"{would}{' and '.join(parts)} in {where}"
+        verbs = ("would add", "would replace") if dry_run else ("added", "replaced")
+        parts = zip(verbs, (done.added, done.replaced), strict=True)
+        yield " and ".join(f"{verb} {count_text(len(to), 'node')}" for verb, to in parts if to) + f" in {where}"
         paths = [*(f"+ {path}" for path in done.added), *(f"~ {path}" for path in done.replaced)]
         yield from first_lines(paths, _PATHS_SHOWN, indent="  ")
     yield f"  {state}"
     if done.pushed:
         yield _sent_line(done.pushed)
-    if done.is_new:
-        yield _new_line(done.package, done.pushed)
+    yield from [_new_line(done.package, done.pushed)] * done.is_new
 
 
 def _sent_line(pushed: PushResult) -> str:
@@ -152,6 +153,7 @@ def _new_line(package: str, pushed: PushResult | None) -> str:
 @click.option("--no-push", is_flag=True, help="Keep the new state here without pushing it.")
 @no_checks_option
 @registry_option
+@transfer_options
 @pass_session
 def edit(
     session: Session,

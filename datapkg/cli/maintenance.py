@@ -186,7 +186,7 @@ def _age_s(text: str) -> int:
     """Return the seconds of `12h`, `90d`, `8w`, `6m` (of 30 days) or `1y`."""
     match = re.fullmatch(r"\s*(\d{1,6})\s*([hdwmy])\s*", text.lower())
     if match is None:
-        raise InvalidInput(f"{quoted(text)} is not an age: write 12h, 90d, 8w, 6m or 1y")
+        raise InvalidInput(f"{quoted(text)} is not an age: write 12h, 90d, 8w, 6m or 1y", hint="--older-than 90d")
     return int(match[1]) * {"h": 3600, "d": 86_400, "w": 7 * 86_400, "m": 30 * 86_400, "y": 365 * 86_400}[match[2]]
 
 
@@ -205,12 +205,13 @@ def _gc_lines(done: GcResult) -> list[str]:
     what += [f"{size_text(done.bytes_leftover)} of leftovers"] if done.bytes_leftover else []
     lines = [f"  {pinned(each.package, each.hash[:SHOWN_HASH_DIGITS])}  {_origin_text(each)}" for each in done.states]
     verb, frees = ("would remove", "frees") if done.dry_run else ("removed", "freed")
-    size = f"{frees} {size_text(done.bytes_freed)} of {size_text(done.bytes_stored)}"
+    size = f"{frees} {size_text(done.bytes_freed)} of {size_text(done.bytes_stored + done.bytes_leftover)}"
     if done.bytes_compacted:
         what.append(f"{size_text(done.bytes_compacted)} that older states share with newer ones")
     lines.append(f"{verb} {', '.join(what)}; {size}" if what else "nothing to free")
     if done.bytes_recent:
         lines.append(f"  {size_text(done.bytes_recent)} stay for a day: an interrupted install may go on with them")
+        lines.append("  free them too  datapkg gc --now")
     if done.bytes_left:
         lines += _left_lines(done.bytes_left, done.frees_at, "gc")
     return lines

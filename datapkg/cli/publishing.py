@@ -278,7 +278,9 @@ def _push_line(pushed: PushResult, state: str) -> str:
     amount = f"{count_text(pushed.objects_sent, 'object')}, {size_text(pushed.bytes_sent)}"
     if pushed.transfer:
         return f"would push {state}: {transfer_text(pushed.transfer)}; nothing was sent"
-    return f"pushed {state}: {amount}" if pushed.changed else f"the registry is at {state} already"
+    if pushed.changed:
+        return f"pushed {state}: {amount}"
+    return f"the registry is at {state} already" + (f"; sent what it lacked: {amount}" if pushed.objects_sent else "")
 
 
 def _readers(pushed: PushResult) -> list[str]:

@@ -79,6 +79,6 @@ def parse_size(text: str) -> int:
     """Return the bytes of `500`, `10MB` (10^6) or `1.5GiB` (2^30); raise `InvalidInput`."""
     match = _SIZE.match(text)
     if match is None:
-        raise InvalidInput(f"{quoted(text)} is not a size: write 500, 10MB or 1.5GiB")
+        raise InvalidInput(f"{quoted(text)} is not a size: write 500, 10MB or 1.5GiB", hint="--max-size 10MB")
     power = " kmgtp".index(match[2].lower() or " ")
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)

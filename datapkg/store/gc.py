@@ -69,8 +69,8 @@ class Policy:
 class Plan:
     """What a collection deletes: states, oldest first; objects; and files that belong to nothing, with their sizes.
 
-    `store_bytes` is the size of all objects before; `recent_bytes` are those of objects that no state needs and that
-    stay because they are less than a day old. `live` is what stays and why.
+    `store_bytes` is the size of all objects before; `recent_bytes` are those of objects, and of parts of objects,
+    that no state needs and that stay because they are less than a day old. `live` is what stays and why.
     """
 
     states: list[State] = field(default_factory=list)
@@ -201,6 +201,7 @@ def _plan(
         else:
             recent_bytes += size
     garbage.copies = inventory.copies - garbage.hashes
+    recent_bytes += leftovers.arriving_bytes(store, live, limit)
     unneeded, total = leftovers.all_of(store, live, limit), sum(inventory.sizes.values())
     return Plan(chosen, garbage, unneeded, total, recent_bytes, live), going
 

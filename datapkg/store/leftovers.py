@@ -31,6 +31,13 @@ def all_of(store: CollectableStore, live: Live, limit: float) -> dict[Path, int]
     return found | _sized(store.known_locks.gone())
 
 
+def arriving_bytes(store: CollectableStore, live: Live, limit: float) -> int:
+    """Return the bytes of the incomplete objects of no state that `all_of` leaves to the next install."""
+    parts = _files_of(store.folder / "partial", "*/*", lambda path: is_hash(path.name[:64]))
+    sizes = _sized(path for path in parts if path.name[:64] not in live and not _is_idle(path, live, limit))
+    return sum(sizes.values())
+
+
 def of_hashes(store: CollectableStore, hashes: Collection[str]) -> dict[Path, int]:
     """Return the links of these states, and the incomplete files of these objects, with the bytes of each."""
     links = (path for hash in hashes for path in (store.links_folder / hash).glob("*/*"))

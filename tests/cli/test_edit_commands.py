@@ -36,7 +36,8 @@ def test_sync_prints_changes(run: Run, me: str, iris: Path) -> None:
     (iris / "new file.txt").write_text("n")
     (iris / "README.md").unlink()
     dry = run("sync", str(iris), f"{me}/p", "--delete", "--dry-run")
-    assert dry.out.splitlines()[1:] == ["  + new file.txt", "  - README.md"]
+    assert dry.out.splitlines()[1:3] == ["  + new file.txt", "  - README.md"]
+    assert dry.out.splitlines()[3].startswith("  would send 2 objects, ")
     kept = run("sync", str(iris), f"{me}/p", "--json").json
     assert (kept["counts"], kept["kept"], kept["dry_run"]) == ("+1 ~0 -0", ["README.md"], False)
     assert kept["pushed"]["objects_sent"] == 2
@@ -69,6 +70,8 @@ def test_append_prints_added_nodes_and_rows(run: Run, me: str, iris: Path) -> No
         "  + raw data/flowers",
         "  + raw data/picture.bin",
     ]
+    planned = run("append", f"{me}/p", "more.csv", "--to", "raw data/flowers", "--dry-run", "--jobs", "2")
+    assert planned.out.splitlines()[0] == f"would append 1 row to {me}/p/raw data/flowers, which would have 3"
     rows = run("append", f"{me}/p", "more.csv", "--to", "raw data/flowers", "--no-push")
     assert rows.out.splitlines()[0] == f"appended 1 row to {me}/p/raw data/flowers, which has 3 now"
     assert f"publish it  datapkg push {me}/p" in rows.out

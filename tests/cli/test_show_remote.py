@@ -50,7 +50,9 @@ def test_package_not_installed_is_shown_from_its_registry(
     assert ended.out.endswith(
         f'  install it  datapkg install {package}\n  read it     datapkg.open("{package}@sha256:{new}")\n'
     )
-    assert f"datapkg install {package}@1.0\n" in run("show", f"{package}@1.0").out
+    older = run("show", f"{package}@1.0")
+    assert f"datapkg install {package}@1.0\n" in older.out
+    assert older.err == f"note: {package}@1.0 is not installed; showing the state at {registry.url}\n"
     shown = run("show", f"{package}/t@1.0", "--json").json
     assert (shown["hash"], shown["registry"], shown["is_imported"]) == (old, registry.url, False)
     assert [each["check"] for each in shown["checks"]] == ["small"]

@@ -84,7 +84,7 @@ def test_a_part_says_what_it_lacks(package: Any) -> None:
     with pytest.raises(InvalidInput, match=r"me/p/table has nothing in part 0 of 99: it cannot be cut into more than"):
         package.table.shard(0, 99)
     for part, of in ((4, 4), (-1, 4), (0, 0), (True, 4), ("0", 4)):
-        with pytest.raises(InvalidInput, match="a part is a number from 0"):
+        with pytest.raises(InvalidInput, match="parts are counted from 0"):
             package.shard(part, of)
 
 

@@ -183,6 +183,7 @@ def test_leftovers_are_removed(store: Store) -> None:
     linked = store.links.path(state, store.manifest(state).nodes[0])  # type: ignore[arg-type]
     plan = gc.plan(store, Policy())
     assert abandoned.exists(), "a plan deletes nothing"
+    assert plan.recent_bytes == coming.stat().st_blocks * 512
     _, done = gc.collect(store, Policy())
     assert done.size_bytes == sum(plan.leftovers.values()) >= 5000
     assert [each.exists() for each in (abandoned, own, part, coming, unlinked, linked)] == [

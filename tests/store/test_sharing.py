@@ -107,6 +107,21 @@ def test_a_corrupt_object_is_not_used_and_is_replaced(member: Member, shared: Pa
     assert load(str(pushed), second)["big"]().read_bytes() == BIG  # type: ignore[operator,index]
 
 
+def test_verify_reads_it_and_repairs_it(member: Member, shared: Path, pushed: Ref) -> None:
+    first, second = member("first"), member("second")
+    for home in (first, second):
+        install_packages(home, [pushed])
+    path = big_file(shared)
+    path.chmod(0o644)
+    path.write_bytes(b"x" * len(BIG))
+    assert [each.path for each in verify(second).damaged] == ["big"]
+    assert [each.path for each in verify(first, pushed).damaged] == ["big"]
+    repaired = verify(second, repair=True)
+    assert (repaired.damaged, repaired.repaired) == ([], 1)
+    assert verify(first).damaged == []
+    assert big_file(shared / "objects").read_bytes() == BIG
+
+
 def test_what_has_gone_from_it_is_an_error_with_the_line_to_type(member: Member, shared: Path, pushed: Ref) -> None:
     first, second = member("first"), member("second")
     for home in (first, second):

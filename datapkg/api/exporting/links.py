@@ -40,7 +40,7 @@ def link_object(place: PackLocation, folder: OpenFolder, name: str, link: str) -
     if link in ("auto", "reflink"):
         return _clone(place, folder, name, is_needed=link == "reflink")
     if os.access(place.path, os.W_OK):
-        reason = "this user (root?) may write read-only files, and would change the store through a link"
+        reason = "this user, like root, may write read-only files, and would change the store through a link"
         raise _refused(link, folder, reason)
     try:
         if link == "hardlink":

@@ -33,7 +33,9 @@ def check_part(part: int, of: int) -> tuple[int, int]:
     """Return both numbers; raise `InvalidInput` unless `part` is one of `of`, counted from 0."""
     is_whole = all(isinstance(each, int) and not isinstance(each, bool) for each in (part, of))
     if not is_whole or not 0 <= part < of:
-        raise InvalidInput(f"a part is a number from 0 up to the number of parts; got part {part!r} of {of!r}")
+        raise InvalidInput(
+            f"parts are counted from 0 to one less than their number; got part {part!r} of {of!r}", hint="--part 0/4"
+        )
     return part, of
 
 
