@@ -93,8 +93,8 @@ def _find_state(home: Home, ref: Ref, state: State) -> ResolvedState:
     if not is_known or state.kind == "hash":
         raise freed or not_installed(ref, home)
     error = TagNotFound if state.kind == "tag" else VersionNotFound
-    meant = f"{ref.package}@sha256:{state.value}" if _looks_like_hash(state.value) else str(ref)
-    raise error(f"{ref} is not installed here", hint=f"datapkg install {meant}")
+    wanted = f"{ref.package}@sha256:{state.value}" if _looks_like_hash(state.value) else str(ref)
+    raise error(f"{ref} is not installed here", hint=f"datapkg install {wanted}")
 
 
 def _looks_like_hash(tag: str) -> bool:

@@ -24,7 +24,7 @@ FAMILIES = {
     errors.MissingDependency: ("missing_extra", 500, 9, ImportError),
     errors.ResourceExhausted: ("exhausted", 503, 10, MemoryError),
 }
-OTHER_STATUS = {errors.NotLoggedIn: 401, errors.QuotaExceeded: 413}
+OTHER_STATUS = {errors.NotLoggedIn: 401, errors.QuotaExceeded: 413, errors.DiskFull: 507}
 
 
 @pytest.mark.parametrize("name", errors.CLASSES)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     """,
 )
 def cache() -> None:
-    """Manage what is kept on this machine: sizes, pinned states, warm copies.
+    """Sizes, pinned states and warm copies on this machine.
 
     A warm copy is an uncompressed Arrow file: several times larger than the stored table, but node.arrow(),
     node(frozen=True) and node(dtype_backend="pyarrow") map it into memory without reading it.

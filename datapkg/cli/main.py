@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "append": ("datapkg.cli.changing:append", "Add files to a package, or rows to a table in it."),
     "build": ("datapkg.cli.publishing:build", "Build a package from files, a build file or a repository."),
     "bundle": ("datapkg.cli.bundling:bundle", "Write packages into one file, for machines without a network."),
-    "cache": ("datapkg.cli.caching:cache", "Manage what is kept on this machine: sizes, pinned states, warm copies."),
+    "cache": ("datapkg.cli.caching:cache", "Sizes, pinned states and warm copies on this machine."),
     "cat": ("datapkg.cli.files:cat", "Print one file or table of a package, installed or not."),
     "check": ("datapkg.cli.checking:check", "Run the checks of a build file without building a package."),
     "completion": ("datapkg.cli.settings:completion", "Print the completion script of a shell."),

@@ -158,13 +158,13 @@ def gc(
     yes: bool,
     dry_run: bool,
 ) -> None:
-    """Free space: data that no package needs, leftovers of killed processes, and older states if asked.
+    """Free space: unneeded data and, if asked, older states.
 
-    Without --keep, --older-than and --max-size all states stay. Always kept are the current state of a package, its
-    two newest builds, states that lock files pin, and those of `datapkg cache keep`. --max-size removes only states
-    that were pushed or installed, so that they can be installed again. Data that arrived within a day stay for an
-    interrupted install to go on with, unless --now. Large objects of older states are kept as their differences from
-    newer ones, and read like all others.
+    Without --keep, --older-than and --max-size all states stay; leftovers of killed processes go. Always kept are the
+    current state of a package, its two newest builds, states that lock files pin, and those of `datapkg cache keep`.
+    --max-size removes only states that were pushed or installed, so that they can be installed again. Data that
+    arrived within a day stay for an interrupted install to go on with, unless --now. Large objects of older states are
+    kept as their differences from newer ones, and read like all others.
     """
     from datapkg.api.gc import free_space
     from datapkg.format.selection import parse_size

@@ -259,8 +259,11 @@ def test_export(run: Run, built: str, iris: Path) -> None:
     assert ended.json["package"] == "me/flowers"
     assert {Path(file).name for file in ended.json["files"]} == {"README.md", "flowers.csv", "picture.bin"}
     assert Path("out/raw/picture.bin").read_bytes() == bytes(range(256))
+    assert run("export", "me/flowers", "out").out.endswith("; 3 unchanged\n")
+    Path("out/raw/picture.bin").write_bytes(b"edited")
     assert run("export", "me/flowers", "out").code == 4
-    assert run("export", "me/flowers", "out", "--force").out.startswith("wrote out: 3 files, ")
+    assert run("export", "me/flowers", "out", "--force").code == 0
+    assert Path("out/raw/picture.bin").read_bytes() == bytes(range(256))
     assert run("export", "me/flowers/tables/flowers", "f.parquet", "--format", "parquet").code == 0
     assert Path("f.parquet").read_bytes()[:4] == b"PAR1"
 

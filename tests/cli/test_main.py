@@ -59,7 +59,7 @@ def test_help_has_examples_and_global_options(run: Run, words: tuple[str, ...]) 
     ended = run(*words, "--help")
     assert (ended.code, ended.err) == (0, "")
     assert f"Usage: datapkg {' '.join(words)} " in ended.out
-    assert 1 <= len(ended.out.partition("\nExamples:\n")[2].splitlines()) <= 3
+    assert 1 <= len(ended.out.partition("\nExamples:\n")[2].splitlines()) <= 5
     assert f"    datapkg {' '.join(words)}" in ended.out or 'eval "$(datapkg completion' in ended.out
     for option in ("--json", "-q, --quiet", "--debug", "-h, --help"):
         assert option in ended.out

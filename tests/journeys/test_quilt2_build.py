@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import datapkg
+from datapkg.store import format_version
 from tests.journeys.conftest import Build, Files, Machine
 
 NULLS = "name,count,share\nann,1,0.5\n,2,\nnan,,1.5\n"
@@ -314,7 +315,7 @@ def test_030_store_of_a_newer_format_is_rejected_and_not_changed(here: Machine, 
     folder = new_folder({"a.csv": TABLE})
     here.ask("build", "me/p", str(folder))
     store = here.home.store.folder
-    (store / "format").write_text("2\n")
+    (store / "format").write_text(f"{format_version.NEWEST + 1}\n")
     before = sorted(store.rglob("*"))
     for words in (("build", "me/q", str(folder)), ("ls",), ("show", "me/p")):
         error = here.fail(*words)
