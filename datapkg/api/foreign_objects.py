@@ -13,7 +13,7 @@ from datapkg.api.states import check_not_removed
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.objects.transfer import TransferPlan, plan, transfer
+from datapkg.objects.transfer import plan, transfer
 from datapkg.origins import origin_of
 from datapkg.resolve import ResolvedState
 
@@ -42,13 +42,13 @@ def bring_foreign(
     Raise `PackageNotInstalled` if the package was removed since it was found.
     """
     mine = home.store.objects
-    if found.store is not home.store:
-        own = mine.packed.missing(sizes)  # not those of a shared store, which may be gone tomorrow
-        here = {hash: sizes[hash] for hash in own - found.store.objects.missing(own)}
-        transfer(found.store.objects, mine, TransferPlan(here, len(sizes) - len(here)), progress)
-        return
     needed = plan(sizes, mine).needed
     if not needed:
+        return
+    if found.store is not home.store:
+        there = found.store.objects.missing(needed)
+        here = {hash: size for hash, size in needed.items() if hash not in there}
+        transfer(found.store.objects, mine, plan(here, mine), progress)
         return
     check_not_removed(home, ref, needed)
     origin = origin_of(home, ref, found.hash)

@@ -243,18 +243,20 @@ def test_same_bytes_as_another_kind_are_another_package(build: Build, tmp_path: 
         assert parsed.n.path.read_bytes() == kept.n.path.read_bytes() == files[name]
 
 
-def test_package_of_another_store_is_copied_completely(
+def test_package_of_a_shared_store_is_read_there(
     build: Build, here: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build({"t.csv": TABLE, "b.bin": bytes(3 << 20)}, "me/there")
     shutil.move(here.home.store.folder, tmp_path / "shared")
     monkeypatch.setenv("DATAPKG_PATH", str(tmp_path / "shared"))
     build({"build.yml": "contents: {all: {package: me/there}}"}, "me/mine")
-    monkeypatch.delenv("DATAPKG_PATH")
-    shutil.rmtree(tmp_path / "shared")
     mine = datapkg.load("me/mine")
     assert (len(mine["all"].t()), mine["all/b.bin"].size) == (2, 3 << 20)
-    assert here.ask("verify") == {"checked": 3, "damaged": [], "absent": 0, "set_aside": [], "tables": 0, "repaired": 0}
+    monkeypatch.delenv("DATAPKG_PATH")
+    shutil.rmtree(tmp_path / "shared")
+    with pytest.raises(datapkg.NotFound, match="is not on this machine"):
+        datapkg.load("me/mine")["all"].t()
+    assert here.ask("verify")["damaged"] == []
 
 
 def test_missing_object_affects_only_its_node(person: Person, publish: Publish) -> None:
