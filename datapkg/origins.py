@@ -8,7 +8,7 @@ from datapkg.errors import InvalidInput, Refused
 from datapkg.format.names import Ref, State
 from datapkg.home import Home
 
-# How many states back is looked for packages that a state took nodes from.
+# How many earlier states are searched for the packages whose nodes a state contains.
 _PARENTS = 100
 
 TYPE_CHECKING = False

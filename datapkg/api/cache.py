@@ -82,7 +82,7 @@ def list_cache(home: Home) -> CacheListing:
 def _kept_state(store: Store, package: str, state: StoredState) -> KeptState:
     try:
         size = store.open_manifest(state.hash).size()
-    except DatapkgError:  # verify tells
+    except DatapkgError:  # `verify` reports it
         size = 0
     at = datetime.fromtimestamp(state.at, UTC).isoformat(timespec="seconds") if state.at else None
     return KeptState(package, state.hash, at, size, state.is_pushed, sorted(state.roots - {"log"}))

@@ -31,7 +31,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.files import STALE_TEMP_S, UNWRITABLE
 from datapkg.objects.folders import OpenFolder, made_folders
-from datapkg.objects.progress import EXPORTING, EXPORTING_FILES, PartCounter, Progress, Share, silent, unheard
+from datapkg.objects.progress import EXPORTING, EXPORTING_FILES, PartCounter, Progress, Share, ignore_share, silent
 from datapkg.reading.missing.earlier_states import explained
 from datapkg.reading.source import Remote, Source
 from datapkg.reading.tables.delimited_text import Dialect, write_text
@@ -263,7 +263,7 @@ def _writer(job: _Job, staged: OpenFolder, tasks: list[ExportTask], progress: Pr
     counter = PartCounter(progress, [task.node.size or 0 for task in tasks], (EXPORTING, EXPORTING_FILES))
 
     def share_of(number: int) -> Share:
-        return counter.share(number) if number < len(tasks) else unheard
+        return counter.share(number) if number < len(tasks) else ignore_share
 
     return Writer(source, staged, job.origins, job.format, job.with_build_file, job.link, share_of)
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from datapkg import origins, resolve
-from datapkg.api.results import InstallResult, PackageOutcome, unchecked_text
+from datapkg.api.results import InstallResult, PackageOutcome
 from datapkg.api.states import completed, overruling_lock, unpushed_build
 from datapkg.errors import DatapkgError
 from datapkg.format.chunks import Step
@@ -17,6 +17,7 @@ from datapkg.format.manifest.diff import replaced_objects
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import EVERYTHING, Selection
+from datapkg.format.texts import unchecked_text
 from datapkg.home import Home
 from datapkg.objects.deltas import planned_transfer
 from datapkg.objects.free_space import check_space

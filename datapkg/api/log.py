@@ -46,7 +46,7 @@ def log_page(
 
     The cursor is "" on the last page. `remote` True omits this machine, False the registry; None includes both if a
     registry is configured. A state in the ref selects the entries of that state; without one, no more is read and
-    requested than is returned or lies before the cursor. Each entry has event, hash, created_at, author, message, tags,
+    requested than is returned or is before the cursor. Each entry has event, hash, created_at, author, message, tags,
     versions and origin; with `changes` also `changes` from the previous state (see `format.manifest.review`), None if
     one of the two is neither here nor at the registry. Raise the errors of a registry, `ObjectNotFound`,
     `VersionNotFound`, `TagNotFound`; `InvalidInput` for a cursor that is not one.

@@ -10,7 +10,7 @@ import msgspec
 
 from datapkg.api.push_plan import PushPlan, new_objects
 from datapkg.api.push_record import for_older_registry, record_sizes, sizes_before, whole_record, with_record
-from datapkg.api.results import PushResult, unchecked_text
+from datapkg.api.results import PushResult
 from datapkg.api.states import check_complete
 from datapkg.errors import Conflict, DatapkgError, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
 from datapkg.format import wire
@@ -19,7 +19,7 @@ from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.manifest.review import review
 from datapkg.format.names import Ref, State, check_new_version, check_tag, is_hash
-from datapkg.format.texts import quoted
+from datapkg.format.texts import quoted, unchecked_text
 from datapkg.home import Home
 from datapkg.objects.deltas import planned_transfer
 from datapkg.objects.progress import Progress, silent

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from datapkg.errors import DatapkgError
 from datapkg.format.lockfile import Pin
-from datapkg.format.texts import listed
 
 if TYPE_CHECKING:
     from datapkg.objects.deltas import PlannedTransfer
@@ -248,9 +247,9 @@ class PackageDetails:
     the metadata of the package; `readme` and `licence_file` are paths of nodes, "" if there is none. `checks` are the
     check results of the build, if it was built here: path, check, outcome, rows, wrong. `bytes_absent` counts the bytes
     of objects that are not on this machine. `unchecked` are paths of tables whose content neither the registry nor this
-    machine has verified. `registry` is the URL that the package was read from, "" for this machine; `is_imported` tells
-    whether an import of the package returns this state. `why` is what selected the state: "ref", "current", the path of
-    a lock file, or the URL of the registry.
+    machine has verified. `registry` is the URL that the package was read from, "" for this machine;
+    `is_imported` states whether an import of the package returns this state. `why` is what selected the state: "ref",
+    "current", the path of a lock file, or the URL of the registry.
     """
 
     package: str
@@ -321,7 +320,7 @@ class RemoveResult:
 class FreedState:
     """An older state that was given up; `created_at` is when it was last built, installed or pushed here.
 
-    `is_pushed` tells whether a registry had it when it was last asked, so that it can be installed again.
+    `is_pushed` states whether a registry had it when it was last asked, so that it can be installed again.
     """
 
     package: str
@@ -399,9 +398,3 @@ class MountResult:
     folder: Path
     package: str
     hash: str
-
-
-def unchecked_text(paths: list[str]) -> str:
-    """Return a sentence that names tables whose content was not verified."""
-    named = listed(paths, 5)
-    return f"the registry has not checked the content of {'tables' if len(paths) > 1 else 'table'} {named}"

@@ -22,7 +22,7 @@ from datapkg.building.sources.source_errors import located_errors
 from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY
-from datapkg.objects.progress import CountedReader, Share, between, unheard
+from datapkg.objects.progress import CountedReader, Share, between, ignore_share
 
 # Reasons that mean that nothing was read and all objects were present. "" is the reason of nodes of another package.
 # The part of the work on a file that is hashed before it is parsed.
@@ -45,8 +45,8 @@ class BuiltNodes:
     pin: dict[str, Any] = field(default_factory=dict)
 
 
-def build_node(spec: NodeSpec, context: BuildContext, share: Share = unheard) -> BuiltNodes:
-    """Build the nodes of one source; `share` is told how much of it is done.
+def build_node(spec: NodeSpec, context: BuildContext, share: Share = ignore_share) -> BuiltNodes:
+    """Build the nodes of one source; report to `share` how much of it is done.
 
     Raise `BuildFailed` for a source that cannot be read, `TransformFailed` for one with unexpected content.
     """

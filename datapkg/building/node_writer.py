@@ -23,7 +23,7 @@ from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import ArrayNode, Block, FileNode, Node, TableNode
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
-from datapkg.objects.progress import CountedReader, Share, between, unheard
+from datapkg.objects.progress import CountedReader, Share, between, ignore_share
 from datapkg.tables.derived_objects import put_made
 from datapkg.tables.pandas_attrs import plain_attrs
 
@@ -35,7 +35,7 @@ _INSPECTED = 0.8
 
 
 def read_source(
-    spec: NodeSpec, source: FileSource, stream: BinaryIO, context: BuildContext, share: Share = unheard
+    spec: NodeSpec, source: FileSource, stream: BinaryIO, context: BuildContext, share: Share = ignore_share
 ) -> tuple[TransformResult, bool]:
     """Read a source and return its result, and whether the source alone determined it."""
     transform = TRANSFORMS[spec.transform]
@@ -81,7 +81,7 @@ class NodeWriter:
     """Store the value of a transform as nodes; `own` is true while the result does not depend on an earlier state."""
 
     def __init__(
-        self, spec: NodeSpec, context: BuildContext, source: FileSource | None, share: Share = unheard
+        self, spec: NodeSpec, context: BuildContext, source: FileSource | None, share: Share = ignore_share
     ) -> None:
         self._spec, self._context, self._source, self._share = spec, context, source, share
         self.own = True
@@ -127,7 +127,7 @@ class NodeWriter:
 
         cache, objects = self._context.cache, self._context.objects
         whole = f"{self._spec.path}/{path}" if path else self._spec.path
-        share = unheard if path else self._share
+        share = ignore_share if path else self._share
         written = write_table(value, objects, stored=self._stored(whole), memo=self._memo(path), share=share)
         blocks = self._context.previous.blocks(whole, written.content, written.blocks) or written.blocks
         if blocks != written.blocks:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from datapkg.building.readers import TRANSFORMS
 from datapkg.building.sources.warnings_capture import capture_warnings, captured_warnings
 from datapkg.errors import exhausted
-from datapkg.objects.progress import Share, unheard
+from datapkg.objects.progress import Share, ignore_share
 from datapkg.tables.table_stream import RestartRead, TableStream
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3
 
 
-def content_of_text(path: Path, transform: str, kwargs: dict[str, Any], share: Share = unheard) -> str:
+def content_of_text(path: Path, transform: str, kwargs: dict[str, Any], share: Share = ignore_share) -> str:
     """Return the `content` of the table that a build would make of a file, without storing anything.
 
-    Return "" for a file that a build would refuse. A large file is read in parts, as in a build; `share` is told how
-    much of it was read. Raise `ResourceExhausted`.
+    Return "" for a file that a build would refuse. A large file is read in parts, as in a build; `share` is called with
+    how much of it was read. Raise `ResourceExhausted`.
     """
     read = TRANSFORMS[transform].read
     assert read is not None

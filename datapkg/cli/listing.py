@@ -24,7 +24,17 @@ from datapkg.cli.arguments import (
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.terminal import columns, wrapped_line
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes, licence_of
-from datapkg.format.texts import count_text, cut, dtype_text, hash_text, shortened, size_text, time_text, visible
+from datapkg.format.texts import (
+    count_text,
+    cut,
+    dtype_text,
+    hash_text,
+    shortened,
+    size_text,
+    time_text,
+    unchecked_text,
+    visible,
+)
 
 if TYPE_CHECKING:
     from datapkg.api.results import PackageDetails, PackageListing
@@ -94,7 +104,6 @@ def show(session: Session, ref: Ref, remote: bool, registry: str | None) -> None
     shown with its columns and their descriptions.
     """
     from datapkg.api.listing import show as look
-    from datapkg.api.results import unchecked_text
 
     if not remote:
         report_pin(session, ref)

@@ -149,3 +149,9 @@ def aligned(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset(), 
     widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
     cells = [[padded(each, widths[n], n in right) for n, each in enumerate(row)] for row in rows]
     return [(" " * gap).join(line).rstrip() for line in cells]
+
+
+def unchecked_text(paths: list[str]) -> str:
+    """Return a sentence that names tables whose content was not verified."""
+    named = listed(paths, 5)
+    return f"the registry has not checked the content of {'tables' if len(paths) > 1 else 'table'} {named}"

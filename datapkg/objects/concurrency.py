@@ -11,7 +11,7 @@ INTERVAL_S = 0.25
 FIRST = 2
 GAIN = 1.1
 """Another thread is started as long as the last one made the whole faster by this factor."""
-FAREWELL_S = 5.0
+STOP_TIMEOUT_S = 5.0
 
 Moved = Callable[[int], None]
 """Called with the number of bytes that arrived, from any thread."""
@@ -60,11 +60,11 @@ class _Run:
                         threading.Thread(target=self._work, name="datapkg-transfer", daemon=True).start()
                         continue
                     self._changed.wait(INTERVAL_S)
-        except BaseException as error:  # noqa: BLE001 - Ctrl-C: what the threads do is of no use any more
+        except BaseException as error:  # noqa: BLE001 - Ctrl-C: the threads are stopped
             self._fail(error)
         if self._error:
             with self._changed:
-                self._changed.wait_for(lambda: not self._busy, FAREWELL_S)
+                self._changed.wait_for(lambda: not self._busy, STOP_TIMEOUT_S)
             raise self._error
 
     def _work(self) -> None:

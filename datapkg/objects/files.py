@@ -89,9 +89,9 @@ def is_shared(folder: Path) -> bool:
 
 
 def temp_path(folder: Path, kind: str = "put") -> Path:
-    """Return a name in a folder for temporary files that nobody else uses; make the folder.
+    """Return a name in a folder for a temporary file that no other process uses; make the folder.
 
-    The name tells which process writes the file, by which `stale_temps` knows that it was killed.
+    The name has the process that writes the file, so that `stale_temps` can find files of killed ones.
     """
     make_folder(folder)
     return folder / f"{kind}-{_machine()}-{os.getpid()}-{os.urandom(8).hex()}"

@@ -1,4 +1,4 @@
-"""Free space: checked before bytes are written, and what is lacking told where it ends all the same."""
+"""Free space: checked before bytes are written; a disk that fills up later is reported with what is lacking."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:
-    """Raise `DiskFull`, which says how much is lacking, if a folder has no room for so many bytes more.
+    """Raise `DiskFull`, with the bytes that are lacking, if a folder has no room for so many bytes more.
 
     `what` is the subject of the message, such as a package.
     """
@@ -36,8 +36,8 @@ def check_space(folder: Path, needed: int, what: str) -> None:
 
 
 @contextmanager
-def counting_what_is_lacking(folder: Path, left: Callable[[], int]) -> Iterator[None]:
-    """Inside, a disk that is full raises `DiskFull`, with what is lacking of the bytes that are `left` to write."""
+def explaining_full_disk(folder: Path, left: Callable[[], int]) -> Iterator[None]:
+    """Inside, raise `DiskFull` for a full disk, with the bytes that it lacks for those that are `left` to write."""
     try:
         yield
     except (OSError, DiskFull) as error:

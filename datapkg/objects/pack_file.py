@@ -24,7 +24,7 @@ from datapkg.format.hashing import hash_stream
 from datapkg.objects.base import not_found
 from datapkg.objects.directory import READ_BUFFER_BYTES, Window
 from datapkg.objects.files import NamedFile, naming, new_file, seal, write_all
-from datapkg.objects.progress import CountedReader, Share, unheard
+from datapkg.objects.progress import CountedReader, Share, ignore_share
 
 MAGIC = b"datapkg1"
 ENTRY_BYTES = 48
@@ -34,7 +34,7 @@ MAX_OPEN = 64
 
 @dataclass(frozen=True)
 class PackLocation:
-    """Where an object's bytes lie: `size` bytes from `offset` of a file; `pack` is the pack's hash or None."""
+    """Where an object's bytes are: `size` bytes from `offset` of a file; `pack` is the pack's hash or None."""
 
     path: Path
     offset: int
@@ -42,7 +42,7 @@ class PackLocation:
     pack: str | None = None
 
     def part(self, start: int, stop: int | None) -> PackLocation:
-        """Return where the bytes from `start` up to `stop` (to the end for None) lie."""
+        """Return where the bytes from `start` up to `stop` (to the end for None) are."""
         if start == 0 and stop is None:
             return self
         first, last = min(start, self.size), self.size if stop is None else min(stop, self.size)
@@ -74,7 +74,7 @@ class Pack:
             yield self._index[at : at + 32]
 
     def entries(self) -> Iterator[tuple[bytes, PackLocation | None]]:
-        """Yield each hash with the place of its object, None for one that would lie outside."""
+        """Yield each hash with the place of its object, None for one that would be outside."""
         for at in range(0, len(self._index), ENTRY_BYTES):
             yield self._index[at : at + 32], self._place(at)
 
@@ -160,7 +160,7 @@ def open_place(place: PackLocation, start: int = 0, stop: int | None = None) -> 
 
 
 def open_places(places: Sequence[PackLocation]) -> BinaryIO:
-    """Return a stream of bytes that lie at several places, one after the other; the caller closes it."""
+    """Return a stream of the bytes at several places, one after the other; the caller closes it."""
     if len(places) == 1:
         return open_place(places[0])
     size = sum(place.size for place in places)
@@ -257,7 +257,7 @@ def hash_places(places: Sequence[PackLocation]) -> str:
     return ""
 
 
-def hash_file(path: Path, share: Share = unheard) -> str:
+def hash_file(path: Path, share: Share = ignore_share) -> str:
     """Return the sha256 of a file, "" if the disk fails to read it; report which share of it was read."""
     with _FailingDisk(), NamedFile(path) as file:
         counted = CountedReader(cast(BinaryIO, file), os.fstat(file.fileno()).st_size, share)

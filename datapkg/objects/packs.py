@@ -77,7 +77,7 @@ class PackedObjects(Objects):
             return list(self._packs.values())
 
     def locate(self, hash: str) -> PackLocation:
-        """Return where the object's bytes lie now, in one piece; raise `ObjectNotFound`."""
+        """Return where the object's bytes are now, in one piece; raise `ObjectNotFound`."""
         if found := self.loose.find(hash):
             return PackLocation(found[0], 0, found[1])
         return self._in_pack(hash)
@@ -95,7 +95,7 @@ class PackedObjects(Objects):
         raise not_found(hash)
 
     def places(self, hash: str, start: int = 0, stop: int | None = None) -> list[PackLocation]:
-        """Return where the object's bytes from `start` up to `stop` lie now: in one piece, or as its recipe says."""
+        """Return where the object's bytes from `start` up to `stop` are now: in one piece, or as its recipe states."""
         if found := self.loose.find(hash):
             place = PackLocation(found[0], 0, found[1])
         elif self.recipes and (ranges := self.recipes.find(hash)):
@@ -105,7 +105,7 @@ class PackedObjects(Objects):
         return [place.part(start, stop)]
 
     def places_of(self, ranges: Iterable[Step]) -> list[PackLocation]:
-        """Return where the ranges of a recipe lie now; raise `ObjectNotFound`, `CorruptObject` beyond an end."""
+        """Return where the ranges of a recipe are now; raise `ObjectNotFound`, `CorruptObject` beyond an end."""
         found = []
         for each in ranges:
             place = self.locate(str(each.source))

@@ -47,7 +47,7 @@ class SumOfProgress:
         self._lock = threading.Lock()
 
     def part(self, moved: Callable[[int], None]) -> Progress:
-        """Return the progress of one more piece of work; `moved` is told what each report adds."""
+        """Return the progress of one more piece of work; `moved` is called with what each report adds."""
         with self._lock:
             number = len(self._parts)
             self._parts.append((0, 0))
@@ -158,8 +158,8 @@ def amount_text(what: str, done: int, total: int, elapsed_s: float, first: int =
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """The progress that tells nobody."""
+    """Report progress to nobody."""
 
 
-def unheard(share: float) -> None:
-    """The share that tells nobody."""
+def ignore_share(share: float) -> None:
+    """Report a share to nobody."""

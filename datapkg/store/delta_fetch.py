@@ -11,7 +11,7 @@ from datapkg.errors import CorruptObject, DatapkgError, IntegrityError, InvalidI
 from datapkg.format.chunks import LONG_BYTES, Step
 from datapkg.objects.concurrency import Moved
 from datapkg.objects.deltas import KnownChunks, known_chunks, long_ones, steps_from
-from datapkg.objects.free_space import counting_what_is_lacking
+from datapkg.objects.free_space import explaining_full_disk
 from datapkg.objects.progress import Counter, Progress
 from datapkg.objects.transfer import GROUP_BYTES, TransferPlan, after, groups, plan, transfer, twice
 from datapkg.store import chunk_verification
@@ -33,7 +33,7 @@ def receive(objects: ReadThrough, planned: TransferPlan, progress: Progress, rep
     What arrived before a failure is kept, large objects in part. Raise `DiskFull`, and the errors of `transfer`.
     """
     mine = objects.mine
-    with counting_what_is_lacking(mine.packed.folder, lambda: plan(planned.needed, mine).size_bytes):
+    with explaining_full_disk(mine.packed.folder, lambda: plan(planned.needed, mine).size_bytes):
         _receive(objects, planned, progress, replaced)
 
 

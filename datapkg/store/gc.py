@@ -1,8 +1,8 @@
 """Free space: delete what no root of a store needs (`roots`), safely beside processes at work (`deletion`).
 
 There are two occasions. `free` follows a removed package and deletes what only its states needed. `collect` looks at
-the whole store: objects that no state needs and that nobody has counted on for a day (an interrupted install takes up
-what has arrived), and older states, if the user asks for their space (`Policy`).
+the whole store: objects that no state needs and that no process has counted on for a day (an interrupted install
+continues with what has arrived), and older states, if the user asks for their space (`Policy`).
 
 A package that is removed stays in the trash, with what its pointers name, until all its space is freed, so a run that
 was killed, or that had to keep something, is continued by the next one.
@@ -25,6 +25,7 @@ from datapkg.store.deletion import GRACE_S, Deleted, Garbage, delete, put_all_ba
 from datapkg.store.inventory import Inventory, inventory_of
 from datapkg.store.refs import Refs
 from datapkg.store.roots import Live, Needs, State, all_states, mark, sizes_of, states_of
+from datapkg.store.small_files import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _plan(
 def _compact(store: CollectableStore, states: dict[str, State], live: Live) -> int:
     """Turn objects that only older states need into recipes; return the bytes that this frees.
 
-    Not beside a process that writes: it may have just asked where such an object lies.
+    Not beside a process that writes: it may have just looked up where such an object is.
     """
     from datapkg.store.compaction import compact
 
@@ -338,11 +339,8 @@ def _removed_states(store: CollectableStore) -> dict[str, State]:
 
 
 def _removed_folders(store: CollectableStore) -> list[Path]:
-    try:
-        return sorted((store.folder / "trash" / "removed").iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return [store.refs.removed / name for name in names(store.refs.removed)]
 
 
 def _forget_removed(store: CollectableStore) -> None:
-    shutil.rmtree(store.folder / "trash" / "removed", ignore_errors=True)
+    shutil.rmtree(store.refs.removed, ignore_errors=True)

@@ -24,6 +24,7 @@ class Inventory:
     copies: set[str] = field(default_factory=set)
 
     def add(self, hash: str, size: int, changed: float) -> None:
+        """Count a file or a part of a pack that has this object."""
         if hash in self.sizes:
             self.copies.add(hash)
         self.sizes[hash] = size
@@ -31,7 +32,7 @@ class Inventory:
 
 
 def inventory_of(store: CollectableStore) -> Inventory:
-    """Return what is here. The change time of a file tells when it was made or last counted on, and not when read."""
+    """Return what is here. The change time of a file is when it was made or last counted on, not when it was read."""
     found, packed = Inventory(), store.objects.packed
     for hash in packed.loose:
         with contextlib.suppress(FileNotFoundError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable
 from pathlib import Path
 
 from datapkg.format.hashing import is_hash
@@ -22,7 +22,7 @@ def all_of(store: CollectableStore, live: Live, limit: float) -> dict[Path, int]
     found: dict[Path, int] = {}
     for folder in (store.folder / "tmp", store.links_folder / "tmp", *(store.folder / "partial").glob("*")):
         found |= _sized(stale_temps(folder))
-    found |= _sized(_files_of(store.links_folder, "*/*/*", lambda path: path.parts[-3] not in live))
+    found |= _sized(path for path in store.links_folder.glob("*/*/*") if path.parts[-3] not in live)
     parts = [path for path in (store.folder / "partial").glob("*/*") if is_hash(path.name[:64])]
     whole = {path.name[:64] for path in parts} - store.objects.absent({path.name[:64] for path in parts})
     found |= _sized(path for path in parts if path.name[:64] in whole or _is_idle(path, live, limit))
@@ -33,7 +33,7 @@ def all_of(store: CollectableStore, live: Live, limit: float) -> dict[Path, int]
 
 def arriving_bytes(store: CollectableStore, live: Live, limit: float) -> int:
     """Return the bytes of the incomplete objects of no state that `all_of` leaves to the next install."""
-    parts = _files_of(store.folder / "partial", "*/*", lambda path: is_hash(path.name[:64]))
+    parts = (path for path in (store.folder / "partial").glob("*/*") if is_hash(path.name[:64]))
     sizes = _sized(path for path in parts if path.name[:64] not in live and not _is_idle(path, live, limit))
     return sum(sizes.values())
 
@@ -59,12 +59,8 @@ def remove(found: dict[Path, int]) -> int:
     return size_bytes
 
 
-def _files_of(folder: Path, glob: str, is_meant: Callable[[Path], bool]) -> Iterator[Path]:
-    return (path for path in folder.glob(glob) if is_meant(path))
-
-
 def _is_idle(path: Path, live: Container[str], limit: float) -> bool:
-    """Return whether an incomplete object is of no state, and nobody is fetching it."""
+    """Return whether an incomplete object is of no state, and no process is fetching it."""
     try:
         return path.name[:64] not in live and path.stat().st_mtime < limit
     except FileNotFoundError:

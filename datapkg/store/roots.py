@@ -57,7 +57,7 @@ _MANIFEST_HEAD = b'{"datapkg":'
 class State:
     """A state of packages on this machine, and why it is here: the names of its roots.
 
-    `at` is when it was last built, installed or pushed here, in seconds since 1970; `is_pushed` tells whether a
+    `at` is when it was last built, installed or pushed here, in seconds since 1970; `is_pushed` states whether a
     registry had it when it was last asked, so that it can be installed again. `records` are the objects with long lists
     of its records, which stay and go with it.
     """

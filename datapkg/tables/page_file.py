@@ -2,7 +2,7 @@
 
 Arrow reads whole column chunks. A file with the wanted pages, a dictionary page before them, and the footer of the
 object in which sizes and places are replaced gives the same types, values and checksums, and nothing else is read or
-decoded. Where pages are is told by the page index (`OffsetIndex` and `ColumnIndex` of parquet-format).
+decoded. Where pages are is in the page index (`OffsetIndex` and `ColumnIndex` of parquet-format).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from datapkg.errors import InvalidInput
 from datapkg.format.canonical import encode
 from datapkg.format.manifest.parsed import Block
 from datapkg.objects.base import Objects
-from datapkg.objects.progress import Share, unheard
+from datapkg.objects.progress import Share, ignore_share
 from datapkg.tables import block_metadata
 from datapkg.tables.block_boundaries import Cutter
 from datapkg.tables.block_writer import Choices, choose, write_block
@@ -81,11 +81,11 @@ def write_table(
     stored: Stored | None = None,
     memo: TextBlockCache | None = None,
     head: Head | None = None,
-    share: Share = unheard,
+    share: Share = ignore_share,
 ) -> WrittenTable:
     """Store a table; `stored` are blocks of its earlier state, `memo` is what is known of its source's text.
 
-    With a `head`, the source is what follows it in the same table. `share` is told how much of the source was read, as
+    With a `head`, the source is what follows it in the same table. `share` is called with how much of it was read, as
     far as that is known. Raise `InvalidInput` or pyarrow's errors for what
     Parquet cannot hold, and whatever reading the source raises.
     """

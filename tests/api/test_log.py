@@ -84,7 +84,7 @@ def test_commands_read_no_more_of_a_package_with_a_long_history(
 ) -> None:
     monkeypatch.setattr(log_module, "RECENT", 8)
     used: dict[int, list[int]] = {}
-    for states in (10, 60):
+    for states in (10, 30):
         home, ref = person.home(f"{states}"), person.ref(f"p{states}")
         for number in range(states - 1):
             build(home, ref, data, number)
@@ -102,6 +102,6 @@ def test_commands_read_no_more_of_a_package_with_a_long_history(
                 step(again, ref, states)
             counts.append(len(paths))
         used[states] = counts
-    assert used[60] == pytest.approx(used[10], abs=2)
-    assert max(used[60]) < 40
+    assert used[30] == pytest.approx(used[10], abs=2)
+    assert max(used[30]) < 40
     assert len(list((home.store.folder / "packs").iterdir())) < 32

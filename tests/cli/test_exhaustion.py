@@ -40,9 +40,12 @@ sys.exit(main(words))
 
 
 def limited(kind: str, room: int, *words: str) -> tuple[int, str]:
-    """Run a command that may use `room` more bytes, open files or threads; return its exit code and errors."""
+    """Run a command that may use `room` more bytes, open files or threads; return its exit code and errors.
+
+    Python waits forever for a thread that ends before it begins, for want of memory: such a command is killed.
+    """
     with FreshProcess(["-c", LIMITED, kind, str(room), *words], cwd=Path.cwd(), env=dict(os.environ)) as process:
-        _, err = process.communicate(60)
+        _, err = process.communicate(15 if kind == "memory" else 60)
     assert process.returncode is not None
     return process.returncode, err
 

@@ -17,7 +17,7 @@ from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.texts import quoted
 from datapkg.objects.folders import OpenFolder
-from datapkg.objects.progress import Share, between, counted, unheard
+from datapkg.objects.progress import Share, between, counted, ignore_share
 from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader
 from datapkg.reading.tables.cell_text import not_as_text
@@ -58,7 +58,7 @@ class Writer:
     format: str | None = None
     with_build_file: bool = False
     link: str = "copy"
-    share_of: Callable[[int], Share] = lambda number: unheard
+    share_of: Callable[[int], Share] = lambda number: ignore_share
 
     def write(self, task: ExportTask, number: int) -> WrittenFile:
         """Write the file of a task under a number, by which its progress is reported too."""

@@ -15,7 +15,7 @@ from typing import IO, Any, BinaryIO
 
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
-from datapkg.objects.progress import Share, unheard
+from datapkg.objects.progress import Share, ignore_share
 from datapkg.tables.npy_header import check_size, read_header
 
 _KINDS = "biufcmMSU"
@@ -24,7 +24,7 @@ _ENDING = ".npy"
 _RATIO, _ALWAYS_BYTES = 200, 256 << 20
 
 
-def header(stream: BinaryIO, share: Share = unheard) -> tuple[str, list[int]]:
+def header(stream: BinaryIO, share: Share = ignore_share) -> tuple[str, list[int]]:
     """Return (dtype, shape) of an open .npy file, of which little is read.
 
     Raise `InvalidInput` for objects, records and truncated files.

@@ -13,13 +13,13 @@ from typing import Any, BinaryIO
 
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
-from datapkg.objects.progress import Share, unheard
+from datapkg.objects.progress import Share, ignore_share
 
 # The largest number of seconds in an int64 of nanoseconds and of microseconds.
 _NS_SECONDS, _US_SECONDS = (2**63 - 1) // 10**9, (2**63 - 1) // 10**6
 
 
-def content(stream: BinaryIO, share: Share = unheard) -> Any:
+def content(stream: BinaryIO, share: Share = ignore_share) -> Any:
     """Return the `Content` of an open Parquet file, all of which is read; None if it has to be rewritten.
 
     Raise `InvalidInput` for a file without columns, with two columns of one name, which readers cannot distinguish,

@@ -1,4 +1,4 @@
-"""Choose the pages of an object that an answer needs, by rows and by what the page index says of values, and read them.
+"""Choose the pages of an object that an answer needs, by rows and by the values in the page index, and read them.
 
 Only objects with a page index have pages that can be chosen, and only of columns that are neither nested nor repeated;
 of other columns the whole row group is read. It pays for large row groups: parsing a footer again takes time.
@@ -174,7 +174,7 @@ class _Chooser:
         return [range(ends[number], ends[number + 1]) for number in sorted(int(each.path) for each in left)]
 
     def _stated(self, at: int, bounds: Bounds) -> pc.Expression | None:
-        """Return what the bounds of a page say of its values; None if they do not say it in the type of the column."""
+        """Return what the bounds of a page say of its values; None if they are not values of the type of the column."""
         name = self.made.names[at]
         column, kind = pc.field(name), self.schema.field(name).type
         if bounds.least is None or bounds.greatest is None:

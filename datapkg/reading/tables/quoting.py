@@ -32,7 +32,7 @@ def quoted(text: pa.Array, separator: str, quote: str) -> pa.Array:
 
 
 def _needs_quotes(text: pa.Array, special: set[str]) -> Any:
-    """Return which cells need quotes; what it says of nulls is undefined."""
+    """Return which cells need quotes; undefined for nulls."""
     offsets = np.frombuffer(text.buffers()[1], np.int64, len(text) + 1, text.offset * 8)
     first, last = int(offsets[0]), int(offsets[-1])
     needs: Any = offsets[1:] == offsets[:-1]
