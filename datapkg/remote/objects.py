@@ -20,6 +20,7 @@ from datapkg.objects.base import Writable
 from datapkg.objects.deltas import new_bytes
 from datapkg.objects.transfer import twice
 from datapkg.remote.session import TRIES, RegistrySession, SizedBody
+from datapkg.remote.time_limits import SlowTransferGuard
 from datapkg.remote.transport import number_in
 
 IDENTITY = {"Accept-Encoding": "identity"}
@@ -131,7 +132,7 @@ class RegistryObjects(Writable):
             )
             with session.reading():
                 try:
-                    yield from wire.read_frames(cast(BinaryIO, _UploadBody(session, response.raw)))
+                    yield from wire.read_frames(cast(BinaryIO, _UploadBody(session, response.raw, session.pace())))
                 except InvalidInput as error:
                     raise Unreachable(f"{session.url} broke off: {error}", again=True) from error
                 except QuotaExceeded as error:
@@ -258,10 +259,10 @@ def _groups_by_size(items: Iterable[bytes]) -> Iterator[list[bytes]]:
 class _UploadBody:
     """The raw body of an answer as a stream that counts."""
 
-    def __init__(self, session: RegistrySession, raw: Any) -> None:
+    def __init__(self, session: RegistrySession, raw: Any, pace: SlowTransferGuard) -> None:
         self._session = session
         self._raw = raw
-        self._pace = session.pace()
+        self._pace = pace
 
     def read(self, size: int) -> bytes:
         piece: bytes = self._raw.read1(size, decode_content=False)
@@ -279,6 +280,7 @@ class _ResumingBody(io.RawIOBase):
         self._at = start
         self._stop = stop
         self._stack = ExitStack()
+        self._pace = session.pace()
         self._body: _UploadBody | None = None
 
     def connect(self) -> None:
@@ -293,7 +295,7 @@ class _ResumingBody(io.RawIOBase):
         given = response.headers.get("Content-Range", "")
         if "Range" in headers and not given.startswith(f"bytes {self._at}-"):
             raise Unreachable(f"{self._session.url} answered a request for a part with another one: {given[:80]!r}")
-        self._body = _UploadBody(self._session, response.raw)
+        self._body = _UploadBody(self._session, response.raw, self._pace)
 
     def readable(self) -> bool:
         return True

@@ -105,13 +105,16 @@ class RetryDeadline(threading.local):
 
 
 class SlowTransferGuard:
-    """Notices a server that sends so slowly that it would never end, from whichever moment on."""
+    """Notices a server that sends so slowly that it would never end, from whichever moment on.
+
+    A connection that is made again may be faster; a guard that goes on with it allows that once in a row.
+    """
 
     def __init__(self, url: str, patience_s: float | None = None) -> None:
         self._url = url
         self._patience_s = PATIENCE_S if patience_s is None else min(patience_s, PATIENCE_S)
-        self._start = time.monotonic()
-        self._size = 0
+        self._was_slow = False
+        self._start, self._size = time.monotonic(), 0
 
     def add(self, size: int) -> None:
         """Count bytes that came; raise `Unreachable` when they are too few for the time."""
@@ -119,6 +122,7 @@ class SlowTransferGuard:
         waited = time.monotonic() - self._start
         if waited <= self._patience_s:
             return
-        if self._size < waited * MIN_BYTES_PER_S:
-            raise Unreachable(f"{self._url} sends too slowly: {self._size:,} bytes in {waited:.0f} s", again=True)
-        self._start, self._size = time.monotonic(), 0
+        came, was_slow = self._size, self._was_slow
+        self._start, self._size, self._was_slow = time.monotonic(), 0, came < waited * MIN_BYTES_PER_S
+        if self._was_slow:
+            raise Unreachable(f"{self._url} sends too slowly: {came:,} bytes in {waited:.0f} s", again=not was_slow)

@@ -133,6 +133,24 @@ def test_server_that_drips_after_a_fast_beginning_is_noticed(monkeypatch: pytest
             guard.add(10)
 
 
+def test_server_that_drips_over_each_connection_ends_the_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("datapkg.remote.time_limits.time.monotonic", lambda: clock[0])
+    guard = SlowTransferGuard("https://slow.example")
+
+    def drip() -> Unreachable:
+        with pytest.raises(Unreachable, match="sends too slowly") as caught:
+            for _ in range(100):
+                clock[0] += 1
+                guard.add(10)
+        return caught.value
+
+    assert [drip().detail.get("again"), drip().detail.get("again")] == [True, False]
+    clock[0] += 31
+    guard.add(1 << 20)
+    assert drip().detail.get("again") is True
+
+
 @contextmanager
 def slow_uplink(url: str, bytes_per_s: int) -> Iterator[str]:
     """Run a proxy that takes what the client sends at this rate, with small buffers, as a home line does."""
