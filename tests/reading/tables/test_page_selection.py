@@ -101,7 +101,7 @@ CONDITIONS = [
     field("key") < 0,
     pc.list_value_length(field("list")) > 1,
 ]
-PICKS = [None, range(5), range(2_090, 2_110), [0, 7, 8, 2_500, 4_999], range(4_999, 5_000), range(0, 5_000, 450)]
+PICKS = [range(5), range(2_090, 2_110), [0, 7, 8, 2_500, 4_999], range(4_999, 5_000), range(0, 5_000, 450)]
 
 
 def read(block: pa.Buffer, rows: Any, names: list[str] | None, condition: Any) -> pa.Table | None:
@@ -111,7 +111,7 @@ def read(block: pa.Buffer, rows: Any, names: list[str] | None, condition: Any) -
 
 def test_chosen_rows_are_those_of_the_whole_table(block: pa.Buffer) -> None:
     whole = pq.read_table(pa.BufferReader(block))
-    for rows in PICKS[1:]:
+    for rows in PICKS:
         for names in (None, ["key", "text"], ["list", "struct", "words"]):
             found = read(block, rows, names, None)
             assert found is not None
@@ -127,7 +127,7 @@ def test_chosen_rows_are_those_of_the_whole_table(block: pa.Buffer) -> None:
 def test_rows_that_pass_a_condition_are_in_the_chosen_pages(block: pa.Buffer) -> None:
     whole = pq.read_table(pa.BufferReader(block))
     for condition in CONDITIONS:
-        for rows in PICKS:
+        for rows in (None, range(2_090, 2_110)):
             found = read(block, rows, None, condition)
             if found is None:  # Arrow excludes every row group
                 found = whole.slice(0, 0)
@@ -159,7 +159,7 @@ def test_damaged_index_is_not_used(block: pa.Buffer) -> None:
     footer = page_selection.Footer(footer_bytes(block))
     place = footer.index_place(0, 0)
     assert place is not None
-    for at in range(*place):
+    for at in range(*place, 3):
         damaged = bytearray(data)
         damaged[at] ^= 0x15
         try:
