@@ -17,6 +17,7 @@ from datapkg.api import (
     accounts,
     append,
     build,
+    bundle,
     cache,
     check,
     copy,
@@ -54,6 +55,7 @@ MODULES: tuple[ModuleType, ...] = (
     *(
         accounts,
         build,
+        bundle,
         cache,
         check,
         copy,
@@ -70,7 +72,10 @@ MODULES: tuple[ModuleType, ...] = (
     ),
     *(search, sharing, status, stubs, append, merge, sync, watch, gc, verify),
 )
-ELSEWHERE = {"--background"}  # starts its own process: tested with real mounts
+ELSEWHERE = {
+    "--background",  # starts its own process: tested with real mounts
+    *("--jobs", "--bwlimit", "--max-time"),  # settings for one command, not arguments: tested in tests/remote
+}
 HASH = "1f3a9c" * 3
 REF = Ref.parse("a/b")
 
@@ -143,6 +148,7 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         "append.append",
         {"options": append.AppendOptions("raw/new", True, "why", push=False, registry="work", checks=False)},
     ),
+    ("append a/b x --dry-run", "append.append", {"options": append.AppendOptions(dry_run=True)}),
     (
         "edit a/b --remove x --remove y/z --move c d/e --move f g",
         "edit.edit",
@@ -170,6 +176,8 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         "merge.merge",
         {"options": merge.MergeOptions("rename", concat=True, message="why", registry="work", checks=False)},
     ),
+    ("merge a/b -o me/z --dry-run", "merge.merge", {"options": merge.MergeOptions(dry_run=True)}),
+    ("bundle a/b -o x.dpkg --force", "bundle.write_bundle", {"refs": (REF,), "dest": Path("x.dpkg"), "force": True}),
     (
         "install a/b c/d@1.0",
         "install.install_packages",
@@ -188,6 +196,16 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         "install a/b --include x/** --include y --exclude *.csv --max-size 1.5kB",
         "install.install_packages",
         {"selection": Selection(("x/**", "y"), ("*.csv",), 1500)},
+    ),
+    (
+        "install a/b --part 0/4 --dry-run",
+        "install.install_packages",
+        {"selection": Selection(part=(0, 4)), "dry_run": True},
+    ),
+    (
+        "fetch a/b --part 3/4 --dry-run",
+        "install.fetch_packages",
+        {"selection": Selection(part=(3, 4)), "dry_run": True},
     ),
     (
         "fetch a/b/c --include x --exclude y --max-size 1MiB --registry work",
@@ -241,6 +259,7 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         "export.export",
         {"ref": REF, "dest": Path("out"), "force": True, "format": "csv", "with_build_file": True},
     ),
+    ("export a/b out --link symlink", "export.export", {"link": "symlink"}),
     ("cat a/b/c", "export.cat", {"ref": Ref.parse("a/b/c"), "as_json": False}),
     ("cat a/b/c --remote --registry work", "export.cat", {"remote": True, "registry": "work"}),
     ("cat a/b/c --json", "export.cat", {"ref": Ref.parse("a/b/c"), "as_json": True}),
@@ -271,6 +290,7 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ("cache du", "cache.disk_usage", {}),
     ("cache keep a/b", "cache.keep_state", {"ref": REF, "remove": False}),
     ("cache keep a/b --remove", "cache.keep_state", {"ref": REF, "remove": True}),
+    ("cache share x --group y", "cache.share_store", {"folder": Path("x"), "group": "y"}),
     ("cache rm", "cache.remove_copies", {"ref": None, "dry_run": False}),
     ("cache rm a/b --dry-run", "cache.remove_copies", {"ref": REF, "dry_run": True}),
     (
