@@ -13,7 +13,6 @@ from datapkg.errors import (
     ObjectNotFound,
     Unreachable,
 )
-from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.missing import no_node
 from datapkg.format.names import Ref, State, attribute_name
 from datapkg.objects.progress import Progress, silent
@@ -230,6 +229,8 @@ class Source:
 
     def path(self, entry: TableNode | FileNode | ArrayNode) -> Path:
         """Return a read-only path of a node's bytes: a file, or the folder of a table of several objects."""
+        from datapkg.format.hashing import hash_bytes
+
         self.bring(entry)
         with self.explained(entry.path):
             # A part of a table has other files than the table.
