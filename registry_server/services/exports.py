@@ -181,8 +181,8 @@ def load(registry: Registry, actor: Actor, source: Path) -> ExportReport:
     """
     policy.check_operator(actor, "registry:import")
     home, document = _opened(source)
-    tables = document["tables"]
-    with alone(registry, WAIT_S):
+    with _naming_what_is_malformed(source), alone(registry, WAIT_S):
+        tables = document["tables"]
         with registry.db.read() as connection:
             exported_rows.check_empty(connection)
         rows = exported_rows.parsed("objects", _lines(home, tables["objects"]["hash"]))
@@ -231,7 +231,7 @@ def _opened(source: Path) -> tuple[Any, dict[str, Any]]:
     try:
         document = json.loads(data)
         version = document["registry_export"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise InvalidInput(
             f"{quoted(source)} is not an export of a registry", hint="datapkg-registry export FOLDER"
         ) from None
@@ -253,6 +253,17 @@ def _lines(home: Readable, hash: str) -> Iterator[bytes]:
             yield line
     if sha256.hexdigest() != hash:
         raise mismatch(hash, sha256.hexdigest())
+
+
+@contextmanager
+def _naming_what_is_malformed(source: Path) -> Iterator[None]:
+    """Inside, what no export has in its document or rows is an error of the export."""
+    try:
+        yield
+    except DatapkgError:
+        raise
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _incomplete(source, f"it has a malformed table or row ({type(error).__name__}: {error})") from error
 
 
 def _incomplete(source: Path, what: str) -> CorruptObject:

@@ -223,3 +223,19 @@ def test_import_notes_what_recipes_rely_on_by_the_recipes(house: House, ada: Cli
     assert Client(other.app, ada.token).get(f"{IRIS}/objects/{sha256(base + rest)}").body == base + rest
     check_clean(other)
     other.close()
+
+
+@pytest.mark.parametrize("tables", [[], {}, None, {"objects": 5}])
+def test_export_with_a_malformed_document_is_named_damaged(
+    house: House, ada: Client, tmp_path: Path, tables: object
+) -> None:
+    export(house.registry, THE_OPERATOR, tmp_path / "export")
+    document = tmp_path / "export" / "registry.json"
+    document.write_text(json.dumps(json.loads(document.read_bytes()) | {"tables": tables}))
+    other = House(tmp_path / "other")
+    with pytest.raises(CorruptObject, match="malformed table or row"):
+        load(other.registry, THE_OPERATOR, tmp_path / "export")
+    document.write_text("[" * 100_000)
+    with pytest.raises(InvalidInput, match="not an export"):
+        load(other.registry, THE_OPERATOR, tmp_path / "export")
+    other.close()
