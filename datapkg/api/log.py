@@ -92,7 +92,7 @@ def _after(cursor: str) -> Callable[[_Entry], bool]:
     text, _, count = cursor.rpartition("~")
     until = _time(text)
     if until == _NEVER or not count.isdecimal():
-        raise InvalidInput(f"{quoted(cursor)} is not the cursor of a log", hint="give `next` of the page before")
+        raise InvalidInput(f"{quoted(cursor)} is not the cursor of a log", hint="datapkg log USER/NAME")
     left = int(count)
 
     def is_after(entry: _Entry) -> bool:
