@@ -107,12 +107,13 @@ class Remote:
 Parts = tuple[tuple[str, int, int], ...]
 """Path, number and number of parts of each cut that a source is the result of; () for a whole package."""
 
-_stores: dict[Path, Store] = {}  # one object a folder in this process, since a store keeps files open
+# One object in this process for each folder with the same shared stores behind it, since a store keeps files open.
+_stores: dict[tuple[Path, ...], Store] = {}
 
 
 def open_store(folder: Path, index: Path, links: Path, shared: Sequence[Path]) -> Store:
     """Return the store in a folder, the one that this process has open if it has."""
-    if (store := _stores.get(folder)) is None:
+    if (store := _stores.get((folder, *shared))) is None:
         from datapkg.store.index import Index
         from datapkg.store.store import Store
 
@@ -133,7 +134,7 @@ class Source:
 
         `home` has the settings with which errors look up other states; by default those of this process.
         """
-        self.store = _stores.setdefault(store.folder, store)
+        self.store = _stores.setdefault((store.folder, *store.shared), store)
         self.hash = hash
         self.remote = remote
         self.home = remote.home if remote else home
