@@ -15,8 +15,8 @@ from datapkg.building.build_context import BIG_BYTES, BuildContext
 from datapkg.building.cache import BuildCache
 from datapkg.building.node_builder import BuiltNodes, build_node, import_libraries, known_result
 from datapkg.building.readers import TRANSFORMS
-from datapkg.building.sources.handlers import local_file
-from datapkg.building.spec.model import FilesSource, NodeSpec, Source
+from datapkg.building.sources.handlers import handler_of, local_file
+from datapkg.building.spec.model import NodeSpec, Source
 from datapkg.errors import BuildFailed, DatapkgError
 from datapkg.objects.progress import BUILDING, BUILDING_NODES, PartCounter, Progress, Share
 
@@ -103,8 +103,7 @@ def outermost(folders: set[str]) -> list[Path]:
 
 def _size(source: Source) -> int | None:
     """Return the bytes of the local files that a source consists of; None if that is not known."""
-    file = local_file(source)
-    files = [file] if file is not None else source.files if isinstance(source, FilesSource) else []
+    files = handler_of(source).local_files(source)
     try:
         return sum(os.stat(each.path).st_size for each in files) if files else None
     except OSError:

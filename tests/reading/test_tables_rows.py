@@ -72,10 +72,12 @@ def touched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], Sequence[s
     noted: list[tuple[list[int], Sequence[str] | None]] = []
     buffers = block_access.buffers
 
-    def note(table: Any, parts: Any, columns: Any = None, condition: Any = None) -> list[pa.Buffer]:
+    def note(
+        table: Any, parts: Any, columns: Any = None, condition: Any = None, *, by_page: bool = False
+    ) -> list[pa.Buffer]:
         if columns is None or columns:
             noted.append(([part.number for part in parts], columns))
-        return buffers(table, parts, columns, condition)
+        return buffers(table, parts, columns, condition, by_page=by_page)
 
     monkeypatch.setattr(block_access, "buffers", note)
     return noted
@@ -202,8 +204,8 @@ def test_of_one_object_only_row_groups_with_wanted_rows_are_read(home: Home, mon
         read.append(groups)
         return whole(self, groups, *more, **options)
 
-    def note_batches(self: pq.ParquetFile, size: int, groups: list[int], *more: Any, **options: Any) -> Any:
-        read.append(groups)
+    def note_batches(self: pq.ParquetFile, size: int, groups: list[int] | None, *more: Any, **options: Any) -> Any:
+        read.append(groups or [self.metadata.num_rows])
         return first(self, size, groups, *more, **options)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_groups", note_groups)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,11 @@ class SourceHandler(ABC, Generic[S]):
     def local_file(self, source: S) -> FileSource | None:
         """Return the local file that the source consists of; None for other sources."""
         return None
+
+    def local_files(self, source: S) -> Sequence[FileSource]:
+        """Return the local files that the source consists of."""
+        file = self.local_file(source)
+        return [] if file is None else [file]
 
     def hash_now(self, source: S, cache: KnownHashes) -> str | None:
         """Return the hash that a build would record, or None if only a build can tell.

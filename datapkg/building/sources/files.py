@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -23,6 +23,9 @@ _LEAVE_OUT = "mend the file, or leave it out by a narrower glob or a line in .da
 
 class FilesHandler(SourceHandler[FilesSource]):
     """Files of one kind, whose rows become one table."""
+
+    def local_files(self, source: FilesSource) -> Sequence[FileSource]:
+        return source.files
 
     def hash_now(self, source: FilesSource, cache: KnownHashes) -> str | None:
         """Return the hash over names and contents of the files."""

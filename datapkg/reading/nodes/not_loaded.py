@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 
 from datapkg.errors import NodeNotFound, WrongType
+from datapkg.format import suggestions
 from datapkg.format.texts import quoted
 from datapkg.reading.missing.python_code import expression
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any, NoReturn
 
     from datapkg.reading.protocols import NodeLike, TableLike
@@ -50,7 +52,10 @@ def refuse_pandas_table(node: NodeLike) -> None:
 
 
 def _is_asked_by_pandas(depth: int) -> bool:
-    return str(sys._getframe(depth).f_globals.get("__name__")).partition(".")[0] == "pandas"
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None and frame.f_code.co_filename == suggestions.__file__:  # a wrapper of the method
+        frame = frame.f_back
+    return frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "pandas"
 
 
 def _takes_frames(node: NodeLike, line: str) -> str:

@@ -119,7 +119,7 @@ def groups_with(buffer: pa.Buffer, condition: pc.Expression | None, names: Seque
 
     Only the footer is read. `names` are those of the columns.
     """
-    if condition is None or len(set(names)) < len(names) or any("." in name for name in names):
+    if condition is None or len(set(names)) < len(names):
         return None
     import pyarrow.dataset as ds
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from datapkg.errors import BuildFailed, InvalidBuildFile, MissingDependency
+from datapkg.errors import BuildFailed, ResourceExhausted, InvalidBuildFile, MissingDependency
 from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.metadata import column_notes
 from tests.building.builds import Bench, write
@@ -208,7 +208,8 @@ def test_unsupported_kwargs(tmp_path: Path, name: str, kwargs: str) -> None:
 def test_stata_file_with_impossible_numbers(tmp_path: Path, at: int) -> None:
     data = (FILES / "iris.dta").read_bytes()
     (tmp_path / "p.dta").write_bytes(data[:at] + b"\xff" + data[at + 1 :])
-    with pytest.raises(BuildFailed, match=r"'p\.dta' cannot be read as stata: the file is damaged or truncated"):
+    told = r"'p\.dta' cannot be read as stata: the file is damaged or truncated|not enough memory"
+    with pytest.raises((BuildFailed, ResourceExhausted), match=told):  # the second where it asks for too much memory
         Bench().build(tmp_path)
 
 
