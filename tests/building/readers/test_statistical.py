@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from datapkg.errors import BuildFailed, ResourceExhausted, InvalidBuildFile, MissingDependency
+from datapkg.errors import BuildFailed, InvalidBuildFile, MissingDependency, ResourceExhausted
 from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.metadata import column_notes
 from tests.building.builds import Bench, write
