@@ -26,7 +26,7 @@ from registry_server.cli.command import PROGRAM, with_registry
 )
 @with_registry
 def sweep(registry: Any, dry_run: bool, grace: float, as_json: bool) -> None:
-    """Delete expired pushes, and objects to which no package and no open push refers.
+    """Delete expired pushes, and objects that nothing refers to.
 
     This works while the registry runs, and during pushes: an unused file moves to the trash first, and a later sweep
     deletes it from there if nothing refers to it by then. A running registry does this every hour by itself
@@ -60,10 +60,11 @@ def sweep(registry: Any, dry_run: bool, grace: float, as_json: bool) -> None:
 @click.option("--repair", is_flag=True, help="Repair what can be repaired.")
 @with_registry
 def check(registry: Any, quick: bool, content: bool, repair: bool, as_json: bool) -> int:
-    """Check the database, every object, and the rows that are derived from manifests.
+    """Check the database, every object, and derived rows.
 
-    This works while the registry runs. Damaged objects are not deleted. They are no longer served, and the next push
-    of a package that holds them sends them again. The exit code is 6 if anything is damaged.
+    Derived rows are those that come from manifests. This works while the registry runs. Damaged objects are not
+    deleted. They are no longer served, and the next push of a package that holds them sends them again. The exit
+    code is 6 if anything is damaged.
 
     With --repair, damaged files are moved to the folder quarantine/, intact copies of an object are used instead, and
     indexes and derived rows of the database are made anew.
