@@ -142,6 +142,9 @@ def test_size_of_a_delta_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(QuotaExceeded, match="1,000 bytes"):
         DeltaStream(io.BytesIO(step), source_of({}), 1000).read()
     monkeypatch.setattr("datapkg.format.manifest.delta.MAX_STEPS", 3)
-    empty = b"".join(encode_delta([Step("a" * 64, 0, 0)] * 4, memoryview(b"")))
+    many = b"".join(encode_delta([Step(None, 0, 1)] * 4, memoryview(b"x")))
     with pytest.raises(QuotaExceeded, match="3 steps"):
+        DeltaStream(io.BytesIO(many), source_of({}), 1000).read()
+    empty = b"".join(encode_delta([Step("a" * 64, 0, 0)], memoryview(b"")))
+    with pytest.raises(InvalidInput, match="a step without bytes"):
         DeltaStream(io.BytesIO(empty), source_of({}), 1000).read()
