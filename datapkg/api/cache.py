@@ -20,7 +20,7 @@ from datapkg.resolve import find_installed
 from datapkg.store.arrow_cache import CachedTable
 from datapkg.store.format_version import OLDEST_WRITTEN
 from datapkg.store.inventory import Usage, usage_of
-from datapkg.store.roots import State as StoredState
+from datapkg.store.roots import StoredState as StoredState
 from datapkg.store.roots import all_states
 from datapkg.store.sharing import make_shared
 from datapkg.store.store import Store

@@ -53,7 +53,7 @@ class Garbage:
 
 
 @dataclass
-class Deleted:
+class DeletionResult:
     """Bytes that were deleted; and the size and last use of each file that was kept, as a process may rely on it.
 
     `compacted_bytes` are those among them that were saved by recipes.
@@ -101,7 +101,7 @@ def delete(
     *,
     now: bool = False,
     manifests_last: bool = False,
-) -> Deleted:
+) -> DeletionResult:
     """Move garbage away, put back what `needed_again` then contains, and delete the rest.
 
     `now` asserts that no other process is running. With `manifests_last`, manifests are deleted only if everything else
@@ -109,7 +109,7 @@ def delete(
     """
     trash = store.folder / "trash"
     limit = None if now else _limit(store)
-    done = Deleted()
+    done = DeletionResult()
     moved = list(_move_objects(store, trash, garbage.objects, limit, done.left))
     moved += _move_packs(store, trash, garbage, limit, done.left)
     if limit is None or not manifests_last:

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from datapkg.errors import DatapkgError
 from datapkg.store import leftovers, writer_lock
-from datapkg.store.deletion import GRACE_S, Deleted, Garbage, delete, put_all_back
+from datapkg.store.deletion import GRACE_S, DeletionResult, Garbage, delete, put_all_back
 from datapkg.store.inventory import Inventory, inventory_of
 from datapkg.store.refs import Refs
-from datapkg.store.roots import Live, Needs, State, all_states, mark, sizes_of, states_of
+from datapkg.store.roots import Live, Needs, StoredState, all_states, mark, sizes_of, states_of
 from datapkg.store.small_files import names
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ class Plan:
     that no state needs and that stay because they are less than a day old. `live` is what stays and why.
     """
 
-    states: list[State] = field(default_factory=list)
+    states: list[StoredState] = field(default_factory=list)
     garbage: Garbage = field(default_factory=Garbage)
     leftovers: dict[Path, int] = field(default_factory=dict)
     store_bytes: int = 0
@@ -121,7 +121,7 @@ def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Fr
         except DatapkgError as error:
             return Freed(problem=error.message)
 
-        def stays(state: State) -> bool:
+        def stays(state: StoredState) -> bool:
             return state.hash not in going or state.is_named
 
         again = partial(_needed_again, store, garbage, _without(states, going), stays)
@@ -156,7 +156,7 @@ def plan(store: CollectableStore, policy: Policy) -> Plan:
     return _plan(store, policy, states, inventory)[0]
 
 
-def collect(store: CollectableStore, policy: Policy) -> tuple[Plan, Deleted]:
+def collect(store: CollectableStore, policy: Policy) -> tuple[Plan, DeletionResult]:
     """Delete what no root needs, and the older states that a policy gives up; return the plan and what was done.
 
     Only one run is active at a time. Raise `CorruptObject`, before anything is deleted, if it is not known what is
@@ -167,7 +167,7 @@ def collect(store: CollectableStore, policy: Policy) -> tuple[Plan, Deleted]:
         states = all_states(store)
         found, going = _plan(store, policy, states, inventory_of(store))
 
-        def stays(state: State) -> bool:
+        def stays(state: StoredState) -> bool:
             before = going.get(state.hash)
             return before is None or state.is_pinned or state.at > before.at
 
@@ -182,8 +182,8 @@ def collect(store: CollectableStore, policy: Policy) -> tuple[Plan, Deleted]:
 
 
 def _plan(
-    store: CollectableStore, policy: Policy, states: dict[str, State], inventory: Inventory
-) -> tuple[Plan, dict[str, State]]:
+    store: CollectableStore, policy: Policy, states: dict[str, StoredState], inventory: Inventory
+) -> tuple[Plan, dict[str, StoredState]]:
     """Return the plan, and every state that it gives up, by hash."""
     limit = time.time() - (0 if policy.now else UNUSED_S)
     removed = _removed_states(store)
@@ -207,7 +207,7 @@ def _plan(
     return Plan(chosen, garbage, unneeded, total, recent_bytes, live), going
 
 
-def _compact(store: CollectableStore, states: dict[str, State], live: Live) -> int:
+def _compact(store: CollectableStore, states: dict[str, StoredState], live: Live) -> int:
     """Turn objects that only older states need into recipes; return the bytes that this frees.
 
     Not beside a process that writes: it may have just looked up where such an object is.
@@ -223,7 +223,9 @@ def _compact(store: CollectableStore, states: dict[str, State], live: Live) -> i
     )
 
 
-def _chosen(store: CollectableStore, states: dict[str, State], policy: Policy, inventory: Inventory) -> list[State]:
+def _chosen(
+    store: CollectableStore, states: dict[str, StoredState], policy: Policy, inventory: Inventory
+) -> list[StoredState]:
     """Return the states that a policy gives up, oldest first."""
     if (policy.keep, policy.older_than_s, policy.max_bytes) == (None, None, None):
         return []
@@ -243,7 +245,7 @@ def _chosen(store: CollectableStore, states: dict[str, State], policy: Policy, i
     return sorted(chosen, key=lambda each: each.at)
 
 
-def _newest(states: list[State], keep: int) -> set[str]:
+def _newest(states: list[StoredState], keep: int) -> set[str]:
     """Return the `keep` newest states of each package, of states in the order of their age."""
     counts: Counter[str] = Counter()
     newest = set()
@@ -256,8 +258,8 @@ def _newest(states: list[State], keep: int) -> set[str]:
 
 
 def _until_small(
-    store: CollectableStore, states: list[State], spare: list[State], sizes: dict[str, int], max_bytes: int
-) -> list[State]:
+    store: CollectableStore, states: list[StoredState], spare: list[StoredState], sizes: dict[str, int], max_bytes: int
+) -> list[StoredState]:
     """Return the first of the `spare` states without which the others need at most so many bytes."""
     mark(store, states)  # raises where it is not known what one of them needs
     uses: Counter[str] = Counter()
@@ -275,7 +277,7 @@ def _until_small(
     return chosen
 
 
-def _needed_by(store: CollectableStore, states: Iterable[State]) -> Iterator[dict[str, int]]:
+def _needed_by(store: CollectableStore, states: Iterable[StoredState]) -> Iterator[dict[str, int]]:
     """Yield what each state needs; its records alone if its manifest is not here or cannot be read."""
     needs = Needs(store)
     for state in states:
@@ -286,7 +288,7 @@ def _needed_by(store: CollectableStore, states: Iterable[State]) -> Iterator[dic
 
 
 def _only_needed_by(
-    store: CollectableStore, states: dict[str, State], removed: dict[str, State]
+    store: CollectableStore, states: dict[str, StoredState], removed: dict[str, StoredState]
 ) -> tuple[Garbage, int]:
     """Return what only the removed states need, and the bytes of what others need too."""
     sizes: dict[str, int] = {}
@@ -306,7 +308,7 @@ def _only_needed_by(
 
 
 def _needed_again(
-    store: CollectableStore, garbage: Garbage, before: dict[str, State], stays: Callable[[State], bool]
+    store: CollectableStore, garbage: Garbage, before: dict[str, StoredState], stays: Callable[[StoredState], bool]
 ) -> Container[str]:
     """Return what states need that came since the first look; all garbage if one that was given up came back.
 
@@ -319,18 +321,18 @@ def _needed_again(
         return garbage.hashes
 
 
-def _without(states: dict[str, State], going: Container[str]) -> dict[str, State]:
+def _without(states: dict[str, StoredState], going: Container[str]) -> dict[str, StoredState]:
     return {hash: each for hash, each in states.items() if hash not in going}
 
 
-def _unnamed_of(states: dict[str, State], removed: dict[str, State]) -> dict[str, State]:
+def _unnamed_of(states: dict[str, StoredState], removed: dict[str, StoredState]) -> dict[str, StoredState]:
     """Return the removed states that no other package names; a lock alone does not keep a removed one."""
     return {hash: each for hash, each in removed.items() if hash not in states or not states[hash].is_named}
 
 
-def _removed_states(store: CollectableStore) -> dict[str, State]:
+def _removed_states(store: CollectableStore) -> dict[str, StoredState]:
     """Return the states of the removed packages, each as it was when it was removed."""
-    found: dict[str, State] = {}
+    found: dict[str, StoredState] = {}
     for folder in _removed_folders(store):
         refs = Refs(folder, store.folder / "trash")
         for ref in refs.folders():

@@ -54,7 +54,7 @@ _MANIFEST_HEAD = b'{"datapkg":'
 
 
 @dataclass(frozen=True)
-class State:
+class StoredState:
     """A state of packages on this machine, and why it is here: the names of its roots.
 
     `at` is when it was last built, installed or pushed here, in seconds since 1970; `is_pushed` states whether a
@@ -79,10 +79,10 @@ class State:
         """Return whether a package names the state: not a lock alone, nor the mere presence of its manifest."""
         return bool(self.packages)
 
-    def __or__(self, other: State) -> State:
+    def __or__(self, other: StoredState) -> StoredState:
         packages = tuple(dict.fromkeys(self.packages + other.packages))
         at, is_pushed = max(self.at, other.at), self.is_pushed or other.is_pushed
-        return State(self.hash, packages, self.roots | other.roots, at, is_pushed, self.records | other.records)
+        return StoredState(self.hash, packages, self.roots | other.roots, at, is_pushed, self.records | other.records)
 
 
 @dataclass
@@ -110,32 +110,32 @@ class FileKind:
 
     glob: str
     about: str
-    of_package: Callable[[Refs, Ref], Iterator[State]] | None = None
-    of_store: Callable[[CollectableStore], Iterator[State]] | None = None
+    of_package: Callable[[Refs, Ref], Iterator[StoredState]] | None = None
+    of_store: Callable[[CollectableStore], Iterator[StoredState]] | None = None
     in_cache: bool = False
 
 
-def _current(refs: Refs, ref: Ref) -> Iterator[State]:
+def _current(refs: Refs, ref: Ref) -> Iterator[StoredState]:
     if current := refs.current(ref):
-        yield State(current.hash, roots=frozenset({"current"}), is_pushed=_is_registry(current.origin))
+        yield StoredState(current.hash, roots=frozenset({"current"}), is_pushed=_is_registry(current.origin))
 
 
-def _kept(refs: Refs, ref: Ref) -> Iterator[State]:
+def _kept(refs: Refs, ref: Ref) -> Iterator[StoredState]:
     for hash in refs.kept(ref):
-        yield State(hash, roots=frozenset({"kept"}))
+        yield StoredState(hash, roots=frozenset({"kept"}))
 
 
-def _tagged(refs: Refs, ref: Ref) -> Iterator[State]:
+def _tagged(refs: Refs, ref: Ref) -> Iterator[StoredState]:
     for name, hash in refs.tags(ref).items():
-        yield State(hash, roots=frozenset({f"tag {name}"}), is_pushed=True)
+        yield StoredState(hash, roots=frozenset({f"tag {name}"}), is_pushed=True)
 
 
-def _versioned(refs: Refs, ref: Ref) -> Iterator[State]:
+def _versioned(refs: Refs, ref: Ref) -> Iterator[StoredState]:
     for name, hash in refs.versions(ref).items():
-        yield State(hash, roots=frozenset({f"version {name}"}), is_pushed=True)
+        yield StoredState(hash, roots=frozenset({f"version {name}"}), is_pushed=True)
 
 
-def _logged(refs: Refs, ref: Ref) -> Iterator[State]:
+def _logged(refs: Refs, ref: Ref) -> Iterator[StoredState]:
     builds: dict[str, None] = {}
     for event in refs.log(ref):
         if event.event == "build":
@@ -144,21 +144,21 @@ def _logged(refs: Refs, ref: Ref) -> Iterator[State]:
         roots = {"log", "build"} if is_new_build else {"log"}
         records = frozenset({event.record_object} - {""})
         at, is_pushed = _seconds(event.at), _is_registry(event.origin)
-        yield State(event.hash, roots=frozenset(roots), at=at, is_pushed=is_pushed, records=records)
+        yield StoredState(event.hash, roots=frozenset(roots), at=at, is_pushed=is_pushed, records=records)
 
 
-def _locked(store: CollectableStore) -> Iterator[State]:
+def _locked(store: CollectableStore) -> Iterator[StoredState]:
     for hash in store.known_locks.pinned():
-        yield State(hash, roots=frozenset({"lock"}))
+        yield StoredState(hash, roots=frozenset({"lock"}))
 
 
-def _unnamed(store: CollectableStore) -> Iterator[State]:
+def _unnamed(store: CollectableStore) -> Iterator[StoredState]:
     """Yield every manifest, also of states that nothing names, such as one that was only looked at."""
     loose = store.objects.packed.loose
     for hash in loose:
         with contextlib.suppress(OSError):
             if _head(loose.path(hash)) == _MANIFEST_HEAD:
-                yield State(hash)
+                yield StoredState(hash)
 
 
 def _head(path: Path) -> bytes:
@@ -210,12 +210,12 @@ FILES = (
 )
 
 
-def all_states(store: CollectableStore, without: str = "") -> dict[str, State]:
+def all_states(store: CollectableStore, without: str = "") -> dict[str, StoredState]:
     """Return every state that a root names or whose manifest is here, by hash; `without` what one package names.
 
     Raise `CorruptObject` if a pointer or log cannot be read: what it names is not known.
     """
-    found: dict[str, State] = {}
+    found: dict[str, StoredState] = {}
     for ref in store.refs.folders():
         if ref.package == without:
             continue
@@ -228,16 +228,16 @@ def all_states(store: CollectableStore, without: str = "") -> dict[str, State]:
     return found
 
 
-def states_of(refs: Refs, ref: Ref) -> dict[str, State]:
+def states_of(refs: Refs, ref: Ref) -> dict[str, StoredState]:
     """Return the states that the pointers and the log of a package name, by hash."""
-    found: dict[str, State] = {}
+    found: dict[str, StoredState] = {}
     for kind in FILES:
         if kind.of_package:
             _add(found, (replace(each, packages=(ref.package,)) for each in kind.of_package(refs, ref)))
     return found
 
 
-def _add(found: dict[str, State], states: Iterable[State]) -> None:
+def _add(found: dict[str, StoredState], states: Iterable[StoredState]) -> None:
     for each in states:
         found[each.hash] = found[each.hash] | each if each.hash in found else each
 
@@ -249,7 +249,7 @@ class Needs:
         self._store = store
         self._recipes = set(store.objects.packed.recipes)
 
-    def of(self, state: State) -> dict[str, int]:
+    def of(self, state: StoredState) -> dict[str, int]:
         """Return the objects of a state, hash to size in bytes, with its manifest, records, and what recipes use.
 
         Raise `ObjectNotFound`, `CorruptObject`, `InvalidManifest`.
@@ -263,7 +263,7 @@ class Needs:
         return needed
 
 
-def mark(store: CollectableStore, states: Iterable[State]) -> Live:
+def mark(store: CollectableStore, states: Iterable[StoredState]) -> Live:
     """Return what these states need. Raise `CorruptObject` if that is unknown, as for a manifest that is corrupt.
 
     A state whose manifest is not here needs nothing, unless it is a current one: its objects may still be restored.

@@ -44,7 +44,7 @@ class SharingObjects(VerifiedObjects):
             target = next(writable, None)
             if target is not None:
                 sweep_temp(target.packed.tmp)
-            self._downloads = _Downloads(self, target) if target else self
+            self._downloads = _SharedDownloads(self, target) if target else self
         return self._downloads
 
     def _whole(self, hash: str) -> PackLocation:
@@ -97,7 +97,7 @@ class SharingObjects(VerifiedObjects):
                 home.quarantine(hash)
 
 
-class _Downloads(Writable):
+class _SharedDownloads(Writable):
     """What is put goes into a shared store; what is read comes from wherever it is."""
 
     def __init__(self, mine: VerifiedObjects, shared: VerifiedObjects) -> None:

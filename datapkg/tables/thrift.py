@@ -27,12 +27,12 @@ class List:
 def read(data: bytes | memoryview, at: int = 0) -> Struct:
     """Return the struct that begins there; raise ValueError if the bytes are none."""
     try:
-        return _Reader(memoryview(data), at).struct(_MAX_DEPTH)
+        return _FieldReader(memoryview(data), at).struct(_MAX_DEPTH)
     except IndexError:
         raise ValueError("the bytes end within a struct") from None
 
 
-class _Reader:
+class _FieldReader:
     def __init__(self, data: memoryview, at: int) -> None:
         self.data, self.at = data, at
 

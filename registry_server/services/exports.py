@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,13 +71,15 @@ def export(registry: Registry, actor: Actor, target: Path, *, tokens: bool = Tru
         data = json.dumps(document, indent=1).encode() + b"\n"
         write = _write_file if target.suffix == FILE_SUFFIX else _write_folder
         copied = write(registry, target, data, rows, sizes)
+    return _report(tables, sizes, copied, left_out)
+
+
+def _report(
+    tables: dict[str, Any], sizes: dict[str, int], copied: Collection[str], left_out: list[str]
+) -> ExportReport:
+    copied_bytes = sum(sizes[hash] for hash in copied)
     return ExportReport(
-        tables["packages"]["rows"],
-        len(sizes),
-        sum(sizes.values()),
-        len(copied),
-        sum(sizes[hash] for hash in copied),
-        left_out,
+        tables["packages"]["rows"], len(sizes), sum(sizes.values()), len(copied), copied_bytes, left_out
     )
 
 
@@ -196,14 +198,7 @@ def load(registry: Registry, actor: Actor, source: Path) -> ExportReport:
         _copy(home, writer, sizes)
         registry.objects.look_again()
         _load_rows(registry, home, document, source)
-    return ExportReport(
-        tables["packages"]["rows"],
-        len(sizes),
-        sum(sizes.values()),
-        len(copied),
-        sum(sizes[hash] for hash in copied),
-        sorted(damaged),
-    )
+    return _report(tables, sizes, copied, sorted(damaged))
 
 
 def _load_rows(registry: Registry, home: Readable, document: dict[str, Any], source: Path) -> None:
