@@ -1,0 +1,1 @@
+"""Bytes under keys, in a folder or a bucket: what the objects, and all else, of a registry without a server rest on."""

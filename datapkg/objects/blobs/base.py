@@ -1,0 +1,111 @@
+"""The contract of what keeps bytes under keys: a folder, a bucket, a web site.
+
+Bytes under a key are whole or absent, also after a crash and while others write. The one operation that decides between
+writers is `create`: a key that is absent gets its bytes from exactly one of those who create it at the same time.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from datetime import datetime
+from typing import BinaryIO, NamedTuple
+
+from datapkg.errors import InvalidName, NotFound, QuotaExceeded, ReadOnly
+from datapkg.format.texts import quoted
+
+MAX_KEY = 500
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*\Z")
+
+
+class BlobInfo(NamedTuple):
+    """What a list tells of a key: its bytes, and when they were written (UTC)."""
+
+    key: str
+    size: int
+    modified_at: datetime
+
+
+class Blobs(ABC):
+    """Bytes under keys such as `packages/ada/iris/heads.json`.
+
+    `url` is what messages call the place; `jobs` is how many requests at once it may be sent. What only can be read
+    raises `ReadOnly` for every change; a place that does not answer raises `Unreachable`, one that refuses `Refused`.
+    """
+
+    jobs: int = 1
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """The address of the place, without credentials."""
+
+    @property
+    @abstractmethod
+    def can_create(self) -> bool:
+        """Whether `create` is certain to have one winner here."""
+
+    @abstractmethod
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        """Return a stream of the bytes from `start` up to `stop` (to the end for None); the caller closes it.
+
+        Raise `NotFound`. Ends beyond the last byte are the last byte.
+        """
+
+    def read(self, key: str, limit: int) -> bytes:
+        """Return all bytes of a key; raise `NotFound`, and `QuotaExceeded` where there are more than `limit`."""
+        with self.open(key, 0, limit + 1) as stream:
+            pieces: list[bytes] = []
+            left = limit + 1
+            while left and (piece := stream.read(left)):
+                pieces.append(piece)
+                left -= len(piece)
+        if not left:
+            raise QuotaExceeded(f"{self.url}/{key} has more than {limit:,} bytes")
+        return b"".join(pieces)
+
+    @abstractmethod
+    def size(self, key: str) -> int | None:
+        """Return how many bytes a key has, None where it is absent."""
+
+    @abstractmethod
+    def create(self, key: str, data: bytes) -> bool:
+        """Give an absent key its bytes, durably; return False, and change nothing, where the key is there already.
+
+        Of several who call this at the same time one gets True. A retry after an answer that was lost may find its own
+        bytes: then it returns True as well. Raise `Refused` where the place cannot promise this.
+        """
+
+    @abstractmethod
+    def put(self, key: str, stream: BinaryIO) -> None:
+        """Store a whole stream under a key, durably, over what was there; keep the old bytes if the stream fails."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove a key; one that is absent is no error."""
+
+    @abstractmethod
+    def copy(self, key: str, target: str) -> None:
+        """Store the bytes of a key under another one too, over what was there; raise `NotFound`."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[BlobInfo]:
+        """Yield the keys that begin with a prefix, which is empty or ends with a slash, in any order."""
+
+
+def check_key(key: str) -> str:
+    """Return the key itself; raise `InvalidName` for one that no place would take, or that leads elsewhere."""
+    if len(key) > MAX_KEY or not all(map(_PART.match, key.split("/"))):
+        raise InvalidName(f"{quoted(key)} is no key: its parts are letters, digits and ._+-, and begin with no dot")
+    return key
+
+
+def absent(key: str, url: str) -> NotFound:
+    """Return the error for a key that is not there."""
+    return NotFound(f"{key} is not at {url}", key=key)
+
+
+def read_only(url: str) -> ReadOnly:
+    """Return the error for a change to a place that can only be read."""
+    return ReadOnly(f"{url} can only be read")

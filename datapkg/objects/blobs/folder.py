@@ -1,0 +1,170 @@
+"""Bytes under keys as the files of a folder, which many machines may share (NFS, SMB, a mounted bucket)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+from datapkg.errors import Refused
+from datapkg.objects.blobs.base import BlobInfo, Blobs, absent, check_key
+from datapkg.objects.directory import READ_BUFFER_BYTES, Window
+from datapkg.objects.files import (
+    UNWRITABLE,
+    NamedFile,
+    is_shared,
+    naming,
+    new_file,
+    rename,
+    sync_file,
+    sync_folder,
+    temp_path,
+)
+
+TMP = "tmp"
+FILE_MODE = 0o444
+"""Nothing is written twice: a file is replaced. The umask says who may read it."""
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class FolderBlobs(Blobs):
+    """The files below a folder; half-written ones are in its `tmp`.
+
+    A new file is written there, synced, and then gets its name: by rename(2) over what was there, or by link(2), which
+    fails where the name is taken. So there is no lock that a killed process could leave behind.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(os.path.abspath(folder))
+
+    @property
+    def url(self) -> str:
+        return self.folder.as_uri()
+
+    def path(self, key: str) -> Path:
+        """Return the file of a key."""
+        return self.folder / check_key(key)
+
+    @cached_property
+    def can_create(self) -> bool:
+        """Whether the file system has links; tried once, with a file that is removed again."""
+        with self._new_file() as (temp, _):
+            try:
+                os.link(temp, other := temp.with_suffix(".link"))
+            except OSError as error:
+                if error.errno in _NO_LINKS:
+                    return False
+                raise
+            other.unlink()
+        return True
+
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        try:
+            raw = NamedFile(self.path(key))
+        except _ABSENT:
+            raise absent(key, self.url) from None
+        raw.seek(start)
+        window = raw if stop is None else Window(raw, stop - start)
+        return cast(BinaryIO, io.BufferedReader(window, READ_BUFFER_BYTES))
+
+    def size(self, key: str) -> int | None:
+        try:
+            found = os.stat(self.path(key))
+        except _ABSENT:
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def create(self, key: str, data: bytes) -> bool:
+        target = self.path(key)
+        with self._new_file() as (temp, file):
+            file.write(data)
+            sync_file(file)
+            self._make_folder(target.parent)
+            try:
+                os.link(temp, target)
+            except FileExistsError:
+                return _is_link(temp, target)
+            except OSError as error:
+                if error.errno in _NO_LINKS:
+                    raise Refused(
+                        f"the file system of {self.folder} has no hard links, by which pushers decide who was first"
+                    ) from error
+                raise
+            sync_folder(target.parent)
+        return True
+
+    def put(self, key: str, stream: BinaryIO) -> None:
+        target = self.path(key)
+        with self._new_file() as (temp, file):
+            shutil.copyfileobj(stream, file, READ_BUFFER_BYTES)
+            sync_file(file)
+            self._make_folder(target.parent)
+            rename(temp, target)
+        sync_folder(target.parent)
+
+    def delete(self, key: str) -> None:
+        with contextlib.suppress(*_ABSENT):
+            self.path(key).unlink()
+
+    def copy(self, key: str, target: str) -> None:
+        with self.open(key) as stream:
+            self.put(target, stream)
+
+    def list(self, prefix: str = "") -> Iterator[BlobInfo]:
+        top = self.folder / prefix
+        for folder, folders, names in os.walk(top):
+            if Path(folder) == self.folder and TMP in folders:
+                folders.remove(TMP)
+            for name in names:
+                path = Path(folder, name)
+                with contextlib.suppress(FileNotFoundError):
+                    found = path.stat()
+                    key = path.relative_to(self.folder).as_posix()
+                    yield BlobInfo(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+    @contextmanager
+    def _new_file(self) -> Iterator[tuple[Path, IO[bytes]]]:
+        """Open a temporary file for writing; what the block leaves of it is removed."""
+        try:
+            self._make_folder(self.folder / TMP)
+            temp = temp_path(self.folder / TMP, "blob")
+            file = new_file(temp, mode=FILE_MODE)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            raise Refused(f"you may not write to {self.folder}: {error.strerror}") from error
+        try:
+            with file, naming(temp):
+                yield temp, file
+        finally:
+            temp.unlink(missing_ok=True)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder and those above it, with the rights of the umask, or of a shared one above; durably."""
+        if folder.is_dir():
+            return
+        if folder.parent != folder:
+            self._make_folder(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)
+            if is_shared(folder.parent):
+                os.chmod(folder, stat.S_IMODE(os.stat(folder.parent).st_mode))
+        sync_folder(folder.parent)
+
+
+def _is_link(temp: Path, target: Path) -> bool:
+    """Return whether a name is a link to this file: where an answer is lost, NFS may call its own link a taken name."""
+    try:
+        return os.path.samestat(os.lstat(temp), os.lstat(target))
+    except FileNotFoundError:
+        return False

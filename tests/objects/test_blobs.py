@@ -1,0 +1,87 @@
+"""The folder as a home of bytes under keys: the contract, and what only a file system does."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datapkg.errors import Refused
+from datapkg.objects.blobs.folder import FolderBlobs
+from tests.blob_contract import KEY, BlobsContract
+
+
+class TestFolder(BlobsContract):
+    @pytest.fixture
+    def blobs(self, tmp_path: Path) -> FolderBlobs:  # type: ignore[override]
+        return FolderBlobs(tmp_path / "registry")
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> FolderBlobs:
+    return FolderBlobs(tmp_path / "registry")
+
+
+def test_nothing_temporary_is_left(blobs: FolderBlobs) -> None:
+    assert blobs.create(KEY, b"a")
+    assert not blobs.create(KEY, b"b")
+    blobs.put("heads.json", io.BytesIO(b"c"))
+    assert blobs.can_create
+    assert os.listdir(blobs.folder / "tmp") == []
+
+
+def test_the_umask_says_who_may_read(blobs: FolderBlobs) -> None:
+    before = os.umask(0o022)
+    try:
+        blobs.put(KEY, io.BytesIO(b"a"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(blobs.path(KEY).stat().st_mode) == 0o444
+    assert stat.S_IMODE(blobs.path(KEY).parent.stat().st_mode) == 0o755
+
+
+def test_folders_are_open_to_the_group_as_a_shared_one_above(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path / "registry")
+    blobs.folder.mkdir()
+    blobs.folder.chmod(0o2775)
+    blobs.put(KEY, io.BytesIO(b"a"))
+    for folder in (blobs.path(KEY).parent, blobs.folder / "tmp"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o2775
+
+
+def test_a_file_system_without_links_refuses(blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*given: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    assert not blobs.can_create
+    with pytest.raises(Refused, match="has no hard links"):
+        blobs.create(KEY, b"a")
+    assert blobs.size(KEY) is None
+
+
+def test_a_link_whose_answer_was_lost_is_a_success(blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def twice(source: Any, target: Any) -> None:  # as NFS does when it sends a request again
+        link(source, target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", twice)
+    assert blobs.create(KEY, b"a")
+    assert blobs.read(KEY, 10) == b"a"
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mkdir(*given: Any, **options: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    blobs = FolderBlobs(tmp_path / "registry")
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(Refused, match="you may not write to"):
+        blobs.put(KEY, io.BytesIO(b"a"))
