@@ -13,11 +13,13 @@ from datapkg.building.readers import (
     delimited,
     excel,
     json_records,
+    lmdb_file,
     numpy_array,
     orc,
     parquet,
     sqlite_file,
     statistical,
+    tfrecord,
 )
 from datapkg.building.readers.base import Transform
 from datapkg.building.readers.compression import SUFFIXES
@@ -41,6 +43,8 @@ TRANSFORMS = Transforms(
     Transform("sas", "table", "sas", read=statistical.sas),
     Transform("spss", "table", "spss", read=statistical.spss, kwargs=statistical.SPSS_KWARGS),
     Transform("xport", "table", "xport", read=statistical.xport, kwargs=statistical.XPORT_KWARGS),
+    Transform("lmdb", "table", "lmdb", read=lmdb_file.lmdb, kwargs=lmdb_file.LMDB_KWARGS),
+    Transform("tfrecord", "table", "tfrecord", read=tfrecord.tfrecord, kwargs=tfrecord.TFRECORD_KWARGS),
     Transform("numpy", "array", "numpy", keep=numpy_array.header),
     Transform("npz", "array", "numpy", read=numpy_array.npz),
     Transform("id", "file", "id"),

@@ -1,9 +1,9 @@
 """Read files in a child process with limits, where a library may abort the process on a corrupt or hostile file.
 
 calamine allocates the whole rectangle that the cells of a sheet span, and Rust aborts if memory is insufficient: one
-cell at XFD1048575 is enough. pyarrow's reader of Feather version 1 follows unchecked offsets, and readstat, which is
-written in C, writes past its buffers if the header of an SPSS file was modified. None of this can be caught within the
-process. The child is this file, run as a script: it imports nothing except those libraries.
+cell at XFD1048575 is enough. pyarrow's reader of Feather version 1 and LMDB follow unchecked offsets, and readstat,
+which is written in C, writes past its buffers if the header of an SPSS file was modified. None of this can be caught
+within the process. The child is this file, run as a script: it imports nothing except those libraries.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ MAX_SECONDS = 600
 _SHARE, _MIN_BYTES = 0.5, 2 << 30
 # Memory for one cell as a value in a DataFrame, including everything allocated on the way.
 _CELL_BYTES = 100
+_BATCH_ROWS, _BATCH_BYTES = 16_384, 32 << 20
 _MARK, _DONE, _ERROR, _NO_MEMORY = "datapkg: ", "done", "error: ", "memory: "
 
 
@@ -151,7 +152,43 @@ def _write(table: Any) -> None:
         writer.write_table(table)
 
 
-_TASKS = {"workbook": _open_workbook, "feather": _convert_feather, "readstat": _convert_readstat}
+def _convert_lmdb(path: str, options: dict[str, Any]) -> None:
+    """Write the keys and values of a database to stdout as an Arrow stream."""
+    import lmdb
+    import pyarrow as pa
+
+    wanted = options["database"]
+    schema = pa.schema([("key", pa.binary()), ("value", pa.binary())])
+    size = os.path.getsize(path)
+    with (
+        # Without its lock file: the file may lie on a read-only disk, and nobody writes to a source.
+        lmdb.open(path, subdir=False, readonly=True, lock=False, create=False, max_dbs=1, map_size=size) as environment,
+        environment.begin(db=environment.open_db(wanted.encode(), create=False) if wanted else None) as transaction,
+        os.fdopen(1, "wb", closefd=False) as output,
+        pa.ipc.new_stream(output, schema) as writer,
+    ):
+        keys: list[bytes] = []
+        values: list[bytes] = []
+        held = 0
+        for key, value in transaction.cursor():
+            keys.append(key)
+            values.append(value)
+            held += len(key) + len(value)
+            if held >= _BATCH_BYTES or len(keys) >= _BATCH_ROWS:
+                writer.write_batch(
+                    pa.record_batch([pa.array(keys, pa.binary()), pa.array(values, pa.binary())], schema)
+                )
+                keys, values, held = [], [], 0
+        if keys:
+            writer.write_batch(pa.record_batch([pa.array(keys, pa.binary()), pa.array(values, pa.binary())], schema))
+
+
+_TASKS = {
+    "workbook": _open_workbook,
+    "feather": _convert_feather,
+    "readstat": _convert_readstat,
+    "lmdb": _convert_lmdb,
+}
 
 if __name__ == "__main__":
     _main(*sys.argv[1:])
