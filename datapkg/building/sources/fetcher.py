@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from datapkg.building.readers import TRANSFORMS, node_name
 from datapkg.building.sources.download_cache import DownloadCache, FetchedFile
+from datapkg.building.sources.download_checks import check_claims, check_page
 from datapkg.building.sources.file import hash_source, open_source
 from datapkg.building.sources.source_errors import located_errors
 from datapkg.building.spec.folder import name_problem
@@ -109,18 +110,18 @@ class _Downloads:
 
     def bring_all(self, wanted: Sequence[tuple[NodeSpec, UrlSource]]) -> None:
         """Download the files of all nodes, several at once; raise the first error, with the place of its node."""
-        first: dict[_Key, NodeSpec] = {}
+        first: dict[_Key, tuple[NodeSpec, UrlSource]] = {}
         for node, source in wanted:
             if source.inside is None:
-                first.setdefault(self._key(node, source), node)
+                first.setdefault(self._key(node, source), (node, source))
         if first:
             progress = SumOfProgress(self._fetcher.progress)
-            tasks = [partial(self._bring_for, node, key, progress) for key, node in first.items()]
+            tasks = [partial(self._bring_for, *each, key, progress) for key, each in first.items()]
             run_all(tasks, self._fetcher.jobs, lambda _: None)
 
-    def _bring_for(self, node: NodeSpec, key: _Key, progress: SumOfProgress, moved: Moved) -> None:
+    def _bring_for(self, node: NodeSpec, source: UrlSource, key: _Key, progress: SumOfProgress, moved: Moved) -> None:
         with located_errors(node):
-            self._brought[key] = self._bring(*key, progress.part(moved))
+            self._brought[key] = self._bring(source, key, progress.part(moved))
 
     def _key(self, node: NodeSpec, source: UrlSource) -> _Key:
         """Return URL, checksum and name; with `--update` any content is accepted, so there is no checksum."""
@@ -138,12 +139,18 @@ class _Downloads:
                 self._changed.append((node.place, Checksum(shown, source.sha256, hash)))
                 return None
             self._here[key] = FetchedFile(path, hash, shown, {"url": shown})
+        file = self._here[key]
+        if source.claims:
+            with located_errors(node):
+                claims = check_claims(source, file, self._fetcher.downloads)
+            file = replace(file, record={**file.record, **claims})
         if self._update:
-            self.sums[source.url] = Checksum(shown, source.sha256, self._here[key].hash)
-        return self._here[key]
+            self.sums[source.url] = Checksum(shown, source.sha256, file.hash)
+        return file
 
-    def _bring(self, url: str, sha256: str, name: str, progress: Progress) -> tuple[Path | None, str]:
+    def _bring(self, source: UrlSource, key: _Key, progress: Progress) -> tuple[Path | None, str]:
         """Return the file at a URL and its hash; None and the hash if the checksum differs."""
+        url, sha256, name = key
         downloads = self._fetcher.downloads
         if sha256 and not self._force and (path := downloads.find(sha256, name)):
             return path, sha256
@@ -160,6 +167,7 @@ class _Downloads:
             os.replace(piece, temp)
             piece.with_name(f"{piece.name}.json").unlink(missing_ok=True)
         try:
+            check_page(source, temp, without_credentials(url))
             if sha256 and hash != sha256:
                 return None, hash
             return downloads.find(hash, name) or downloads.keep(temp, hash, name), hash

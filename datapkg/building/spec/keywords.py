@@ -10,18 +10,20 @@ SOURCES = ("file", "url", "package", "sql", "python", "stage")
 # Set on a group, these apply to everything below it.
 SETTINGS = ("transform", "kwargs", "checks", "meta")
 UNSUPPORTED = ("environments", "stage")
+# Sums that a publisher states, with how many hex digits they have.
+CLAIMS = {"md5": 32, "sha1": 40}
 OF_ALL = ("checks", "meta", "columns")
 _READ_AS = ("transform", "kwargs", "sheet", "table")
 OF_GLOB = ("concat", *_READ_AS, *OF_ALL)
 OF_SOURCE: dict[str, tuple[str, ...]] = {
     "file": ("extract", "concat", *_READ_AS, *OF_ALL),
-    "url": ("sha256", "extract", *_READ_AS, *OF_ALL),
+    "url": ("sha256", *CLAIMS, "extract", *_READ_AS, *OF_ALL),
     "package": OF_ALL,
     "sql": ("connection", *OF_ALL),
     "python": ("file", "files", "kwargs", "transform", *OF_ALL),
 }
 # For nodes only. Below a group, a mapping at one of these names (except `columns`) is a group of that name.
-OF_NODES = ("columns", "concat", "connection", "extract", "files", "sha256", "sheet", "table")
+OF_NODES = ("columns", "concat", "connection", "extract", "files", "sha256", *CLAIMS, "sheet", "table")
 RESERVED = frozenset((*SOURCES, *SETTINGS, *UNSUPPORTED, *OF_NODES))
 
 

@@ -52,7 +52,8 @@ class UrlSource:
     """A file to download, or an archive member; it is replaced by a `FileSource` before nodes are built.
 
     `sha256` is the expected checksum, "" if the build file has none; `extract` names archive members, of the file
-    `inside` if that is an archive beside the build file. `how` determines how to read files whose names are not known
+    `inside` if that is an archive beside the build file. `claims` are its publisher's sums by algorithm, MD5 or SHA-1,
+    beside ours. `how` determines how to read files whose names are not known
     before, `written` is the position of the checksum.
     """
 
@@ -62,6 +63,7 @@ class UrlSource:
     inside: FileSource | None = None
     how: DeferredTransform | None = field(default=None, compare=False)
     written: ChecksumPlace | None = field(default=None, compare=False)
+    claims: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
-"""Parse `url` with its `sha256`, and `extract` of a URL or a file."""
+"""Parse `url` with its sums, and `extract` of a URL or a file."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
+from datapkg.building.spec.keywords import CLAIMS
 from datapkg.building.spec.model import ChecksumPlace, FileSource, UrlSource
 from datapkg.building.spec.node_mapping import NodeMapping
 from datapkg.errors import InvalidInput
@@ -26,7 +28,7 @@ def read_url(mapping: NodeMapping, *, update: bool) -> UrlSource | None:
     except InvalidInput as error:
         mapping.wrong("url", str(error))
         return None
-    return UrlSource(url, sha256, member, written=_written(mapping))
+    return UrlSource(url, sha256, member, written=_written(mapping), claims=_claims(mapping))
 
 
 def read_inside(mapping: NodeMapping, file: FileSource) -> UrlSource | None:
@@ -63,6 +65,22 @@ def _sha256(mapping: NodeMapping, *, update: bool) -> str | None:
     got = quoted(item.text) if text and not item.is_null else f"a {item.kind}" if item.kind != "scalar" else "nothing"
     mapping.wrong("sha256", f"expected 64 hex digits, got {got}; with --update they are found out and written here")
     return None
+
+
+def _claims(mapping: NodeMapping) -> dict[str, str]:
+    """Return the publisher's sums; a mistake is recorded and left out."""
+    claims = {}
+    for name, digits in CLAIMS.items():
+        if name not in mapping:
+            continue
+        text = mapping.text(name, f"the {name} that the publisher states")
+        if text is None:
+            continue
+        if re.fullmatch(f"[0-9a-f]{{{digits}}}", text.lower()):
+            claims[name] = text.lower()
+        else:
+            mapping.wrong(name, f"expected {digits} hex digits, got {quoted(text)}")
+    return claims
 
 
 def _written(mapping: NodeMapping) -> ChecksumPlace:
