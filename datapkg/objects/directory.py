@@ -300,6 +300,10 @@ class Window(io.RawIOBase):
         self._at += count
         return count
 
+    def readall(self) -> bytes:
+        # RawIOBase.readall reads 8 KiB at a time.
+        return read_up_to(cast(BinaryIO, self), self._size - self._at)
+
     def close(self) -> None:
         if not self.closed:
             self._raw.close()

@@ -30,6 +30,10 @@ MAGIC = b"datapkg1"
 ENTRY_BYTES = 48
 TAIL_BYTES = 16
 MAX_OPEN = 64
+# A recipe is mostly ranges of one or two objects and a remainder; each of many open replies may hold so many files.
+MAX_OPEN_BASES = 3
+# Shorter pieces are joined; longer ones are not, since copying them takes as long as reading them from the page cache.
+JOINED_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -163,16 +167,17 @@ def open_places(places: Sequence[PackLocation]) -> BinaryIO:
     """Return a stream of the bytes at several places, one after the other; the caller closes it."""
     if len(places) == 1:
         return open_place(places[0])
-    size = sum(place.size for place in places)
-    return io.BufferedReader(_Joined(places), min(READ_BUFFER_BYTES, max(size, 1)))
+    stream = JoinedPlaces(places)
+    return io.BufferedReader(stream, min(READ_BUFFER_BYTES, max(stream.size, 1)))
 
 
-class _Joined(io.RawIOBase):
-    """The bytes of several places as one file; each file is opened when it is first read, and once."""
+class JoinedPlaces(io.RawIOBase):
+    """The bytes of several places as one file, of which at most `MAX_OPEN_BASES` files are open at a time."""
 
     def __init__(self, places: Sequence[PackLocation]) -> None:
         self._places = places
         self._ends = list(accumulate(place.size for place in places)) or [0]
+        self.size = self._ends[-1]
         self._files: dict[Path, io.FileIO] = {}
         self._at = 0
 
@@ -183,25 +188,56 @@ class _Joined(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._ends[-1]}[whence]
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
         return self._at
 
     def tell(self) -> int:
         return self._at
 
     def readinto(self, buffer: object) -> int:
-        """Read up to the end of the place at this position; 0 bytes at the end of the last."""
-        number = bisect_right(self._ends, self._at)
-        if number >= len(self._places):
-            return 0
-        place, left = self._places[number], self._ends[number] - self._at
-        if place.path not in self._files:
-            self._files[place.path] = _open(place)
-        view = memoryview(buffer)[:left]  # type: ignore[arg-type]
-        with naming(place.path):
-            count = os.preadv(self._files[place.path].fileno(), [view], place.offset + place.size - left)
-        self._at += count
-        return count
+        """Fill the buffer across the ends of places: a short read would make `BufferedReader` copy all that follows."""
+        view, done = memoryview(buffer), 0  # type: ignore[arg-type]
+        for fd, offset, size in self._next(len(view)):
+            done += (count := os.preadv(fd, [view[done : done + size]], offset))
+            self._at += count
+            if count < size:
+                break
+        return done
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return up to `size` bytes: at the end of a place fewer, unless these are less than `JOINED_BYTES`."""
+        if size is None or size < 0:
+            return self.readall()
+        pieces, done = [], 0
+        for fd, offset, wanted in self._next(size):
+            pieces.append(os.pread(fd, wanted, offset))
+            self._at += len(pieces[-1])
+            done += len(pieces[-1])
+            if done >= JOINED_BYTES or len(pieces[-1]) < wanted:
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def readall(self) -> bytes:
+        return b"".join(iter(lambda: self.read(READ_BUFFER_BYTES), b""))
+
+    def _next(self, size: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the file descriptor, offset and size of each place of the next bytes."""
+        stop = min(self._at + size, self.size)
+        for number in range(bisect_right(self._ends, self._at), len(self._places)):
+            place, left = self._places[number], self._ends[number] - self._at
+            if self._at >= stop:
+                break
+            with naming(place.path):
+                yield self._file(place).fileno(), place.offset + place.size - left, min(left, stop - self._at)
+
+    def _file(self, place: PackLocation) -> io.FileIO:
+        file = self._files.pop(place.path, None)
+        if file is None:
+            if len(self._files) >= MAX_OPEN_BASES:
+                self._files.pop(next(iter(self._files))).close()  # the one not used for longest
+            file = _open(place)
+        self._files[place.path] = file
+        return file
 
     def close(self) -> None:
         for file in self._files.values():

@@ -24,7 +24,14 @@ from datapkg.format.hashing import hash_bytes, mismatch
 from datapkg.objects.base import Objects, not_found
 from datapkg.objects.directory import ChainedStream, DirectoryObjects, Named, no_notice, read_up_to
 from datapkg.objects.files import rename, sync_all, sync_file, sync_folder, temp_path
-from datapkg.objects.pack_file import OpenFiles, Pack, PackLocation, PackWriter, open_places, readable_bytes
+from datapkg.objects.pack_file import (
+    OpenFiles,
+    Pack,
+    PackLocation,
+    PackWriter,
+    open_places,
+    readable_bytes,
+)
 from datapkg.objects.recipes import Recipes, clipped
 
 SMALL_BYTES = 1 << 20
@@ -98,7 +105,7 @@ class PackedObjects(Objects):
         """Return where the object's bytes from `start` up to `stop` are now: in one piece, or as its recipe states."""
         if found := self.loose.find(hash):
             place = PackLocation(found[0], 0, found[1])
-        elif self.recipes and (ranges := self.recipes.find(hash)):
+        elif ranges := self.recipes.find(hash):
             return self.places_of(clipped(ranges, start, sys.maxsize if stop is None else stop))
         else:
             place = self._in_pack(hash)

@@ -41,11 +41,12 @@ class Recipes:
 
     def find(self, hash: str) -> list[Step]:
         """Return the ranges of an object in order, `[]` without a recipe; raise `CorruptObject` for a damaged one."""
+        path = self.path(hash)
         try:
-            changed = os.stat(self.path(hash)).st_ctime_ns
+            changed = os.stat(path).st_ctime_ns
             known = self._read.get(hash)
             if known is None or known[0] != changed:
-                known = changed, read_recipe(self.path(hash))
+                known = changed, read_recipe(path)
         except (FileNotFoundError, NotADirectoryError):
             return []
         self._read[hash] = known
@@ -88,10 +89,13 @@ def clipped(ranges: Iterable[Step], start: int, stop: int) -> Iterator[Step]:
     """Yield the parts of ranges, one after the other, that are from `start` up to `stop` of the whole."""
     at = 0
     for each in ranges:
-        first, last = max(at, start), min(at + each.size, stop)
-        if first < last:
+        end = at + each.size
+        if at >= stop:
+            break
+        if end > start:  # most ranges are outside of a short read, so these two comparisons are its main cost
+            first, last = max(at, start), min(end, stop)
             yield Step(each.source, each.offset + first - at, last - first)
-        at += each.size
+        at = end
 
 
 def read_recipe(path: Path) -> list[Step]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, ObjectNotFound, QuotaExceeded
 from datapkg.format import wire
@@ -15,6 +15,7 @@ from datapkg.format.hashing import hash_bytes
 from datapkg.format.record_lists import CHECK_LISTS, read_lists
 from datapkg.objects.base import not_found
 from datapkg.objects.chunking import chunks_of_object
+from datapkg.objects.paced_read import pieces
 from datapkg.objects.pack_file import OpenFiles
 from registry_server.db import objects, states
 from registry_server.services import policy
@@ -41,10 +42,6 @@ class Served:
         """Whether it is read and verified as a whole."""
         return self.size <= wire.SMALL_BYTES
 
-    def open(self, start: int, stop: int) -> BinaryIO:
-        """Open a range; the caller closes the stream."""
-        return self.registry.objects.open(self.hash, start, stop)
-
     def read(self, files: OpenFiles | None = None) -> bytes:
         """Return all of it, verified, with files that are open; raise `CorruptObject`."""
         return read_checked(self.registry, self.hash, files)
@@ -62,14 +59,11 @@ class Served:
 
     def _opened(self, start: int, stop: int, replies: OpenReplies) -> Iterator[bytes]:
         at = start
-        while at < stop:
-            end = min(at + replies.piece_bytes, stop)
-            with self.open(at, end) as stream:  # opened for each piece: an open stream holds a buffer of 1 MiB
-                piece = stream.read(end - at)
-            if len(piece) < end - at:
-                raise CorruptObject(f"object {self.hash} ends {end - at - len(piece):,} bytes too early")
+        for piece in pieces(self.registry.objects, self.hash, start, stop, lambda: replies.piece_bytes):
+            at += len(piece)
             yield piece
-            at = end
+        if at < stop:
+            raise CorruptObject(f"object {self.hash} ends {stop - at:,} bytes too early")
 
 
 def read_checked(registry: Registry, hash: str, files: OpenFiles | None = None) -> bytes:

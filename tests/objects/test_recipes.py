@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -12,6 +13,8 @@ from datapkg.errors import CorruptObject, ObjectNotFound
 from datapkg.format.chunks import Step
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.base import Readable
+from datapkg.objects.paced_read import pieces
+from datapkg.objects.pack_file import JOINED_BYTES, MAX_OPEN_BASES
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.recipe_maker import check_recipe, recipe_of
 from datapkg.objects.recipes import MAX_RANGES, worthwhile
@@ -131,3 +134,55 @@ def test_a_damaged_recipe_is_an_error(home: PackedObjects, change: object) -> No
         home.read(hash)
     home.put_bytes(data)
     assert home.read(hash) == data
+
+
+def joined_object(home: PackedObjects, sources: int) -> tuple[str, bytes]:
+    """Keep a recipe of 60 ranges, which alternate over the sources, and return its hash and bytes."""
+    bodies = [Random(number).randbytes(400_001) for number in range(sources)]
+    hashes = [home.put_bytes(each) for each in bodies]
+    ranges = [(number % sources, number * 5_003, 50_021 + number) for number in range(60)]
+    data = b"".join(bodies[at][start : start + size] for at, start, size in ranges)
+    home.recipes.keep(hash_bytes(data), [Step(hashes[at], start, size) for at, start, size in ranges])
+    return hash_bytes(data), data
+
+
+@pytest.mark.parametrize("piece", [1_000, 64 << 10, 1 << 20])
+@pytest.mark.parametrize("start", [0, 777_777])
+def test_pieces_of_a_recipe_are_those_of_the_object(home: PackedObjects, start: int, piece: int) -> None:
+    hash, data = joined_object(home, 2)
+    found = list(pieces(home, hash, start, 2_500_000, lambda: piece))
+    assert b"".join(found) == data[start:2_500_000]
+    assert max(map(len, found)) <= piece
+    assert sum(len(each) < min(piece, JOINED_BYTES) for each in found) <= 1
+    with home.open(hash, start) as stream:
+        assert stream.read(piece) == data[start : start + piece]
+        assert stream.read() == data[start + piece :]
+
+
+def test_few_files_of_a_recipe_are_open_at_a_time(home: PackedObjects) -> None:
+    hash, data = joined_object(home, 12)
+    before, most, got = len(os.listdir("/proc/self/fd")), 0, b""
+    for piece in pieces(home, hash, 0, len(data), lambda: 70_000):
+        most, got = max(most, len(os.listdir("/proc/self/fd"))), got + piece
+    assert got == data
+    assert before < most <= before + MAX_OPEN_BASES
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_pack_that_is_rewritten_during_a_read_is_found_again(home: PackedObjects) -> None:
+    with home.batch():
+        hash, data = joined_object(home, MAX_OPEN_BASES + 1)
+        unused = home.put_bytes(b"unused")
+    read = pieces(home, hash, 0, len(data), lambda: 50_000)
+    got = next(read)
+    home.rewrite(home.packs()[0], without={unused})
+    assert got + b"".join(read) == data
+
+
+def test_a_read_ends_where_a_base_disappears(home: PackedObjects) -> None:
+    hash, data = joined_object(home, 2)
+    read = pieces(home, hash, 0, len(data), lambda: 1_000)
+    assert next(read) == data[:1_000]
+    home.delete(str(home.recipes.find(hash)[1].source))
+    with pytest.raises(ObjectNotFound):
+        list(read)
