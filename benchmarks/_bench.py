@@ -31,7 +31,9 @@ Row = dict[str, Any]
 """One row of a table of results: `what`, then values by column name, in order."""
 
 
-def options(question: str | None, peers: bool = False, **sizes: tuple[int, int, int]) -> argparse.Namespace:
+def options(
+    question: str | None, peers: bool = False, pieces: bool = False, **sizes: tuple[int, int, int]
+) -> argparse.Namespace:
     """Parse the command line: each number has a default for each of the `SIZES` and its own option."""
     parser = argparse.ArgumentParser(description=question)
     parser.add_argument("--size", choices=SIZES, default="small", help="default %(default)s; tiny only tries the code")
@@ -43,6 +45,9 @@ def options(question: str | None, peers: bool = False, **sizes: tuple[int, int, 
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         parser.add_argument("--peers", type=Path, default=cache / "datapkg-bench", help="where peers are installed")
         parser.add_argument("--without-peers", action="store_true", help="measure ours alone")
+    if pieces:
+        parser.add_argument("--only", default="", metavar="PATTERN", help="measure the rows whose title matches this")
+        parser.add_argument("--resume", action="store_true", help="measure the rows that have no result yet")
     chosen = parser.parse_args()
     _compile()
     for name, values in sizes.items():
@@ -174,21 +179,30 @@ def at_least(value: float, bar: float) -> Row:
     return {"bar": f"≥ {bar:g}", "met": "yes" if value >= bar else "no"}
 
 
-def report(options: argparse.Namespace, rows: list[Row], versions: Mapping[str, str] | None = None) -> None:
-    """Print a table and store it with the settings and the versions it was measured with."""
-    print(as_table(rows))
-    name = Path(sys.argv[0]).stem
-    folder = options.results or RESULTS / options.size
+def results_file(options: argparse.Namespace) -> Path:
+    """Return where the results of this benchmark are stored."""
+    return (options.results or RESULTS / options.size) / f"{Path(sys.argv[0]).stem}.json"
+
+
+def report(
+    options: argparse.Namespace,
+    rows: list[Row],
+    versions: Mapping[str, str] | None = None,
+    shown: list[Row] | None = None,
+) -> None:
+    """Print a table, of some of the rows if told, and store all rows with settings and the versions of what ran."""
+    print(as_table(rows if shown is None else shown), flush=True)
     if options.size == "tiny" and options.results is None:
         return
+    path = results_file(options)
     own = {each: version(each) for each in ("datapkg", "pandas", "pyarrow", "numpy")}
     own |= {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
-    left_out = ("results", "peers", "size", "without_peers")
+    left_out = ("results", "peers", "size", "without_peers", "only", "resume")
     settings = {key: value for key, value in vars(options).items() if key not in left_out}
-    result = {"name": name, "size": options.size, "settings": settings, "versions": {**own, **(versions or {})}}
-    folder.mkdir(parents=True, exist_ok=True)
+    result = {"name": path.stem, "size": options.size, "settings": settings, "versions": {**own, **(versions or {})}}
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**result, "cpus": os.cpu_count(), "rows": rows}, indent=1, ensure_ascii=False)
-    (folder / f"{name}.json").write_text(text + "\n")
+    path.write_text(text + "\n")
 
 
 def as_table(rows: list[Row]) -> str:

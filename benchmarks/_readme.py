@@ -13,13 +13,19 @@ from pathlib import Path
 from _bench import RESULTS, shown
 
 ROOT = Path(__file__).resolve().parent.parent
-PLACE = re.compile(r"(<!-- bench: ([a-z_]+) ([^>]*?) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+PAGES = (ROOT / "README.md", ROOT / "DEVELOPING.md", ROOT / "docs" / "speed.md")
+PLACE = re.compile(r'(<!-- bench: ([a-z_]+) (?:"([^"\n]*)" )?([^>"]*?) -->\n).*?(<!-- /bench -->)', re.DOTALL)
 
 
-def table(name: str, columns: list[str]) -> str:
-    """Return these columns of the rows of one benchmark as Markdown."""
+def filled(text: str) -> str:
+    """Return a page with its figures; a place names a benchmark, if not all rows a pattern of titles, and columns."""
+    return PLACE.sub(lambda found: found[1] + table(found[2], found[3] or "", found[4].split(", ")) + found[5], text)
+
+
+def table(name: str, pattern: str, columns: list[str]) -> str:
+    """Return these columns of the rows of one benchmark whose titles match, as Markdown."""
     rows = json.loads((RESULTS / "full" / f"{name}.json").read_text())["rows"]
-    rows = [row for row in rows if any(column in row for column in columns)]
+    rows = [row for row in rows if re.search(pattern, row["what"]) and any(column in row for column in columns)]
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     lines += [
         f"| {row['what']} | " + " | ".join(shown(row.get(column, "")) for column in columns) + " |" for row in rows
@@ -28,9 +34,8 @@ def table(name: str, columns: list[str]) -> str:
 
 
 def main() -> None:
-    for page in map(Path, sys.argv[1:] or [ROOT / "README.md", ROOT / "DEVELOPING.md", ROOT / "docs" / "speed.md"]):
-        text = page.read_text()
-        page.write_text(PLACE.sub(lambda found: found[1] + table(found[2], found[3].split(", ")) + found[4], text))
+    for page in map(Path, sys.argv[1:] or PAGES):
+        page.write_text(filled(page.read_text()))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -25,3 +26,14 @@ def test_benchmark_runs(question: str, tmp_path: Path) -> None:
     result = json.loads((tmp_path / f"{question}.json").read_text())
     assert all(row["what"] for row in result["rows"])
     assert {"datapkg", "pyarrow", "python"} <= set(result["versions"])
+
+
+def test_figures_in_the_documents_are_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    readme = importlib.import_module("_readme")
+    places = 0
+    for page in readme.PAGES:
+        text = page.read_text()
+        assert readme.filled(text) == text, f"{page.name}: python benchmarks/_readme.py"
+        places += len(readme.PLACE.findall(text))
+    assert places == sum(page.read_text().count("<!-- bench: ") for page in readme.PAGES) >= 10

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as types
 
+from datapkg.tables.block_boundaries import MIN_ROWS, min_rows
 from datapkg.tables.block_reader import open_block
 
 # Goes into the record of a build.
@@ -28,6 +29,8 @@ _WORTH_COMPRESSING = 0.8
 _WORTH_NUMBERS, _WORTH_VALUES, _WORTH_TEXT = 1.2, 0.9, 0.75
 # Above the limit pyarrow abandons a dictionary, and loses the order of categories and the unused ones.
 _DICTIONARY_BYTES = 1 << 30
+# A page has a header and an entry in an index, about 100 bytes in all: pages of 8 KiB make a block 1 % larger.
+_MOST_PARTS = 8
 _NO_NOTE: Mapping[bytes, bytes] = MappingProxyType({})
 
 Paths = list[str]
@@ -43,11 +46,11 @@ class Choices:
     compressed: Paths = field(default_factory=list)
     uncompressed: Paths = field(default_factory=list)
 
-    def record(self) -> dict[str, Any]:
-        """Return the choices as the record of a build has them."""
+    def record(self, columns: int) -> dict[str, Any]:
+        """Return the choices for a table with this many columns as the record of a build has them."""
         more = {"differences": self.differences, "uncompressed": self.uncompressed}
         entry = {name: paths for name, paths in more.items() if paths}
-        return {**WRITER, "dictionaries": self.dictionaries, **entry}
+        return {**WRITER, "page_bytes": list(page_bytes(columns)), "dictionaries": self.dictionaries, **entry}
 
 
 def choose(first: pa.Table) -> Choices:
@@ -85,7 +88,7 @@ def chosen(footer: pq.FileMetaData) -> Choices:
 
 def write_block(block: pa.Table, choices: Choices, note: Mapping[bytes, bytes] = _NO_NOTE) -> pa.Buffer:
     """Return the Parquet bytes of one block; `note` goes into its footer."""
-    smallest, largest = WRITER["page_bytes"]
+    smallest, largest = page_bytes(block.num_columns)
     return _written(
         block,
         choices,
@@ -94,6 +97,13 @@ def write_block(block: pa.Table, choices: Choices, note: Mapping[bytes, bytes] =
         write_page_index=True,
         write_page_checksum=True,
     )
+
+
+def page_bytes(columns: int) -> tuple[int, int]:
+    """Return how many bytes a page has at least and at most: fewer where blocks of wide tables have fewer rows."""
+    parts = min(MIN_ROWS // min_rows(columns), _MOST_PARTS)
+    smallest, largest = WRITER["page_bytes"]
+    return smallest // parts, largest // parts
 
 
 @dataclass(frozen=True)

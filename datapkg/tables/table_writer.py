@@ -186,7 +186,7 @@ class _TableWriter:
             mark=self._mark,
             own=all(each.read and not each.taken_over for each in done),
             put=self.put,
-            writer=(self._choices or Choices()).record(),
+            writer=(self._choices or Choices()).record(len(self._schema)),
             memo=memo,
         )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datapkg.objects.chunking import cut
 from datapkg.tables.block_writer import Choices, choose, write_block
 
 ROWS = 40_000
@@ -81,3 +83,17 @@ def test_later_blocks_may_differ_from_the_first() -> None:
     other = pa.table({"n": pa.array([None, -(2**63), 2**63 - 1] * 1_000), "w": [None, "long" * 99, ""] * 1_000})
     assert read(write_block(other, choices))[0].equals(other)
     assert read(write_block(other.slice(0, 0), choices))[0].equals(other.slice(0, 0))
+
+
+def test_a_row_inserted_into_a_wide_table_changes_few_of_its_bytes() -> None:
+    values = np.random.default_rng(1).normal(size=(8_000, 200))
+    before, after = (
+        pa.table({f"c{at}": rows[:, at] for at in range(200)}) for rows in (values, np.insert(values, 2_000, 1, axis=0))
+    )
+    known, cuts = (
+        {bytes(piece): len(piece) for piece in cut(io.BytesIO(write_block(table, choose(table))))}
+        for table in (before, after)
+    )
+    assert sum(size for piece, size in cuts.items() if piece not in known) < sum(cuts.values()) / 3
+    assert choose(before).record(200)["page_bytes"] == [8_192, 32_768]
+    assert choose(before).record(128)["page_bytes"] == [65_536, 262_144]
