@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from datapkg.remote.client import Client
     from datapkg.remote.credentials import Credential, Credentials
-    from datapkg.remote.time_limits import RateLimit
+    from datapkg.remote.session import RegistrySession
+    from datapkg.remote.time_limits import CommandDeadline, RateLimit
 
 
 class Home:
@@ -72,10 +73,11 @@ class Home:
 
         Raise `InvalidInput`, with the command to type, if there is none.
         """
-        from datapkg.remote.credentials import check_origin, with_scheme
+        from datapkg.remote.addresses import check_address, is_folder
+        from datapkg.remote.credentials import with_scheme
 
-        if named is not None and "://" in named:
-            return check_origin(named)
+        if named is not None and ("://" in named or is_folder(named)):
+            return check_address(named)
         if named is not None:
             known = self.settings.get("registries").value
             if named not in known:
@@ -84,54 +86,94 @@ class Home:
                 if meant := with_scheme(named):
                     raise InvalidInput(message + did_you_mean([meant]), meant=[named, meant])
                 raise InvalidInput(message, hint=f"datapkg config registries.{named} https://data.example.org")
-            return check_origin(known[named])
+            return check_address(known[named])
         if not self.settings.get("registry").value:
             raise InvalidInput(
                 "no registry is set", hint="datapkg config registry https://data.example.org (or set DATAPKG_REGISTRY)"
             )
-        return check_origin(self.settings.get("registry").value)
+        return check_address(self.settings.get("registry").value)
 
     def is_known(self, url: str) -> bool:
         """Return whether the settings name this registry; others are asked only if the user agrees."""
-        from datapkg.remote.credentials import check_origin
+        from datapkg.remote.addresses import check_address
 
         known = [self.settings.get("registry").value, *self.settings.get("registries").value.values()]
-        return url in {check_origin(each) for each in known if each}
+        return url in {check_address(each) for each in known if each}
 
     def credential(self, url: str) -> Credential:
         """Return the token for a registry: `DATAPKG_TOKEN` for `DATAPKG_REGISTRY` alone, else what `login` kept.
 
         Without a token the source is the reason why `DATAPKG_TOKEN` is not it.
         """
-        from datapkg.remote.credentials import Credential, check_origin, check_token
+        from datapkg.remote.addresses import check_address
+        from datapkg.remote.credentials import Credential, check_token
 
         environ = self.settings.environ
         given, registry = environ.get("DATAPKG_TOKEN"), environ.get("DATAPKG_REGISTRY")
         login = f"datapkg login --registry {url}"
-        if given and registry and check_origin(registry) == url:
+        if given and registry and check_address(registry) == url:
             hint = "set DATAPKG_TOKEN to a valid token, or unset it to use the one of `datapkg login`"
             return Credential(check_token(given), "DATAPKG_TOKEN", hint)
         if token := self.credentials.token(url):
             return Credential(token, "`datapkg login`", login)
         if given:
-            where = f"is {check_origin(registry)}" if registry else "is not set"
+            where = f"is {check_address(registry)}" if registry else "is not set"
             why = f"DATAPKG_TOKEN is only sent to the registry in DATAPKG_REGISTRY, which {where}"
             return Credential(None, why, f"export DATAPKG_REGISTRY={url}")
         return Credential(None, "", login)
 
-    def client(self, named: str | None = None, token: str | None = None) -> Client:
-        """Return a client of a registry (see `registry_url`), with the token kept for it."""
-        from datapkg.remote.client import Client
+    def client(self, named: str | None = None, token: str | None = None, *, wait_s: float | None = None) -> Client:
+        """Return a client of a registry (see `registry_url`), with the token kept for it.
+
+        With `wait_s`, it tries each request once, for at most so long.
+        """
+        from datapkg.remote.addresses import is_server
+
+        url = self.registry_url(named)
+        if not is_server(url):
+            return self._static_client(url, wait_s)
+        from datapkg.remote.http_client import HttpClient
+
+        return HttpClient(self._session(url, token, wait_s))
+
+    def _session(self, url: str, token: str | None, wait_s: float | None) -> RegistrySession:
         from datapkg.remote.credentials import Credential
         from datapkg.remote.session import RegistrySession
-        from datapkg.remote.time_limits import CommandDeadline
 
-        url, setting = self.registry_url(named), self.settings.get
+        setting = self.settings.get
         credential = Credential(token, "", f"datapkg login --registry {url}") if token else self.credential(url)
         limits = {"read_timeout_s": setting("timeout_s").value, "jobs": setting("jobs").value, "rate": self._rate}
-        if self._begun_at is not None and (max_time_s := setting("max_time_s").value):
-            limits["command"] = CommandDeadline(max_time_s, self._begun_at)
-        return Client(RegistrySession(url, credential, **limits))
+        if wait_s is not None:
+            limits |= {"read_timeout_s": wait_s, "tries": 1}
+        return RegistrySession(url, credential, command=self._deadline, **limits)
+
+    def _static_client(self, url: str, wait_s: float | None) -> Client:
+        from datapkg.remote.addresses import is_web
+        from datapkg.remote.static.client import StaticClient
+        from datapkg.remote.static.counted import CountedBlobs
+        from datapkg.remote.static.opening import open_blobs
+        from datapkg.remote.static.seen import SeenLogs
+
+        blobs = open_blobs(url, self._session(url, None, wait_s) if is_web(url) else None)
+        counted = CountedBlobs(blobs, self._rate, self._deadline, self.settings.get("jobs").value)
+        return StaticClient(counted, SeenLogs(self.data / "registries", url), self._author)
+
+    @property
+    def _author(self) -> str:
+        """The name of the user at this machine; a registry without a server knows no other."""
+        import pwd
+
+        try:
+            return pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:  # a container runs as a number that has no name
+            return ""
+
+    @property
+    def _deadline(self) -> CommandDeadline:
+        from datapkg.remote.time_limits import CommandDeadline
+
+        max_time_s = self.settings.get("max_time_s").value
+        return CommandDeadline() if self._begun_at is None else CommandDeadline(max_time_s, self._begun_at)
 
     def users(self) -> list[str]:
         """Return the users that have a package on this machine, in order."""

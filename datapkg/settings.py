@@ -48,10 +48,10 @@ class SettingType:
     is_valid: Callable[[Any], bool]
 
 
-def _origin(text: str) -> str:
-    from datapkg.remote.credentials import check_origin  # loads what most commands never use
+def _address(text: str) -> str:
+    from datapkg.remote.addresses import check_address  # loads what most commands never use
 
-    return check_origin(text)
+    return check_address(text)
 
 
 def _whole_number(text: str) -> object:
@@ -90,7 +90,7 @@ _BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "fals
 
 SETTINGS = {
     # The registry of refs and commands that name none.
-    "registry": SettingType("DATAPKG_REGISTRY", None, "an address", _origin, lambda value: isinstance(value, str)),
+    "registry": SettingType("DATAPKG_REGISTRY", None, "an address", _address, lambda value: isinstance(value, str)),
     # Names for other registries, as used in work:user/name; set one at a time, as registries.NAME.
     "registries": SettingType(
         *("", {}, "a mapping of names to addresses", str),
@@ -202,7 +202,7 @@ class UserSettings:
         if dot and head == "registries":
             names = dict(_check(head, self._values.get(head, {}), f"datapkg config --unset {head}"))
             names.pop(key, None)
-            changed: dict[str, Any] = {head: names if text is None else {**names, key: _origin(text)}}
+            changed: dict[str, Any] = {head: names if text is None else {**names, key: _address(text)}}
         elif name in SETTINGS and (name != "registries" or text is None):
             changed = {name: None if text is None else _parse(name, text)}
         else:

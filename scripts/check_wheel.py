@@ -62,7 +62,7 @@ def run_in_empty_environment(wheel: Path, environment: Path) -> None:
     run("datapkg", "--help")
     run("python", "-m", "datapkg", "--help")
     run("python", "-c", "import datapkg; [getattr(datapkg, name) for name in datapkg.__all__]")
-    run("python", "-c", "import datapkg.remote.client")  # with what is the registry's alone not there
+    run("python", "-c", "import datapkg.remote.http_client")  # with what is the registry's alone not there
     pip("install", f"{wheel}[fsspec]")
     run("python", "-c", "import fsspec; fsspec.filesystem('datapkg').ls('')")
     pip("install", f"{wheel}[server]")

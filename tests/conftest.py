@@ -19,6 +19,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from tests import examples
 from tests.live_registry import LiveRegistry, live_registry
+from tests.static_registry import Static
 
 CAP_SYS_ADMIN = 21
 
@@ -152,3 +153,9 @@ def new_person(registry: LiveRegistry, tmp_path: Path) -> Callable[[], Person]:
 def person(new_person: Callable[[], Person]) -> Person:
     """A user of the shared registry."""
     return new_person()
+
+
+@pytest.fixture
+def static(tmp_path: Path) -> Static:
+    """A registry without a server, in a folder that is not there yet."""
+    return Static(tmp_path / "registry", tmp_path / "machines")

@@ -36,6 +36,7 @@ FLOORS: dict[str, list[set[str]]] = {
 # The same inside a room: its folders and files, lowest first; "" is every file of the room that is not named.
 SUB_FLOORS: dict[str, list[set[str]]] = {
     "datapkg.building": [{"readers"}, {"spec"}, {"sources"}, {"checks"}, {""}],
+    "datapkg.remote": [{""}, {"static"}],
     "datapkg.reading": [
         {"source"},
         {"missing", "opening", "tables"},
@@ -72,7 +73,7 @@ LIGHT = {
     "datapkg": TOO_HEAVY | {"click", "msgspec", "yaml"},
     "datapkg.data": TOO_HEAVY | {"click", "msgspec", "yaml"},
     "datapkg.cli.main": TOO_HEAVY | {"msgspec", "yaml"},
-    "datapkg.remote.client": TOO_HEAVY - {"requests", "urllib3"} | {"click", "packaging", "yaml"},
+    "datapkg.remote.http_client": TOO_HEAVY - {"requests", "urllib3"} | {"click", "packaging", "yaml"},
 }
 NAMES_OF_NOTHING = {"common", "helpers", "misc", "tools", "util", "utils"}
 

@@ -163,7 +163,10 @@ def test_settings_say_where_they_come_from(tmp_path: Path) -> None:
         "https://",
         "https://u:p@x",
         "https://x?y",
-        "https://x/path",
+        "s3://",
+        "file://host/path",
+        "ssh://me:secret@host/path",
+        "https://x/path?q",
         "https://x:99999",
         "a b",
         "\x00",
@@ -259,3 +262,31 @@ def test_store_on_read_only_media_has_its_links_in_the_cache(home: Home, monkeyp
     again = Home({"DATAPKG_HOME": str(home.data)})
     assert again.store.links_folder == again.cache / "links"
     assert Home({"DATAPKG_HOME": str(home.data / "new")}).store.links_folder == home.data / "new" / "store" / "links"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://Data.example.org:443/", "https://data.example.org"),
+        ("https://data.example.org//some/folder/", "https://data.example.org/some/folder"),
+        ("/mnt/share/../data/", "file:///mnt/data"),
+        ("file:///mnt/some%20data", "file:///mnt/some%20data"),
+        ("file://localhost/mnt/data", "file:///mnt/data"),
+        ("s3://bucket/", "s3://bucket"),
+        ("gs://bucket/some//prefix/", "gs://bucket/some/prefix"),
+        ("ssh://me@host:2222/data/", "ssh://me@host:2222/data"),
+    ],
+)
+def test_addresses_have_a_normal_form(tmp_path: Path, text: str, url: str) -> None:
+    home = Home({"DATAPKG_HOME": str(tmp_path)})
+    assert home.registry_url(text) == url
+    home.settings.set("registries.work", text)
+    assert home.registry_url("work") == url
+    assert home.is_known(url)
+
+
+def test_a_folder_is_named_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = Home({"DATAPKG_HOME": str(tmp_path / "home")})
+    assert home.registry_url("./registry") == (tmp_path / "registry").as_uri()
+    assert home.registry_url("~/registry") == (Path.home() / "registry").as_uri()

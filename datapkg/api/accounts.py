@@ -33,6 +33,6 @@ def whoami(home: Home, registry: str | None = None) -> dict[str, str | None]:
     client = home.client(registry)
     user = client.me().user
     if user is None:
-        credential = client.session.credential
+        credential = home.credential(client.url)
         raise NotLoggedIn(f"you are not logged in to {client.url} ({credential.note})", hint=credential.hint)
     return {"registry": client.url, "user": user}

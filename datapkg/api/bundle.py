@@ -36,7 +36,7 @@ from datapkg.objects.free_space import check_space
 from datapkg.objects.progress import Counter, Progress, silent
 from datapkg.objects.transfer import SMALL_BYTES, transfer
 from datapkg.project import nearest_lock
-from datapkg.remote.credentials import check_origin
+from datapkg.remote.addresses import check_address
 from datapkg.remote.manifests import MAX_MANIFEST_BYTES
 from datapkg.resolve import ResolvedState, find_installed
 from datapkg.store.refs import Refs
@@ -187,7 +187,7 @@ def _origin(home: Home, entry: BundledPackage, registry: str | None) -> str:
     if registry is not None:
         return home.registry_url(registry)
     try:
-        url = check_origin(entry.registry) if entry.registry else ""
+        url = check_address(entry.registry) if entry.registry else ""
     except DatapkgError:
         return "local"
     current = home.store.refs.current(entry.ref)

@@ -87,7 +87,7 @@ def _install_from_registry(home: Home, ref: Ref, options: InstallOptions, progre
     current, known = home.store.refs.current(ref), home.store.record
     is_kept = (current and current.hash == manifest.hash) or known(ref, manifest.hash, "install")
     record = {} if is_kept else resolve.checks_of(client, ref, manifest.hash)
-    return finish(home, ref, manifest, client.url, options, (received, client.session.received_bytes), record)
+    return finish(home, ref, manifest, client.url, options, (received, client.received_bytes), record)
 
 
 def _plan_install(home: Home, ref: Ref, options: InstallOptions) -> InstallResult:

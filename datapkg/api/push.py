@@ -102,19 +102,21 @@ def _push(
     if dry_run:
         changes = review(begun.theirs, manifest)
         return replace(result, record=whole_record(home, request), changes=changes, transfer=moving)
-    sent_before = client.session.sent_bytes
+    sent_before = client.sent_bytes
     left = sending.send_deltas(planned, manifest, deltas, progress)
     transfer(home.store.objects, sending.target, left, progress)
     published = client.publish(ref, started.push, request)
     _remember(home, ref, manifest, client.url, request, published.changed)
     return replace(
         result,
-        bytes_sent=client.session.sent_bytes - sent_before,
+        bytes_sent=client.sent_bytes - sent_before,
         url=published.url,
         changed=published.changed,
         public=published.public,
         role=published.role,
-        warnings=result.warnings + ([unchecked_text(published.unchecked)] if published.unchecked else []),
+        warnings=client.notes()
+        + result.warnings
+        + ([unchecked_text(published.unchecked)] if published.unchecked else []),
     )
 
 

@@ -25,8 +25,7 @@ from datapkg.objects.base import Readable
 from datapkg.objects.deltas import PlannedTransfer, known_chunks, long_ones, new_bytes, planned_transfer, steps_from
 from datapkg.objects.progress import TRANSFERRING, Progress
 from datapkg.objects.transfer import TransferPlan
-from datapkg.remote.client import Client
-from datapkg.remote.objects import RegistryObjects
+from datapkg.remote.client import Client, PushTarget
 from datapkg.store.verified import VerifiedObjects
 
 
@@ -43,7 +42,7 @@ class PushPlan:
     """A started push; `before` is a state that is here and may be the registry's `latest`."""
 
     objects: Readable
-    target: RegistryObjects
+    target: PushTarget
     started: wire.PushStarted
     before: Manifest | None
     latest: Manifest | None

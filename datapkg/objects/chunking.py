@@ -26,15 +26,21 @@ def chunks_of_object(objects: Readable, hash: str) -> list[Chunk]:
 
     Raise `HashMismatch` if its bytes do not have this hash, `ObjectNotFound`.
     """
-    whole, chunks, at = hashlib.sha256(), [], 0
     with objects.open(hash) as stream:
-        for piece in cut(stream):
-            whole.update(piece)
-            chunks.append(Chunk(hashlib.sha256(piece).digest(), at, at + len(piece)))
-            at += len(piece)
-    if whole.hexdigest() != hash:
-        raise mismatch(hash, whole.hexdigest())
+        found, chunks = chunks_of_stream(stream)
+    if found != hash:
+        raise mismatch(hash, found)
     return chunks
+
+
+def chunks_of_stream(stream: BinaryIO) -> tuple[str, list[Chunk]]:
+    """Return the hash of a stream, read to its end, and its chunks in order; in bounded memory."""
+    whole, chunks, at = hashlib.sha256(), [], 0
+    for piece in cut(stream):
+        whole.update(piece)
+        chunks.append(Chunk(hashlib.sha256(piece).digest(), at, at + len(piece)))
+        at += len(piece)
+    return whole.hexdigest(), chunks
 
 
 def cut(stream: BinaryIO) -> Iterator[memoryview]:

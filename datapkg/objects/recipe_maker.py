@@ -9,7 +9,7 @@ from datapkg.format.chunks import Step
 from datapkg.objects.base import Writable
 from datapkg.objects.pack_file import PackLocation, hash_places, open_places
 from datapkg.objects.packs import PackedObjects
-from datapkg.objects.recipes import worthwhile
+from datapkg.objects.recipes import with_remainder, worthwhile
 
 
 def recipe_of(home: PackedObjects, writer: Writable, hash: str, steps: Sequence[Step]) -> list[Step]:
@@ -23,16 +23,8 @@ def recipe_of(home: PackedObjects, writer: Writable, hash: str, steps: Sequence[
         whole = home.locate(hash)
         with open_places([PackLocation(whole.path, whole.offset + at, size) for _, at, size in own]) as stream:
             remainder = writer.put(stream)
-        ranges = _named(ranges, remainder)
+        ranges = with_remainder(ranges, remainder)
     return ranges
-
-
-def _named(ranges: Sequence[Step], remainder: str) -> list[Step]:
-    at, found = 0, []
-    for step in ranges:
-        found.append(step if step.source else Step(remainder, at, step.size))
-        at += 0 if step.source else step.size
-    return found
 
 
 def check_recipe(home: PackedObjects, hash: str, ranges: Sequence[Step]) -> None:

@@ -56,12 +56,8 @@ class Recipes:
 
     def keep(self, hash: str, ranges: Sequence[Step]) -> None:
         """Write the recipe of an object; the caller has verified that it gives these bytes."""
-        body = MAGIC + b"".join(
-            bytes.fromhex(str(each.source)) + each.offset.to_bytes(8, "little") + each.size.to_bytes(8, "little")
-            for each in ranges
-        )
         with replacing(self.path(hash), temp_path(self._tmp, "recipe")) as file:
-            file.write(body + hashlib.sha256(body).digest())
+            file.write(encode_recipe(ranges))
             seal(file)
             sync_file(file)
         sync_folder(self.path(hash).parent)
@@ -82,7 +78,7 @@ class Recipes:
         for step in steps:
             ranges = self.find(step.source) if step.source else []
             found += clipped(ranges, step.offset, step.offset + step.size) if ranges else [step]
-        return _joined(found)
+        return joined(found)
 
 
 def clipped(ranges: Iterable[Step], start: int, stop: int) -> Iterator[Step]:
@@ -98,13 +94,26 @@ def clipped(ranges: Iterable[Step], start: int, stop: int) -> Iterator[Step]:
         at = end
 
 
+def encode_recipe(ranges: Iterable[Step]) -> bytes:
+    """Return the bytes of a recipe."""
+    body = MAGIC + b"".join(
+        bytes.fromhex(str(each.source)) + each.offset.to_bytes(8, "little") + each.size.to_bytes(8, "little")
+        for each in ranges
+    )
+    return body + hashlib.sha256(body).digest()
+
+
 def read_recipe(path: Path) -> list[Step]:
     """Return the ranges in a file; raise `CorruptObject`."""
-    data = path.read_bytes()
+    return decode_recipe(path.read_bytes(), str(path))
+
+
+def decode_recipe(data: bytes, where: str) -> list[Step]:
+    """Return the ranges of a recipe; raise `CorruptObject`."""
     body, digest = data[:-32], data[-32:]
     count, rest = divmod(len(body) - len(MAGIC), RANGE_BYTES)
     if not body.startswith(MAGIC) or rest or not 0 < count <= MAX_RANGES or hashlib.sha256(body).digest() != digest:
-        raise CorruptObject(f"the recipe {path} is damaged", hint="datapkg verify")
+        raise CorruptObject(f"the recipe {where} is damaged", hint="datapkg verify")
     return [
         Step(body[at : at + 32].hex(), *(int.from_bytes(body[at + to : at + to + 8], "little") for to in (32, 40)))
         for at in range(len(MAGIC), len(body), RANGE_BYTES)
@@ -132,10 +141,20 @@ def _without_short(steps: Sequence[Step], short: int) -> list[Step]:
     for step in steps:
         found.append(Step(None, at, step.size) if step.size < short else step)
         at += step.size
-    return _joined(found)
+    return joined(found)
 
 
-def _joined(steps: Sequence[Step]) -> list[Step]:
+def with_remainder(ranges: Sequence[Step], remainder: str) -> list[Step]:
+    """Return the ranges with those of the object's own bytes as ranges of the object that consists of these."""
+    at, found = 0, []
+    for step in ranges:
+        found.append(step if step.source else Step(remainder, at, step.size))
+        at += 0 if step.source else step.size
+    return found
+
+
+def joined(steps: Iterable[Step]) -> list[Step]:
+    """Return the steps with those that follow on each other in the same object as one."""
     found: list[Step] = []
     for step in steps:
         if found and found[-1].source == step.source and found[-1].offset + found[-1].size == step.offset:

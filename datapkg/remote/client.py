@@ -1,166 +1,131 @@
-"""The registry's HTTP API, one method an endpoint."""
+"""What a registry is asked, whether it is a server or the files of one."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
-from urllib.parse import quote
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
-
-from datapkg.errors import DatapkgError, Unreachable
 from datapkg.format import wire
-from datapkg.format.hashing import check_bytes, check_hash
-from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.format.chunks import Step
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
-from datapkg.objects.transfer import twice
-from datapkg.remote.manifests import MAX_MANIFEST_BYTES, fetch_by_chunks
-from datapkg.remote.objects import IDENTITY, RegistryObjects
-from datapkg.remote.session import RegistrySession
-
-MAX_PAGES = 10_000
-MAX_LIST_BYTES = 256 << 20
-
-P = TypeVar("P", wire.PackagePage, wire.LogPage)
+from datapkg.objects.base import Writable
 
 
-class Client:
-    """A registry, through one session; raises our errors."""
+class PushTarget(Writable):
+    """The objects of a package at its registry; what is put belongs to one push."""
 
-    def __init__(self, session: RegistrySession) -> None:
-        self.session = session
+    @abstractmethod
+    def put_delta(self, hash: str, new: memoryview, steps: Sequence[Step]) -> None:
+        """Store an object with the bytes `new` by steps that refer to other objects of the registry."""
+
+
+class Client(ABC):
+    """A registry; raises our errors."""
 
     @property
-    def url(self) -> str:
-        return self.session.url
+    @abstractmethod
+    def sent_bytes(self) -> int:
+        """How many bytes of bodies were sent until now."""
 
+    @property
+    @abstractmethod
+    def received_bytes(self) -> int:
+        """How many bytes of bodies were received until now."""
+
+    @abstractmethod
+    def check_may_change(self, ref: Ref) -> None:
+        """Raise, before any request, for what is certain to be refused: `NotLoggedIn` without a token."""
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """The address, as it is shown and remembered."""
+
+    @abstractmethod
     def me(self) -> wire.Me:
         """Who the token stands for; `user` is None without one."""
-        return self.session.reply(wire.Me, "GET", wire.ME)
 
+    @abstractmethod
     def packages(self, query: str = "") -> Iterator[wire.PackageSummary]:
         """Yield all packages that the actor may see and that hold every word of the query, page by page."""
-        for page in self._pages(wire.PackagePage, wire.PACKAGES, {"q": query}):
-            yield from page.packages
 
-    def _pages(self, model: type[P], path: str, params: dict[str, str]) -> Iterator[P]:
-        """All pages of a list; raises `Unreachable` for a registry that turns them in a circle, or sends too much."""
-        seen: set[str] = set()
-        before = self.session.received_bytes
-        while True:
-            page = self.session.reply(model, "GET", path, params=params)
-            yield page
-            if not page.next:
-                return
-            if self.session.received_bytes - before > MAX_LIST_BYTES:
-                raise Unreachable(f"{self.url} lists {path} with more than {MAX_LIST_BYTES:,} bytes")
-            if page.next in seen or len(seen) >= MAX_PAGES:
-                raise Unreachable(f"{self.url} lists {path} without an end")
-            seen.add(page.next)
-            params = {**params, "cursor": page.next}
-
+    @abstractmethod
     def package(self, ref: Ref) -> wire.PackageInfo:
         """Return a package as the actor sees it; raise `PackageNotFound`."""
-        return self.session.reply(wire.PackageInfo, "GET", _path(wire.PACKAGE, ref))
 
+    @abstractmethod
     def delete(self, ref: Ref) -> None:
         """Delete a package with all its states."""
-        self.session.reply(wire.Deleted, "DELETE", _path(wire.PACKAGE, ref))
 
+    @abstractmethod
     def resolve(self, ref: Ref) -> wire.Resolved:
         """Return the full hash that the ref's state means now; `latest` where it has none."""
-        params = {"state": str(ref.state)} if ref.state else {}
-        reply = self.session.reply(wire.Resolved, "GET", _path(wire.RESOLVE, ref), params=params)
-        check_hash(reply.hash)
-        return reply
 
+    @abstractmethod
     def manifest(self, ref: Ref, hash: str, older: Manifest | None = None, size: int | None = None) -> bytes:
         """Return the bytes of a state's manifest, checked against its hash; no more than `size` where that is known.
 
         What a long one has in common with an older one that is here does not travel. Where that fails for any reason
         the whole is fetched.
         """
-        path = _path(wire.MANIFEST, ref, hash=check_hash(hash))
-        limit = MAX_MANIFEST_BYTES if size is None else min(size, MAX_MANIFEST_BYTES)
-        if isinstance(older, MappedManifest):
-            with contextlib.suppress(DatapkgError):
-                chunks_path = _path(wire.MANIFEST_CHUNKS, ref, hash=hash)
-                return fetch_by_chunks(self.session, path, chunks_path, hash, older, limit)
 
-        def attempt() -> bytes:
-            with self.session.request("GET", path, headers=IDENTITY) as response:
-                return self.session.body(response, limit)
-
-        def checked() -> bytes:
-            data = self.session.retried(attempt)
-            check_bytes(data, hash, "manifest")
-            return data
-
-        return twice(checked, self.url + path)
-
-    def objects(self, ref: Ref, push: str | None = None) -> RegistryObjects:
+    @abstractmethod
+    def objects(self, ref: Ref, push: str | None = None) -> PushTarget:
         """Return the objects of a package; writable within a push."""
-        return RegistryObjects(self.session, ref.user, ref.name, push)
 
+    @abstractmethod
     def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> wire.PushStarted:
         """Begin a push of the state with this manifest hash; return which of the first hashes are missing."""
-        body = {"manifest": manifest, "hashes": list(hashes)}
-        return self.session.reply(wire.PushStarted, "POST", _path(wire.PUSHES, ref), body)
 
+    def notes(self) -> list[str]:
+        """Return what a pusher should know of this registry, at the first push from this machine."""
+        return []
+
+    @abstractmethod
     def publish(self, ref: Ref, push: str, request: wire.Publish) -> wire.Published:
         """End a push: the manifest becomes a state of the package."""
-        body = msgspec.to_builtins(request)
-        return self.session.reply(wire.Published, "POST", _path(wire.PUBLISH, ref, push=push), body)
 
+    @abstractmethod
     def check_publish(self, ref: Ref, push: str, request: wire.PublishCheck) -> wire.PublishChecked:
         """Raise what `publish` would raise for this push, as far as that is known before its objects are sent."""
-        body = msgspec.to_builtins(request)
-        return self.session.reply(wire.PublishChecked, "POST", _path(wire.PUBLISH_CHECK, ref, push=push), body)
 
+    @abstractmethod
     def log(self, ref: Ref) -> Iterator[wire.LogEntry]:
         """Yield the pushes of a package, newest first."""
-        for page in self._pages(wire.LogPage, _path(wire.LOG, ref), {}):
-            yield from page.entries
 
+    @abstractmethod
     def checks(self, ref: Ref, hash: str) -> wire.StateChecks:
         """Return what the record of a state says of checks."""
-        return self.session.reply(wire.StateChecks, "GET", _path(wire.CHECKS, ref, hash=check_hash(hash)))
 
+    @abstractmethod
     def tag_list(self, ref: Ref) -> wire.TagList:
         """Return the tags: name to hash, and when each was moved."""
-        return self.session.reply(wire.TagList, "GET", _path(wire.TAGS, ref))
 
+    @abstractmethod
     def set_tag(self, ref: Ref, tag: str, hash: str) -> wire.TagList:
         """Make a tag name this state, whatever it named before; return all tags."""
-        return self.session.reply(wire.TagList, "PUT", _path(wire.TAG, ref, tag=tag), {"hash": hash})
 
+    @abstractmethod
     def remove_tag(self, ref: Ref, tag: str) -> wire.TagList:
         """Remove a tag; the state stays. Return the other tags."""
-        return self.session.reply(wire.TagList, "DELETE", _path(wire.TAG, ref, tag=tag))
 
+    @abstractmethod
     def versions(self, ref: Ref) -> list[wire.VersionEntry]:
         """Return the versions in the order of PEP 440."""
-        return self.session.reply(wire.VersionList, "GET", _path(wire.VERSIONS, ref)).versions
 
+    @abstractmethod
     def add_version(self, ref: Ref, version: str, hash: str) -> wire.VersionList:
         """Give a state a version, for good; return all versions."""
-        return self.session.reply(wire.VersionList, "PUT", _path(wire.VERSION, ref, version=version), {"hash": hash})
 
+    @abstractmethod
     def access(self, ref: Ref) -> wire.Access:
         """Who may read and write the package."""
-        return self.session.reply(wire.Access, "GET", _path(wire.ACCESS, ref))
 
+    @abstractmethod
     def grant(self, ref: Ref, who: str, confirm: bool = False, write: bool = False) -> wire.Access:
         """Let a user, or `public`, read the package; with `write`, let a user push to it too."""
-        body = {"confirm": confirm, **({"write": True} if write else {})}
-        return self.session.reply(wire.Access, "PUT", _path(wire.GRANT, ref, who=who), body)
 
+    @abstractmethod
     def revoke(self, ref: Ref, who: str) -> wire.Access:
         """Take the rights to read and write from a user, or `public`."""
-        return self.session.reply(wire.Access, "DELETE", _path(wire.GRANT, ref, who=who))
-
-
-def _path(template: str, ref: Ref, **names: Any) -> str:
-    return template.format(user=ref.user, name=ref.name, **{key: quote(value, safe="") for key, value in names.items()})

@@ -16,9 +16,9 @@ from datapkg.format import wire
 from datapkg.format.chunks import Chunk, Step, decode_chunks, max_map_bytes
 from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
 from datapkg.format.manifest.delta import HEAD_BYTES, encode_delta
-from datapkg.objects.base import Writable
 from datapkg.objects.deltas import new_bytes
 from datapkg.objects.transfer import twice
+from datapkg.remote.client import PushTarget
 from datapkg.remote.session import TRIES, RegistrySession, SizedBody
 from datapkg.remote.time_limits import SlowTransferGuard
 from datapkg.remote.transport import number_in
@@ -29,7 +29,7 @@ RESUMED_BYTES = 64 << 20
 """Before a larger object is sent, the registry is asked how much of it came in an upload that broke off."""
 
 
-class RegistryObjects(Writable):
+class RegistryObjects(PushTarget):
     """Reads through a package (`user`, `name`); writes into a push that was begun for it."""
 
     def __init__(self, session: RegistrySession, user: str, name: str, push: str | None = None) -> None:
@@ -190,7 +190,6 @@ class RegistryObjects(Writable):
             return self.put(cast(BinaryIO, spool), reader.hexdigest())
 
     def put_delta(self, hash: str, new: memoryview, steps: Sequence[Step]) -> None:
-        """Store an object with the bytes `new` by steps that refer to other objects of the registry."""
         path = self._path(wire.PUSH_DELTA, push=self._pushed(), hash=check_hash(hash))
         headers = {"Content-Type": wire.DELTA_TYPE}
 

@@ -15,7 +15,7 @@ from datapkg.errors import QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.names import Ref
 from datapkg.home import Home
-from datapkg.remote.client import Client
+from datapkg.remote.http_client import HttpClient
 from datapkg.remote.objects import RegistryObjects
 from tests.conftest import Person
 from tests.live_registry import live_registry
@@ -52,13 +52,13 @@ def test_older_registry_gets_the_record_inside_the_request(
     person: Person, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, ref, sent = person.home(), person.ref("p"), list[wire.Publish]()
-    start, publish = Client.start_push, Client.publish
+    start, publish = HttpClient.start_push, HttpClient.publish
 
     def start_older(*args: Any) -> wire.PushStarted:
         return msgspec.structs.replace(start(*args), record_objects=False)
 
-    monkeypatch.setattr(Client, "start_push", start_older)
-    monkeypatch.setattr(Client, "publish", lambda *args: sent.append(args[3]) or publish(*args))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(HttpClient, "start_push", start_older)
+    monkeypatch.setattr(HttpClient, "publish", lambda *args: sent.append(args[3]) or publish(*args))  # type: ignore[func-returns-value]
     build_package(home, ref, folder)
     assert push_package(home, ref).objects_sent == 401
     assert (sent[0].record_object, len(sent[0].record["sources"])) == (None, 400)

@@ -20,7 +20,7 @@ KILLS = examples(4, 8)
 COMMAND = """
 import sys, time
 import pandas, pyarrow.parquet, requests
-import datapkg.api.build, datapkg.api.install, datapkg.api.push, datapkg.tables.table_writer, datapkg.remote.client
+import datapkg.api.build, datapkg.api.install, datapkg.api.push, datapkg.tables.table_writer, datapkg.remote.http_client
 from datapkg.cli.main import main
 print("ready", flush=True)
 start = time.monotonic()

@@ -21,7 +21,7 @@ from datapkg.errors import Conflict, DatapkgError, Unreachable
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.remote import objects as remote_objects
-from datapkg.remote.client import Client
+from datapkg.remote.http_client import HttpClient
 from datapkg.remote.objects import RegistryObjects
 from tests.conftest import Person
 from tests.live_registry import LiveRegistry, live_registry
@@ -90,14 +90,14 @@ def test_package_deleted_between_start_and_publish(
     build(home, ref, tmp_path / "p", os.urandom(2 * MB))
     push_package(home, ref)
     build(home, ref, tmp_path / "p", os.urandom(2 * MB))
-    publish = Client.publish
+    publish = HttpClient.publish
 
-    def too_late(self: Client, ref: Ref, *values: Any) -> Any:
-        monkeypatch.setattr(Client, "publish", publish)
+    def too_late(self: HttpClient, ref: Ref, *values: Any) -> Any:
+        monkeypatch.setattr(HttpClient, "publish", publish)
         self.delete(ref)
         return publish(self, ref, *values)
 
-    monkeypatch.setattr(Client, "publish", too_late)
+    monkeypatch.setattr(HttpClient, "publish", too_late)
     with pytest.raises(Conflict) as caught:
         push_package(home, ref)
     assert caught.value.hint

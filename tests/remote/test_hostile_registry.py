@@ -23,9 +23,9 @@ from datapkg.format import wire
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref
 from datapkg.home import Home
-from datapkg.remote import client as client_module
-from datapkg.remote.client import Client
+from datapkg.remote import http_client as client_module
 from datapkg.remote.download import download
+from datapkg.remote.http_client import HttpClient
 from datapkg.remote.session import MAX_JSON_BYTES, RegistrySession
 from tests.remote.malicious_registry import BIG, OTHER, PIECE, SMALL, MaliciousRegistry, answer, package, server
 
@@ -256,7 +256,7 @@ def test_invalid_object_size_is_rejected(tmp_path: Path, length: bytes) -> None:
         MaliciousRegistry(replaced={"object": answer(b"", length=length)}).serving() as url,
         pytest.raises(Unreachable),
     ):
-        Client(RegistrySession(url, tries=1)).objects(REF).size(hash_bytes(BIG))
+        HttpClient(RegistrySession(url, tries=1)).objects(REF).size(hash_bytes(BIG))
 
 
 def test_error_messages_contain_only_printable_characters(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_error_messages_contain_only_printable_characters(tmp_path: Path) -> Non
     )
     whole = answer(body.encode(), "400 Bad Request")
     with MaliciousRegistry(replaced={"all": whole}).serving() as url, pytest.raises(DatapkgError) as caught:
-        Client(RegistrySession(url)).me()
+        HttpClient(RegistrySession(url)).me()
     texts = [str(caught.value), caught.value.hint, *caught.value.__notes__, str(caught.value.detail)]
     assert not [text for text in texts if set(text) & set("\x1b\x07\u202e\u200b\ud800")]
 

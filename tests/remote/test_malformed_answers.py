@@ -17,7 +17,7 @@ from datapkg.errors import DatapkgError, Unreachable
 from datapkg.format import wire
 from datapkg.format.names import Ref
 from datapkg.home import Home
-from datapkg.remote.client import Client
+from datapkg.remote.http_client import HttpClient
 from datapkg.remote.session import RegistrySession
 from tests.conftest import Person
 from tests.remote.malicious_registry import Serve, answering, server
@@ -68,14 +68,14 @@ def test_malformed_answers_are_reported_as_unreachable(tmp_path: Path, value: ob
 )
 def test_error_names_the_malformed_value(value: object, message: str) -> None:
     with server(answering(value)) as url, pytest.raises(Unreachable) as caught:
-        Client(RegistrySession(url)).start_push(REF, "a" * 64, [])
+        HttpClient(RegistrySession(url)).start_push(REF, "a" * 64, [])
     assert f"answered POST {wire.PUSHES.format(user=REF.user, name=REF.name)} " in caught.value.message
     assert message in caught.value.message
 
 
 def test_unknown_fields_of_a_newer_registry_are_ignored() -> None:
     with server(answering({"push": "x", "missing": [], "news": 1})) as url:
-        assert Client(RegistrySession(url)).start_push(REF, "a" * 64, []) == wire.PushStarted(push="x", missing=[])
+        assert HttpClient(RegistrySession(url)).start_push(REF, "a" * 64, []) == wire.PushStarted(push="x", missing=[])
 
 
 @pytest.mark.parametrize("page", [{"packages": [], "entries": [], "next": "x"}])

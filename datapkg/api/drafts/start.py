@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datapkg.api.drafts.draft import DraftState
 from datapkg.api.states import check_complete
-from datapkg.errors import Conflict, NotFound, NotLoggedIn, Refused
+from datapkg.errors import Conflict, NotFound, Refused
 from datapkg.format.manifest.diff import same_data, stored_otherwise
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.origins import allowed_registry
@@ -50,8 +50,8 @@ def latest_state(draft: DraftState) -> Manifest | None:
     """
     home, ref = draft.home, draft.ref
     client = home.client(allowed_registry(home, ref, draft.options.registry))
-    if draft.options.push and (known := client.session.credential).token is None:
-        raise NotLoggedIn(f"changing {ref.package} at {client.url} needs a token ({known.note})", hint=known.hint)
+    if draft.options.push:
+        client.check_may_change(ref)
     try:
         resolved = resolve(home, client, ref)
     except NotFound:

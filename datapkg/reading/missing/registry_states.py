@@ -87,11 +87,8 @@ def _collect(url: str, ref: Ref, home: Home | None, found: States) -> None:
 def _client(url: str, home: Home | None) -> Client:
     """Return a client that does not retry and has a short timeout."""
     from datapkg.home import Home
-    from datapkg.remote.client import Client
-    from datapkg.remote.session import RegistrySession
 
-    home = home or Home()
-    return Client(RegistrySession(url, home.credential(url), tries=1, read_timeout_s=WAIT_S))
+    return (home or Home()).client(url, wait_s=WAIT_S)
 
 
 def _names(client: Client, ref: Ref) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,235 @@
+"""The layout of a registry without a server: its keys, and the files of JSON below them.
+
+The log of a package is the truth: numbered entries, each created only if it is absent, each with the sha256 of the one
+before and of the pointers after it. `heads.json` holds these pointers, so a reader needs it and the last entry only,
+and can tell that they belong together. All files are canonical JSON and end with a newline.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from datapkg.errors import UPGRADE_HINT, IntegrityError, NewerFormat
+from datapkg.format import canonical
+from datapkg.format.hashing import hash_bytes
+from datapkg.format.names import Ref, check_tag, check_version
+
+FORMAT = 1
+MARKER = "datapkg-registry.json"
+SEARCH_INDEX = "index/packages.json"
+LATEST = "latest"
+KINDS = frozenset({"push", "tag", "untag", "version", "record", "delete"})
+MAX_MARKER_BYTES = 4 << 10
+MAX_CHANGE_BYTES = 16 << 20
+MAX_HEADS_BYTES = 64 << 20
+MAX_SUMMARY_BYTES = 64 << 10
+MAX_INDEX_BYTES = 256 << 20
+MAX_LOCATIONS_BYTES = 1 << 30
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def package_key(ref: Ref) -> str:
+    """Return the prefix of all that is kept of a package."""
+    return f"packages/{ref.user}/{ref.name}"
+
+
+def log_key(ref: Ref, number: int) -> str:
+    """Return the key of an entry of a package's log; the first has number 1."""
+    return f"{package_key(ref)}/log/{number:08}.json"
+
+
+def heads_key(ref: Ref) -> str:
+    """Return the key of a package's pointers."""
+    return f"{package_key(ref)}/heads.json"
+
+
+def locations_key(ref: Ref, state: str) -> str:
+    """Return the key of the file that says where the objects of a state are (`format/locations.py`)."""
+    return f"{package_key(ref)}/states/{state}.loc"
+
+
+def object_key(hash: str) -> str:
+    """Return the key of an object that has a file of its own."""
+    return f"objects/{hash[:2]}/{hash[2:]}"
+
+
+def pack_key(hash: str) -> str:
+    """Return the key of a pack of small objects (`objects/pack_file.py`)."""
+    return f"packs/{hash}.pack"
+
+
+def recipe_key(hash: str) -> str:
+    """Return the key of an object that is kept as ranges of others (`objects/recipes.py`)."""
+    return f"recipes/{hash[:2]}/{hash[2:]}"
+
+
+def map_key(hash: str) -> str:
+    """Return the key of an object's chunk map (`format/chunks.py`)."""
+    return f"maps/{hash[:2]}/{hash[2:]}"
+
+
+def previews_key(state: str) -> str:
+    """Return the key of the previews that were pushed with a state."""
+    return f"previews/{state}"
+
+
+def summary_key(ref: Ref, number: int) -> str:
+    """Return the key of what a search reads of a package, as it was after this entry of its log."""
+    return f"index/{ref.user}/{ref.name}/{number:08}.json"
+
+
+class Marker(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a folder, bucket or web site a registry."""
+
+    format: int
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One entry of a log.
+
+    `previous` is the sha256 of the entry before (None for the first), `heads` that of the pointers after this one, and
+    `nonce` is random, so that no two pushers write the same bytes. The kinds and what they use: push (`hash`, `parent`,
+    `message`, sizes, record, and the `tag` and `version` that it sets besides `latest`), tag (`tag`, `hash`), untag
+    (`tag`), version (`version`, `hash`), record (a new record of the state `hash`), delete.
+    """
+
+    format: int
+    kind: str
+    number: int
+    package: str
+    at: str
+    previous: str | None
+    heads: str
+    nonce: str
+    author: str = ""
+    hash: str = ""
+    parent: str | None = None
+    message: str = ""
+    manifest_size: int = 0
+    bytes_logical: int = 0
+    tag: str | None = None
+    version: str | None = None
+    record: dict[str, Any] = {}
+    record_object: str | None = None
+
+
+class Pointer(msgspec.Struct, frozen=True, kw_only=True):
+    """A state that a tag or version names, and since when."""
+
+    hash: str
+    at: str
+
+
+class Heads(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The pointers of a package after entry `number` of its log; without the tag `latest` there is no package.
+
+    `records` has the number of the entry with the last record of a state, where that is not the one of its push.
+    `first` is the entry with which the package began, the first one or the one after it was deleted. `retired` are the
+    versions of before that: they never name other states.
+    """
+
+    format: int
+    package: str
+    number: int
+    first: int = 0
+    created_at: str = ""
+    tags: dict[str, Pointer] = {}
+    versions: dict[str, Pointer] = {}
+    records: dict[str, int] = {}
+    retired: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        for tag in self.tags:
+            check_tag(tag)
+        for version in (*self.versions, *self.retired):
+            check_version(version)
+
+    @property
+    def latest(self) -> str | None:
+        """The hash of the latest state; None where there is no package."""
+        return self.tags[LATEST].hash if LATEST in self.tags else None
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a search reads of a package, as it was after entry `number` of its log."""
+
+    package: str
+    number: int
+    latest: str | None = None
+    title: str = ""
+    description: str = ""
+    keywords: list[str] = []
+    pushed_at: str = ""
+    bytes_logical: int = 0
+
+
+class SearchIndex(msgspec.Struct, frozen=True, kw_only=True):
+    """The summaries of packages, by package."""
+
+    format: int
+    packages: dict[str, Summary]
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """Return the canonical bytes of one of these files."""
+    return canonical.encode(canonical.prepare(msgspec.to_builtins(value), "entry")) + b"\n"
+
+
+def decode(data: bytes, model: type[T], where: str) -> T:
+    """Return the file with these bytes; raise `IntegrityError`, or `NewerFormat` for one of a newer datapkg."""
+    try:
+        value = msgspec.json.decode(data)
+        if isinstance(value, dict) and isinstance(value.get("format"), int) and value["format"] > FORMAT:
+            raise NewerFormat(
+                f"{where} has format {value['format']}, which this datapkg cannot read", hint=UPGRADE_HINT
+            )
+        return msgspec.convert(value, model)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        if isinstance(error, NewerFormat):
+            raise
+        raise IntegrityError(f"{where} is damaged: {error}", hint="datapkg verify --registry ADDRESS") from error
+
+
+def no_package(ref: Ref) -> Heads:
+    """Return the pointers of a package that was never pushed."""
+    return Heads(format=FORMAT, package=ref.package, number=0)
+
+
+def applied(heads: Heads, change: Change) -> Heads:
+    """Return the pointers after a change; raise `NewerFormat` for a kind that only a newer datapkg knows."""
+    if change.kind not in KINDS:
+        raise NewerFormat(f"the log of {heads.package} has an entry of kind {change.kind!r}", hint=UPGRADE_HINT)
+    tags, versions, retired = dict(heads.tags), dict(heads.versions), dict(heads.retired)
+    first, created_at = (heads.first, heads.created_at) if heads.first else (change.number, change.at)
+    here = Pointer(hash=change.hash, at=change.at)
+    if change.kind == "push":
+        tags[LATEST] = here
+    if change.kind in ("push", "tag") and change.tag:
+        tags[change.tag] = here
+    if change.kind in ("push", "version") and change.version:
+        versions.setdefault(change.version, here)
+    if change.kind == "untag" and change.tag:
+        tags.pop(change.tag, None)
+    records = {**heads.records, change.hash: change.number} if change.kind == "record" else dict(heads.records)
+    if change.kind == "delete":
+        retired |= {version: pointer.hash for version, pointer in versions.items()}
+        tags, versions, records, first, created_at = {}, {}, {}, 0, ""
+    return Heads(
+        format=FORMAT,
+        package=heads.package,
+        number=change.number,
+        first=first,
+        created_at=created_at,
+        tags=tags,
+        versions=versions,
+        records=records,
+        retired=retired,
+    )
+
+
+def digest(value: msgspec.Struct) -> str:
+    """Return the sha256 of one of these files."""
+    return hash_bytes(encode(value))

@@ -1,0 +1,156 @@
+"""A registry that is a server: its HTTP API, one method an endpoint."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from datapkg.errors import DatapkgError, NotLoggedIn, Unreachable
+from datapkg.format import wire
+from datapkg.format.hashing import check_bytes, check_hash
+from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.format.manifest.parsed import Manifest
+from datapkg.format.names import Ref
+from datapkg.objects.transfer import twice
+from datapkg.remote.client import Client
+from datapkg.remote.manifests import MAX_MANIFEST_BYTES, fetch_by_chunks
+from datapkg.remote.objects import IDENTITY, RegistryObjects
+from datapkg.remote.session import RegistrySession
+
+MAX_PAGES = 10_000
+MAX_LIST_BYTES = 256 << 20
+
+P = TypeVar("P", wire.PackagePage, wire.LogPage)
+
+
+class HttpClient(Client):
+    """A server, through one session."""
+
+    def __init__(self, session: RegistrySession) -> None:
+        self.session = session
+
+    @property
+    def url(self) -> str:
+        return self.session.url
+
+    @property
+    def sent_bytes(self) -> int:
+        return self.session.sent_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        return self.session.received_bytes
+
+    def check_may_change(self, ref: Ref) -> None:
+        known = self.session.credential
+        if known.token is None:
+            raise NotLoggedIn(f"changing {ref.package} at {self.url} needs a token ({known.note})", hint=known.hint)
+
+    def me(self) -> wire.Me:
+        return self.session.reply(wire.Me, "GET", wire.ME)
+
+    def packages(self, query: str = "") -> Iterator[wire.PackageSummary]:
+        for page in self._pages(wire.PackagePage, wire.PACKAGES, {"q": query}):
+            yield from page.packages
+
+    def _pages(self, model: type[P], path: str, params: dict[str, str]) -> Iterator[P]:
+        """All pages of a list; raises `Unreachable` for a registry that turns them in a circle, or sends too much."""
+        seen: set[str] = set()
+        before = self.session.received_bytes
+        while True:
+            page = self.session.reply(model, "GET", path, params=params)
+            yield page
+            if not page.next:
+                return
+            if self.session.received_bytes - before > MAX_LIST_BYTES:
+                raise Unreachable(f"{self.url} lists {path} with more than {MAX_LIST_BYTES:,} bytes")
+            if page.next in seen or len(seen) >= MAX_PAGES:
+                raise Unreachable(f"{self.url} lists {path} without an end")
+            seen.add(page.next)
+            params = {**params, "cursor": page.next}
+
+    def package(self, ref: Ref) -> wire.PackageInfo:
+        return self.session.reply(wire.PackageInfo, "GET", _path(wire.PACKAGE, ref))
+
+    def delete(self, ref: Ref) -> None:
+        self.session.reply(wire.Deleted, "DELETE", _path(wire.PACKAGE, ref))
+
+    def resolve(self, ref: Ref) -> wire.Resolved:
+        params = {"state": str(ref.state)} if ref.state else {}
+        reply = self.session.reply(wire.Resolved, "GET", _path(wire.RESOLVE, ref), params=params)
+        check_hash(reply.hash)
+        return reply
+
+    def manifest(self, ref: Ref, hash: str, older: Manifest | None = None, size: int | None = None) -> bytes:
+        path = _path(wire.MANIFEST, ref, hash=check_hash(hash))
+        limit = MAX_MANIFEST_BYTES if size is None else min(size, MAX_MANIFEST_BYTES)
+        if isinstance(older, MappedManifest):
+            with contextlib.suppress(DatapkgError):
+                chunks_path = _path(wire.MANIFEST_CHUNKS, ref, hash=hash)
+                return fetch_by_chunks(self.session, path, chunks_path, hash, older, limit)
+
+        def attempt() -> bytes:
+            with self.session.request("GET", path, headers=IDENTITY) as response:
+                return self.session.body(response, limit)
+
+        def checked() -> bytes:
+            data = self.session.retried(attempt)
+            check_bytes(data, hash, "manifest")
+            return data
+
+        return twice(checked, self.url + path)
+
+    def objects(self, ref: Ref, push: str | None = None) -> RegistryObjects:
+        return RegistryObjects(self.session, ref.user, ref.name, push)
+
+    def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> wire.PushStarted:
+        body = {"manifest": manifest, "hashes": list(hashes)}
+        return self.session.reply(wire.PushStarted, "POST", _path(wire.PUSHES, ref), body)
+
+    def publish(self, ref: Ref, push: str, request: wire.Publish) -> wire.Published:
+        body = msgspec.to_builtins(request)
+        return self.session.reply(wire.Published, "POST", _path(wire.PUBLISH, ref, push=push), body)
+
+    def check_publish(self, ref: Ref, push: str, request: wire.PublishCheck) -> wire.PublishChecked:
+        body = msgspec.to_builtins(request)
+        return self.session.reply(wire.PublishChecked, "POST", _path(wire.PUBLISH_CHECK, ref, push=push), body)
+
+    def log(self, ref: Ref) -> Iterator[wire.LogEntry]:
+        for page in self._pages(wire.LogPage, _path(wire.LOG, ref), {}):
+            yield from page.entries
+
+    def checks(self, ref: Ref, hash: str) -> wire.StateChecks:
+        return self.session.reply(wire.StateChecks, "GET", _path(wire.CHECKS, ref, hash=check_hash(hash)))
+
+    def tag_list(self, ref: Ref) -> wire.TagList:
+        return self.session.reply(wire.TagList, "GET", _path(wire.TAGS, ref))
+
+    def set_tag(self, ref: Ref, tag: str, hash: str) -> wire.TagList:
+        return self.session.reply(wire.TagList, "PUT", _path(wire.TAG, ref, tag=tag), {"hash": hash})
+
+    def remove_tag(self, ref: Ref, tag: str) -> wire.TagList:
+        return self.session.reply(wire.TagList, "DELETE", _path(wire.TAG, ref, tag=tag))
+
+    def versions(self, ref: Ref) -> list[wire.VersionEntry]:
+        return self.session.reply(wire.VersionList, "GET", _path(wire.VERSIONS, ref)).versions
+
+    def add_version(self, ref: Ref, version: str, hash: str) -> wire.VersionList:
+        return self.session.reply(wire.VersionList, "PUT", _path(wire.VERSION, ref, version=version), {"hash": hash})
+
+    def access(self, ref: Ref) -> wire.Access:
+        return self.session.reply(wire.Access, "GET", _path(wire.ACCESS, ref))
+
+    def grant(self, ref: Ref, who: str, confirm: bool = False, write: bool = False) -> wire.Access:
+        body = {"confirm": confirm, **({"write": True} if write else {})}
+        return self.session.reply(wire.Access, "PUT", _path(wire.GRANT, ref, who=who), body)
+
+    def revoke(self, ref: Ref, who: str) -> wire.Access:
+        return self.session.reply(wire.Access, "DELETE", _path(wire.GRANT, ref, who=who))
+
+
+def _path(template: str, ref: Ref, **names: Any) -> str:
+    return template.format(user=ref.user, name=ref.name, **{key: quote(value, safe="") for key, value in names.items()})

@@ -1,0 +1,179 @@
+"""A registry without a server: what a server would answer, from the files of one, and what it would do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+from datapkg.errors import InvalidInput, NotFound, QuotaExceeded, Refused, Unreachable
+from datapkg.format import static_registry as layout
+from datapkg.format import wire
+from datapkg.format.hashing import check_hash
+from datapkg.format.manifest.parsed import Manifest
+from datapkg.format.names import Ref
+from datapkg.objects.blobs.base import Blobs
+from datapkg.remote.client import Client
+from datapkg.remote.static import names, search
+from datapkg.remote.static.counted import CountedBlobs
+from datapkg.remote.static.objects import StaticObjects
+from datapkg.remote.static.package import StaticPackage
+from datapkg.remote.static.publish import checked, publish
+from datapkg.remote.static.seen import SeenLogs
+
+OWN_NAMES = frozenset({"index", "maps", "objects", "packages", "packs", "previews", "recipes", "simple", "tmp"})
+
+
+class StaticClient(Client):
+    """The files of a registry; `seen` is what this machine saw of its logs, `author` is written into them."""
+
+    def __init__(self, blobs: CountedBlobs, seen: SeenLogs, author: str = "") -> None:
+        self._raw, self.seen, self._author = blobs, seen, author
+        self._packages: dict[str, StaticPackage] = {}
+        self._is_new = seen.is_new
+
+    @property
+    def url(self) -> str:
+        return self._raw.url
+
+    @property
+    def sent_bytes(self) -> int:
+        return self._raw.sent_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        return self._raw.received_bytes
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """The files, once it is known that they are those of a registry; raise `Unreachable` where they are not."""
+        if not self._is_registry():
+            raise Unreachable(
+                f"there is no registry at {self.url}: it has no file {layout.MARKER}",
+                hint=f"check the address; to make it a registry: datapkg push USER/NAME --registry {self.url}",
+            )
+        return self._raw
+
+    def _is_registry(self) -> bool:
+        try:
+            data = self._raw.read(layout.MARKER, layout.MAX_MARKER_BYTES)
+        except (NotFound, QuotaExceeded):
+            return False
+        layout.decode(data, layout.Marker, f"{self.url}/{layout.MARKER}")
+        return True
+
+    def _check_place(self) -> None:
+        """Raise unless this is a registry that can be pushed to, or a place that is empty and can become one."""
+        if self._is_registry():
+            pass
+        elif other := next((each.key for each in self._raw.list() if each.key.split("/")[0] not in OWN_NAMES), None):
+            raise Refused(
+                f"{self.url} is no registry and is not empty: {other} is there; nothing was pushed",
+                hint="name a new folder in it, or one that is empty",
+            )
+        if not self._raw.can_create:
+            raise Refused(
+                f"{self.url} cannot tell which of two pushers was first, so nothing is pushed there",
+                hint="the guide of registries without a server lists the places that can",
+            )
+
+    def check_may_change(self, ref: Ref) -> None:
+        pass
+
+    def me(self) -> wire.Me:
+        raise self._no_accounts()
+
+    def access(self, ref: Ref) -> wire.Access:
+        raise self._no_accounts()
+
+    def grant(self, ref: Ref, who: str, confirm: bool = False, write: bool = False) -> wire.Access:
+        raise self._no_accounts()
+
+    def revoke(self, ref: Ref, who: str) -> wire.Access:
+        raise self._no_accounts()
+
+    def _no_accounts(self) -> InvalidInput:
+        return InvalidInput(
+            f"{self.url} is a registry without a server: it has no accounts, tokens or grants; who may read and write "
+            "its files is set where they are kept"
+        )
+
+    def packages(self, query: str = "") -> Iterator[wire.PackageSummary]:
+        return search.find(self.blobs, query)
+
+    def package_of(self, ref: Ref, *, is_new: bool = False) -> StaticPackage:
+        """Return a package; only a new one may be in a place that is no registry yet."""
+        blobs = self._raw if is_new else self.blobs
+        if ref.package not in self._packages:
+            self._packages[ref.package] = StaticPackage(blobs, ref, self.seen, self._author)
+        return self._packages[ref.package]
+
+    def package(self, ref: Ref) -> wire.PackageInfo:
+        return self.package_of(ref).info()
+
+    def delete(self, ref: Ref) -> None:
+        self.package_of(ref).delete()
+
+    def resolve(self, ref: Ref) -> wire.Resolved:
+        return self.package_of(ref).resolve(ref.state)
+
+    def manifest(self, ref: Ref, hash: str, older: Manifest | None = None, size: int | None = None) -> bytes:
+        return self.package_of(ref).manifest(hash, size)
+
+    def objects(self, ref: Ref, push: str | None = None) -> StaticObjects:
+        return self.package_of(ref, is_new=push is not None).objects(push)
+
+    def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> wire.PushStarted:
+        self._check_place()
+        heads = self.package_of(ref, is_new=True).log.read().heads
+        objects = self.objects(ref, check_hash(manifest))
+        for state in filter(None, (manifest, heads.latest)):
+            objects.places.of_state(state)
+        missing = objects.missing(hashes)
+        return wire.PushStarted(
+            push=manifest,
+            missing=sorted(missing),
+            damaged=[],
+            latest=heads.latest,
+            public=True,
+            exists=heads.latest is not None,
+            record_objects=True,
+        )
+
+    def notes(self) -> list[str]:
+        if not self._is_new:
+            return []
+        return [f"a registry without a server has no private packages: who can read {self.url} reads all in it"]
+
+    def check_publish(self, ref: Ref, push: str, request: wire.PublishCheck) -> wire.PublishChecked:
+        wanted = checked(request.publish)
+        heads = self.package_of(ref, is_new=True).log.read().heads
+        changed = heads.latest != wanted.manifest
+        if changed:
+            names.check_parent(ref, heads, wanted)
+        if wanted.version:
+            names.is_new_version(ref, heads, wanted.version, wanted.manifest)
+        return wire.PublishChecked(changed=changed)
+
+    def publish(self, ref: Ref, push: str, request: wire.Publish) -> wire.Published:
+        return publish(self.package_of(ref, is_new=True), push, request)
+
+    def log(self, ref: Ref) -> Iterator[wire.LogEntry]:
+        return self.package_of(ref).log_entries()
+
+    def checks(self, ref: Ref, hash: str) -> wire.StateChecks:
+        return self.package_of(ref).checks(hash)
+
+    def tag_list(self, ref: Ref) -> wire.TagList:
+        return names.tag_list(self.package_of(ref).heads())
+
+    def set_tag(self, ref: Ref, tag: str, hash: str) -> wire.TagList:
+        return self.package_of(ref).set_tag(tag, hash)
+
+    def remove_tag(self, ref: Ref, tag: str) -> wire.TagList:
+        return self.package_of(ref).remove_tag(tag)
+
+    def versions(self, ref: Ref) -> list[wire.VersionEntry]:
+        return names.version_entries(self.package_of(ref).heads())
+
+    def add_version(self, ref: Ref, version: str, hash: str) -> wire.VersionList:
+        return self.package_of(ref).add_version(version, hash)

@@ -1,0 +1,204 @@
+"""The log of one package: read with its pointers, verified entry by entry, and appended to by whoever is first."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from datapkg.errors import DatapkgError, IntegrityError, NotFound, Refused
+from datapkg.format import static_registry as layout
+from datapkg.format.hashing import hash_bytes
+from datapkg.format.names import Ref
+from datapkg.format.static_registry import Change, Heads
+from datapkg.objects.blobs.base import Blobs
+from datapkg.remote.static.seen import SeenLogs
+
+READ_AT_ONCE = 8
+MAX_TRIES = 1_000
+
+Decide = Callable[[Heads], dict[str, Any] | None]
+"""Returns the fields of the next entry, after these pointers, or None if there is nothing to change; raises what
+forbids it. It is asked again when somebody else was first."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """The pointers of a package, and the sha256 of the entry after which they hold; "" before the first."""
+
+    heads: Heads
+    entry: str
+
+
+class PackageLog:
+    """The log of one package in one registry."""
+
+    def __init__(self, blobs: Blobs, ref: Ref, seen: SeenLogs) -> None:
+        self._blobs, self._ref, self._seen = blobs, Ref(ref.user, ref.name), seen
+        self._position: Position | None = None
+
+    def read(self) -> Position:
+        """Return where the log ends now.
+
+        Raise `IntegrityError` for an entry that does not follow from the one before, and for a log that is not the one
+        that was seen here earlier.
+        """
+        start = self._position or self._checkpoint() or Position(layout.no_package(self._ref), "")
+        position = start
+        for data in self._following(start):
+            position = self._after(position, data)
+        self._check_seen(position)
+        self._position = position
+        return position
+
+    def _checkpoint(self) -> Position | None:
+        """Return the pointers that are written beside the log, if the entry they are of confirms them."""
+        try:
+            data = self._blobs.read(layout.heads_key(self._ref), layout.MAX_HEADS_BYTES)
+            heads = layout.decode(data, Heads, "heads.json")
+            entry = self._entry(heads.number)
+            change = layout.decode(entry, Change, "entry") if entry else None
+        except (NotFound, IntegrityError):  # it was never written, or is not ours: the log says the same
+            return None
+        if entry is None or change is None or change.heads != hash_bytes(data) or heads.package != self._ref.package:
+            return None
+        return Position(heads, hash_bytes(entry))
+
+    def _following(self, start: Position) -> Iterator[bytes]:
+        """Yield the entries after a position: one at first, since there is mostly none; then several at once."""
+        number = start.heads.number + 1
+        data = self._entry(number)
+        while data is not None:
+            yield data
+            some = self._entries(range(number + 1, number + 1 + READ_AT_ONCE))
+            for data in some:
+                number += 1
+                if data is None:
+                    break
+                yield data
+            else:
+                number += 1
+                data = self._entry(number)
+
+    def _entries(self, numbers: range) -> list[bytes | None]:
+        if self._blobs.jobs == 1:
+            return [self._entry(number) for number in numbers]
+        with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+            return list(pool.map(self._entry, numbers))
+
+    def change(self, number: int) -> Change | None:
+        """Return an entry by its number, None where it is absent; that it follows from those before is not verified."""
+        data = self._entry(number)
+        return layout.decode(data, Change, f"entry {number} of the log of {self._ref.package}") if data else None
+
+    def _entry(self, number: int) -> bytes | None:
+        if number < 1:
+            return None
+        try:
+            return self._blobs.read(layout.log_key(self._ref, number), layout.MAX_CHANGE_BYTES)
+        except NotFound:
+            return None
+
+    def _after(self, position: Position, data: bytes) -> Position:
+        number = position.heads.number + 1
+        where = f"entry {number} of the log of {self._ref.package} at {self._blobs.url}"
+        change = layout.decode(data, Change, where)
+        if (change.number, change.package) != (number, self._ref.package):
+            raise IntegrityError(f"{where} is that of {change.package} with number {change.number}")
+        if (change.previous or "") != position.entry:
+            raise IntegrityError(
+                f"{where} follows another entry {number - 1} than the one that is there: one of them was changed",
+                hint=f"datapkg verify --registry {self._blobs.url}",
+            )
+        heads = layout.applied(position.heads, change)
+        if layout.digest(heads) != change.heads:
+            raise IntegrityError(f"{where} does not lead to the pointers that it states")
+        return Position(heads, hash_bytes(data))
+
+    def _check_seen(self, position: Position) -> None:
+        number, entry = self._seen.last(self._ref)
+        now = position.heads.number
+        if now < number:
+            raise self._seen.moved(self._ref, f"it had {number:,} entries and has {now:,}")
+        if number and (position.entry if now == number else hash_bytes(self._entry(number) or b"")) != entry:
+            raise self._seen.moved(self._ref, f"its entry {number:,} is another one")
+        versions = _versions(position.heads)
+        self._seen.check_versions(self._ref, versions)
+        if now > number:
+            self._seen.keep(self._ref, now, position.entry, versions)
+
+    def append(self, decide: Decide, author: str = "") -> tuple[Position, Change | None]:
+        """Add the entry that `decide` describes, after all that others add meanwhile; return where the log ends then.
+
+        The pointers are written beside it last. Raise what `decide` raises, `Refused` where two could be first.
+        """
+        if not self._blobs.can_create:
+            raise Refused(
+                f"{self._blobs.url} cannot tell which of two pushers was first, so nothing is pushed there",
+                hint="see docs/static-registry.md for the places that can",
+            )
+        for _ in range(MAX_TRIES):
+            position = self.read()
+            fields = decide(position.heads)
+            if fields is None:
+                return position, None
+            change = self._change(position, author, fields)
+            self._check_free(change.number)
+            if self._blobs.create(layout.log_key(self._ref, change.number), data := layout.encode(change)):
+                self._position = Position(layout.applied(position.heads, change), hash_bytes(data))
+                self._seen.keep(self._ref, change.number, self._position.entry, _versions(self._position.heads))
+                self._write_checkpoint(self._position.heads)
+                return self._position, change
+        raise DatapkgError(f"{MAX_TRIES:,} others pushed to {self._ref.package} first; nothing was pushed")
+
+    def _change(self, position: Position, author: str, fields: dict[str, Any]) -> Change:
+        change = Change(
+            format=layout.FORMAT,
+            number=position.heads.number + 1,
+            package=self._ref.package,
+            at=datetime.now(UTC).isoformat(),
+            previous=position.entry or None,
+            heads="",
+            nonce=os.urandom(8).hex(),
+            author=author,
+            **fields,
+        )
+        return replace(change, heads=layout.digest(layout.applied(position.heads, change)))
+
+    def _check_free(self, number: int) -> None:
+        """Raise `IntegrityError` if a later entry is there: this one was deleted, and must not be made anew."""
+        if self._blobs.size(layout.log_key(self._ref, number + 1)) is not None and self._entry(number) is None:
+            raise IntegrityError(
+                f"entry {number} of the log of {self._ref.package} at {self._blobs.url} is missing, and later ones are "
+                "there; nothing was pushed",
+                hint=f"datapkg verify --registry {self._blobs.url}",
+            )
+
+    def _write_checkpoint(self, heads: Heads) -> None:
+        self._blobs.put(layout.heads_key(self._ref), io.BytesIO(layout.encode(heads)))
+
+    def entries(self) -> Iterator[Change]:
+        """Yield the entries of the log from the last to the first; raise `IntegrityError` where they do not connect."""
+        position = self.read()
+        expected, number = position.entry, position.heads.number
+        while number:
+            numbers = range(number, max(0, number - READ_AT_ONCE), -1)
+            for data in self._entries(numbers):
+                where = f"entry {number} of the log of {self._ref.package} at {self._blobs.url}"
+                if data is None or hash_bytes(data) != expected:
+                    what = "is missing" if data is None else "was changed after the next one was written"
+                    raise IntegrityError(f"{where} {what}", hint=f"datapkg verify --registry {self._blobs.url}")
+                change = layout.decode(data, Change, where)
+                yield change
+                expected, number = change.previous or "", number - 1
+
+
+def _versions(heads: Heads) -> dict[str, str]:
+    """Return all versions that were ever given: those of before a deletion never name another state either."""
+    return heads.retired | {name: each.hash for name, each in heads.versions.items()}

@@ -1,0 +1,228 @@
+"""One package of a registry without a server: what is asked of it, and what is changed without a push."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from datapkg.errors import InvalidInput, Unreachable
+from datapkg.format import wire
+from datapkg.format.hashing import check_bytes, check_hash, is_hash
+from datapkg.format.manifest.patch import read_manifest
+from datapkg.format.names import Ref, State, check_new_version, check_tag
+from datapkg.format.record_lists import CHECK_LISTS, read_lists
+from datapkg.format.static_registry import LATEST, Change, Heads
+from datapkg.objects.blobs.base import Blobs
+from datapkg.remote.manifests import MAX_MANIFEST_BYTES
+from datapkg.remote.static import names, search
+from datapkg.remote.static.log import PackageLog, Position
+from datapkg.remote.static.objects import StaticObjects
+from datapkg.remote.static.places import Places
+from datapkg.remote.static.seen import SeenLogs
+
+MAX_LISTS_BYTES = 64 << 20
+
+
+class StaticPackage:
+    """A package by its log, and by where its objects are; `author` is written into the log."""
+
+    def __init__(self, blobs: Blobs, ref: Ref, seen: SeenLogs, author: str) -> None:
+        self.blobs, self.ref, self.author = blobs, Ref(ref.user, ref.name), author
+        self.log = PackageLog(blobs, self.ref, seen)
+        self.places = Places(blobs, self.ref, self._states)
+        self._pushes: dict[str, StaticObjects] = {}
+
+    def _states(self) -> Iterator[str]:
+        yield from names.states_named(self.heads())
+        yield from (each.hash for each in self.pushed())
+
+    def objects(self, push: str | None = None) -> StaticObjects:
+        """Return the objects of the package; writable within the push of a state."""
+        if push is None:
+            return StaticObjects(self.blobs, self.places)
+        if push not in self._pushes:
+            self._pushes[push] = StaticObjects(self.blobs, self.places, push)
+        return self._pushes[push]
+
+    def heads(self) -> Heads:
+        """Return the pointers of a package as they are now; raise `PackageNotFound`."""
+        heads = self.log.read().heads
+        names.check_package(self.ref, heads, self.blobs.url)
+        return heads
+
+    def pushed(self) -> Iterator[Change]:
+        """Yield the pushes of a package, and new records of its states, from the last to the first."""
+        first = self.heads().first
+        for change in self.log.entries():
+            if change.number < first:
+                return
+            if change.kind in ("push", "record"):
+                yield change
+
+    def info(self) -> wire.PackageInfo:
+        """Return what a server would tell of the package."""
+        heads = self.heads()
+        role: Literal["owner", "public"] = "owner" if self.blobs.can_create else "public"
+        return wire.PackageInfo(
+            package=self.ref.package,
+            public=True,
+            role=role,
+            latest=heads.latest,
+            tags={tag: pointer.hash for tag, pointer in sorted(heads.tags.items())},
+            versions=names.version_entries(heads),
+            created_at=heads.created_at,
+        )
+
+    def resolve(self, state: State | None) -> wire.Resolved:
+        """Return the state that is meant now, `latest` for None, with all tags and versions."""
+        heads, wanted = self.heads(), state or State("tag", LATEST)
+        tag = version = None
+        if wanted.kind == "hash":
+            hash = self._by_hash(heads, wanted.value)
+        elif wanted.kind == "tag":
+            tag, hash = wanted.value, names.tagged(self.ref, heads, wanted.value)
+        else:
+            version, hash = names.versioned(self.ref, heads, wanted)
+        found: Any = self.places.of_state(hash)
+        if found is None or not found.manifest_size:
+            found = next(each for each in self.pushed() if each.hash == hash)
+        return wire.Resolved(
+            package=self.ref.package,
+            hash=hash,
+            version=version,
+            tag=tag,
+            manifest_size=found.manifest_size,
+            bytes_logical=found.bytes_logical,
+            tags={tag: pointer.hash for tag, pointer in sorted(heads.tags.items())},
+            versions={each.version: each.hash for each in names.version_entries(heads)},
+        )
+
+    def _by_hash(self, heads: Heads, prefix: str) -> str:
+        """Return the state whose hash begins like this; a full one is mostly found without reading the whole log."""
+        if prefix in names.states_named(heads) or self._push_of(heads, prefix):
+            return prefix
+        found = {each.hash for each in self.pushed() if each.hash.startswith(prefix)}
+        if not found:
+            raise names.no_state(self.ref, prefix)
+        if len(found) > 1:
+            raise InvalidInput(
+                f"sha256:{prefix} is the beginning of several states of {self.ref.package}: {', '.join(sorted(found))}",
+                hint="give more digits of the hash",
+                candidates=sorted(found),
+            )
+        return found.pop()
+
+    def _push_of(self, heads: Heads, state: str) -> Change | None:
+        """Return the push of a state by the number that is written with the places of its objects, None without one."""
+        found = self.places.of_state(state) if is_hash(state) else None
+        change = self.log.change(found.number) if found and heads.first <= found.number <= heads.number else None
+        return change if change and (change.kind, change.hash) == ("push", state) else None
+
+    def manifest(self, hash: str, size: int | None = None) -> bytes:
+        """Return the bytes of a state's manifest, which are right; no more than `size` where that is known."""
+        limit = MAX_MANIFEST_BYTES if size is None else min(size, MAX_MANIFEST_BYTES)
+        self.places.of_state(check_hash(hash))
+        with self.objects().open(hash, 0, limit + 1) as stream:
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise Unreachable(f"{self.blobs.url} has a manifest of more than {limit:,} bytes where fewer were expected")
+        check_bytes(data, hash, "manifest")
+        return data
+
+    def log_entries(self) -> Iterator[wire.LogEntry]:
+        """Yield the pushes, newest first, each with the tags and versions that its state has now."""
+        heads = self.heads()
+        for each in self.pushed():
+            if each.kind == "push":
+                versions = [name for name, pointer in heads.versions.items() if pointer.hash == each.hash]
+                yield wire.LogEntry(
+                    hash=each.hash,
+                    author=each.author,
+                    message=each.message,
+                    pushed_at=each.at,
+                    parent=each.parent,
+                    tags=sorted(tag for tag, pointer in heads.tags.items() if pointer.hash == each.hash),
+                    versions=names.in_order(versions),
+                    bytes_logical=each.bytes_logical,
+                )
+
+    def last_record(self, hash: str) -> Change:
+        """Return the entry with the last record of a state; raise `ObjectNotFound`."""
+        heads = self.heads()
+        number = heads.records.get(check_hash(hash))
+        found = self.log.change(number) if number else self._push_of(heads, hash)
+        found = found or next((each for each in self.pushed() if each.hash == hash), None)
+        if found is None:
+            raise names.no_state(self.ref, hash)
+        return found
+
+    def checks(self, hash: str) -> wire.StateChecks:
+        """Return what the record of a state says of checks."""
+        found = self.last_record(hash)
+        record = dict(found.record)
+        if found.record_object:
+            self.places.of_state(hash)
+            with self.objects().open(found.record_object) as stream:
+                record |= read_lists(stream, CHECK_LISTS, MAX_LISTS_BYTES)
+        lists = {key: value if isinstance(value := record.get(key), list) else [] for key in CHECK_LISTS}
+        return wire.StateChecks(
+            checks=[each for each in lists["checks"] if isinstance(each, dict)],
+            rules=[each if isinstance(each, str) else "" for each in lists["rules"]],
+        )
+
+    def set_tag(self, tag: str, hash: str) -> wire.TagList:
+        """Make a tag name a state; moving `latest` returns the package to an earlier push."""
+        position = self.move_tag(check_tag(tag), self._by_hash(self.heads(), check_hash(hash)))
+        if tag == LATEST:
+            manifest = read_manifest(self.manifest(hash), hash)
+            search.keep(self.blobs, self.ref, search.summary_of(self.ref, position.heads, manifest))
+        return names.tag_list(position.heads)
+
+    def move_tag(self, tag: str, hash: str) -> Position:
+        """Add the change of a tag to the log, unless it names this state already."""
+
+        def tagged(heads: Heads) -> dict[str, Any] | None:
+            names.check_package(self.ref, heads, self.blobs.url)
+            is_set = tag in heads.tags and heads.tags[tag].hash == hash
+            return None if is_set else {"kind": "tag", "tag": tag, "hash": hash}
+
+        return self.log.append(tagged, self.author)[0]
+
+    def remove_tag(self, tag: str) -> wire.TagList:
+        """Remove a tag; raise `TagNotFound`, or `InvalidInput` for `latest`, which every package has."""
+        if check_tag(tag) == LATEST:
+            hint = "move it: datapkg tag add USER/NAME@STATE latest"
+            raise InvalidInput("the tag 'latest' cannot be removed", hint=hint)
+
+        def untagged(heads: Heads) -> dict[str, Any]:
+            names.check_package(self.ref, heads, self.blobs.url)
+            names.tagged(self.ref, heads, tag)
+            return {"kind": "untag", "tag": tag}
+
+        return names.tag_list(self.log.append(untagged, self.author)[0].heads)
+
+    def add_version(self, version: str, hash: str) -> wire.VersionList:
+        """Give a state a version; repeating it does nothing, another state raises `Conflict`."""
+        version = check_new_version(version)
+        position = self.give_version(version, self._by_hash(self.heads(), check_hash(hash)))
+        return wire.VersionList(versions=names.version_entries(position.heads))
+
+    def give_version(self, version: str, hash: str) -> Position:
+        """Add a version to the log, unless this state has it already."""
+
+        def added(heads: Heads) -> dict[str, Any] | None:
+            names.check_package(self.ref, heads, self.blobs.url)
+            is_free = names.is_new_version(self.ref, heads, version, hash)
+            return {"kind": "version", "version": version, "hash": hash} if is_free else None
+
+        return self.log.append(added, self.author)[0]
+
+    def delete(self) -> None:
+        """End the package; its objects stay until they are collected."""
+
+        def deleted(heads: Heads) -> dict[str, Any]:
+            names.check_package(self.ref, heads, self.blobs.url)
+            return {"kind": "delete"}
+
+        position, _ = self.log.append(deleted, self.author)
+        search.keep(self.blobs, self.ref, search.summary_of(self.ref, position.heads, None))

@@ -1,0 +1,112 @@
+"""Find the objects of a package: by the files that say where those of its states are, else by their own keys."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from datapkg.errors import CorruptObject, NotFound, QuotaExceeded
+from datapkg.format import static_registry as layout
+from datapkg.format.chunks import Step
+from datapkg.format.locations import RECIPE, WHOLE, Location, StateLocations, decode_locations, encode_locations
+from datapkg.format.names import Ref
+from datapkg.objects.base import not_found
+from datapkg.objects.blobs.base import Blobs
+from datapkg.objects.recipes import decode_recipe
+
+MAX_RECIPE_BYTES = 1 << 20
+MAX_BASES = 16
+"""A file that would be searched together with more others is written whole."""
+
+
+class Places:
+    """Where the objects of one package are; `states` yields those of its log, the likeliest first.
+
+    Safe for threads. What a push puts is added, and found before all else.
+    """
+
+    def __init__(self, blobs: Blobs, ref: Ref, states: Callable[[], Iterator[str]]) -> None:
+        self._blobs, self._ref, self._states = blobs, ref, states
+        self.added: dict[str, Location] = {}
+        self._read: dict[str, StateLocations | None] = {}
+        self._left: Iterator[str] | None = None
+        self._lock = threading.RLock()
+
+    def of_state(self, state: str) -> StateLocations | None:
+        """Return the file of a state, None where it is absent or damaged; it and its bases are searched from now on."""
+        with self._lock:
+            if state not in self._read:
+                self._read[state] = self._fetched(state)
+                for base in found.bases if (found := self._read[state]) else ():
+                    self.of_state(base)
+            return self._read[state]
+
+    def _fetched(self, state: str) -> StateLocations | None:
+        try:
+            return decode_locations(
+                self._blobs.read(layout.locations_key(self._ref, state), layout.MAX_LOCATIONS_BYTES)
+            )
+        except (NotFound, CorruptObject, QuotaExceeded):
+            return None
+
+    def known(self, hash: str) -> Location | None:
+        """Return where an object is by what was read until now."""
+        if found := self.added.get(hash):
+            return found
+        return next((place for each in list(self._read.values()) if each and (place := each.find(hash))), None)
+
+    def find(self, hash: str) -> Location:
+        """Return where an object is; raise `ObjectNotFound` after all states of the package were searched for it."""
+        if found := self.known(hash):
+            return found
+        if found := self.whole(hash):
+            return found
+        with self._lock:
+            if self._left is None:
+                self._left = self._states()
+            for state in self._left:
+                self.of_state(state)
+                if found := self.known(hash):
+                    return found
+        raise not_found(hash, f"in {self._ref.package} at {self._blobs.url}")
+
+    def whole(self, hash: str) -> Location | None:
+        """Return the place of an object that has a file of its own, whichever package it was pushed with."""
+        size = self._blobs.size(layout.object_key(hash))
+        if size is None:
+            return None
+        found = self.added[hash] = Location(WHOLE, 0, size)
+        return found
+
+    def recipe(self, hash: str) -> list[Step]:
+        """Return the ranges that an object is kept as; raise `NotFound`, `CorruptObject`."""
+        key = layout.recipe_key(hash)
+        return decode_recipe(self._blobs.read(key, MAX_RECIPE_BYTES), f"{self._blobs.url}/{key}")
+
+    def write(self, state: str, before: str | None, needed: Iterable[str], sizes: Mapping[str, int]) -> None:
+        """Write the file of a state with the places of `needed`; those that are in the file of `before` are left there.
+
+        `sizes` has the fields `number`, `manifest_size` and `bytes_logical`.
+        """
+        bases: list[str] = []
+        if before and before != state and (found := self.of_state(before)):
+            bases = [*found.bases, before]
+        held = [each for base in bases if (each := self._read.get(base))]
+        if len(bases) > MAX_BASES:
+            bases, held = [], []
+        own = {hash: self.find(hash) for hash in needed if not any(each.find(hash) for each in held)}
+        for hash in [hash for hash, place in own.items() if place.pack == RECIPE]:
+            for step in self.recipe(hash):  # what it is made of is kept, and found, with it
+                own.setdefault(str(step.source), self.find(str(step.source)))
+        self._put(state, encode_locations(own, bases=bases, **sizes))
+
+    def write_begun(self, state: str) -> None:
+        """Write what was put until now as the file of a state that is being pushed, so that its push can be resumed."""
+        if (found := self._read.get(state)) is None or not found.number:
+            self._put(state, encode_locations(self.added))
+
+    def _put(self, state: str, data: bytes) -> None:
+        self._blobs.put(layout.locations_key(self._ref, state), io.BytesIO(data))
+        with self._lock:
+            self._read[state] = decode_locations(data)

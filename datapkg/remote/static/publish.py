@@ -1,0 +1,127 @@
+"""Publish a pushed state in a registry without a server: check it as a server would, and add it to the log."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from datapkg.errors import InvalidInput, InvalidManifest, ObjectNotFound, QuotaExceeded
+from datapkg.format import canonical, wire
+from datapkg.format import static_registry as layout
+from datapkg.format.hashing import check_bytes
+from datapkg.format.manifest.patch import read_manifest
+from datapkg.format.names import Ref, check_new_version, check_tag
+from datapkg.format.static_registry import Heads
+from datapkg.remote.static import names, search
+from datapkg.remote.static.log import Position
+from datapkg.remote.static.objects import StaticObjects
+from datapkg.remote.static.package import StaticPackage
+
+MAX_RECORD_BYTES = 4 << 20
+
+
+def publish(package: StaticPackage, push: str, request: wire.Publish) -> wire.Published:
+    """Make a state whose objects were put the latest one of its package: the entry of the log, then what is derived."""
+    ref, request = package.ref, checked(request)
+    objects = package.objects(push)
+    manifest = read_manifest(objects.manifest or _read_back(objects, push), push)
+    stated = {manifest.hash: manifest.size_bytes, **manifest.objects()}
+    _check_sent(objects, stated, request.record_object)
+    needed = [*stated, *filter(None, [request.record_object])]
+    package.blobs.create(layout.MARKER, layout.encode(layout.Marker(format=layout.FORMAT)))
+    if request.previews:
+        data = canonical.encode(canonical.prepare(request.previews, "previews"))
+        package.blobs.put(layout.previews_key(push), io.BytesIO(data))
+
+    def pushed(heads: Heads) -> dict[str, Any] | None:
+        if heads.latest == push:
+            return None
+        names.check_parent(ref, heads, request)
+        version = request.version if request.version and _is_free(ref, heads, request) else None
+        sizes = {"manifest_size": manifest.size_bytes, "bytes_logical": sum(manifest.objects().values())}
+        objects.places.write(push, heads.latest, needed, {"number": heads.number + 1, **sizes})
+        fields = {"message": request.message, "tag": request.tag, "version": version, **_record(request)}
+        return {"kind": "push", "hash": push, "parent": heads.latest, **sizes, **fields}
+
+    position, change = package.log.append(pushed, package.author)
+    if change is None:
+        position = _publish_names(package, request, position, needed)
+    search.keep(package.blobs, ref, search.summary_of(ref, position.heads, manifest))
+    return wire.Published(
+        package=ref.package,
+        hash=push,
+        url=f"{package.blobs.url}/{ref.package}",
+        changed=change is not None,
+        public=True,
+    )
+
+
+def _read_back(objects: StaticObjects, hash: str) -> bytes:
+    with objects.open(hash) as stream:
+        data = stream.read()
+    check_bytes(data, hash, "manifest")
+    return data
+
+
+def _publish_names(
+    package: StaticPackage, request: wire.Publish, position: Position, needed: Sequence[str]
+) -> Position:
+    """Set the tag, the version and the record of a push whose state is the latest already."""
+    if request.tag:
+        position = package.move_tag(request.tag, request.manifest)
+    if request.version:
+        position = package.give_version(request.version, request.manifest)
+    before = package.last_record(request.manifest)
+    is_new = (before.record, before.record_object) != (request.record, request.record_object)
+    if is_new and (request.record.get("checks") or request.record_object):
+        push = next(each for each in package.pushed() if (each.kind, each.hash) == ("push", request.manifest))
+        sizes = {name: getattr(push, name) for name in ("number", "manifest_size", "bytes_logical")}
+        package.places.write(request.manifest, push.parent, needed, sizes)
+        fields = {"kind": "record", "hash": request.manifest, **_record(request)}
+        position, _ = package.log.append(lambda _: fields, package.author)
+    return position
+
+
+def checked(request: wire.Publish) -> wire.Publish:
+    """Return a push with its tag and version in their normal form; raise `InvalidInput` for what is not allowed."""
+    if "\0" in request.message:
+        raise InvalidInput("message: a NUL character is not allowed")
+    for name, value in (("record", request.record), ("previews", request.previews)):
+        if (size := len(canonical.encode(canonical.prepare(value, name)))) > MAX_RECORD_BYTES:
+            raise QuotaExceeded(f"the {name} has {size:,} bytes; the limit is {MAX_RECORD_BYTES:,}")
+    return msgspec.structs.replace(
+        request,
+        tag=check_tag(request.tag) if request.tag else None,
+        version=check_new_version(request.version) if request.version else None,
+    )
+
+
+def _check_sent(objects: StaticObjects, stated: dict[str, int], record_object: str | None) -> None:
+    absent = []
+    for hash in [*stated, *filter(None, [record_object])]:
+        try:
+            size = objects.size(hash)
+        except ObjectNotFound:
+            absent.append(hash)
+            continue
+        if size != stated.get(hash, size):
+            raise InvalidManifest(
+                f"manifest: object {hash} has {size:,} bytes, but the manifest states {stated[hash]:,}", hash=hash
+            )
+    if absent:
+        raise ObjectNotFound(
+            f"{len(absent):,} objects of the manifest were not sent, {absent[0]} among them",
+            hint="push again",
+            hash=absent[0],
+        )
+
+
+def _is_free(ref: Ref, heads: Heads, request: wire.Publish) -> bool:
+    return names.is_new_version(ref, heads, str(request.version), request.manifest)
+
+
+def _record(request: wire.Publish) -> dict[str, Any]:
+    return {"record": request.record, "record_object": request.record_object}

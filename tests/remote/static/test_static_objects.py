@@ -1,0 +1,130 @@
+"""The objects of a registry without a server fulfil the contract; what of them is a recipe is read like the rest."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from datapkg.format.chunks import Step
+from datapkg.format.hashing import hash_bytes
+from datapkg.format.locations import RECIPE, Location, decode_locations, encode_locations
+from datapkg.format.names import Ref
+from datapkg.objects.base import Readable, Writable
+from datapkg.objects.blobs.base import Blobs
+from datapkg.objects.blobs.folder import FolderBlobs
+from datapkg.remote.static.objects import StaticObjects
+from datapkg.remote.static.places import MAX_BASES, Places
+from tests.contracts import BODIES, PutContract, ReadableContract
+
+REF = Ref("ada", "iris")
+STATES = [f"{number:064x}" for number in range(100)]
+
+
+def opened(blobs: Blobs, states: list[str], push: str | None = None) -> StaticObjects:
+    return StaticObjects(blobs, Places(blobs, REF, lambda: iter(states)), push)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> FolderBlobs:
+    return FolderBlobs(tmp_path / "registry")
+
+
+def written(objects: StaticObjects, state: str, bodies: list[bytes], before: str | None = None) -> None:
+    """Put objects, and write where they are, as a push does."""
+    with objects.batch():
+        hashes = [objects.put_bytes(body) for body in bodies]
+    objects.places.write(state, before, hashes, {"number": 1})
+
+
+class TestPut(PutContract):
+    @pytest.fixture
+    def target(self, blobs: FolderBlobs) -> Iterator[Writable]:
+        yield opened(blobs, [], STATES[0])
+
+
+class TestRead(ReadableContract):
+    @pytest.fixture
+    def filled(self, blobs: FolderBlobs) -> Iterator[Readable]:
+        written(opened(blobs, [], STATES[0]), STATES[0], BODIES)
+        yield opened(blobs, [STATES[0]])
+
+
+class TestReadOfRecipes(ReadableContract):
+    """The same bodies, the long ones as ranges of another object and of a remainder."""
+
+    @pytest.fixture
+    def filled(self, blobs: FolderBlobs) -> Iterator[Readable]:
+        objects = opened(blobs, [], STATES[0])
+        written(objects, STATES[0], [*BODIES[:3], base := BODIES[3][:1_000_000] + b"!" * 100_000])
+        steps = {
+            BODIES[3]: [Step(hash_bytes(base), 0, 1_000_000), Step(None, 1_000_000, len(BODIES[3]) - 1_000_000)],
+            BODIES[4]: [Step(None, 0, len(BODIES[4]))],  # of which nothing is saved: it is kept whole
+        }
+        for body, each in steps.items():
+            objects.put_delta(hash_bytes(body), memoryview(body), each)
+        objects.places.write(STATES[1], STATES[0], map(hash_bytes, BODIES), {"number": 2})
+        reader = opened(blobs, STATES[:2])
+        assert reader.places.find(hash_bytes(BODIES[3])).pack == RECIPE
+        yield reader
+
+
+def test_a_recipe_of_a_recipe_is_flat(blobs: FolderBlobs) -> None:
+    objects, rng = opened(blobs, [], STATES[0]), random.Random(0)
+    first = rng.randbytes(2 << 20)
+    written(objects, STATES[0], [first])
+    bodies = [first]
+    for number in range(1, 6):
+        before = bodies[-1]
+        body = before[: 300_000 * number] + rng.randbytes(1000) + before[300_000 * number :]
+        at = 300_000 * number
+        steps = [Step(hash_bytes(before), 0, at), Step(None, at, 1000), Step(hash_bytes(before), at, len(before) - at)]
+        objects.put_delta(hash_bytes(body), memoryview(body), steps)
+        objects.places.write(STATES[number], STATES[number - 1], [hash_bytes(body)], {"number": number + 1})
+        bodies.append(body)
+    reader = opened(blobs, STATES[:6])
+    for body in bodies:
+        assert reader.read(hash_bytes(body)) == body
+        with reader.open(hash_bytes(body), 299_000, 900_500) as stream:
+            assert stream.read() == body[299_000:900_500]
+        assert reader.chunks(hash_bytes(body), len(body))
+    for body in bodies[1:]:
+        for step in reader.places.recipe(hash_bytes(body)):
+            assert reader.places.find(str(step.source)).pack != RECIPE
+
+
+def test_a_small_change_writes_a_small_file_of_locations(blobs: FolderBlobs) -> None:
+    bodies = [b"%d" % number for number in range(2_000)]
+    written(opened(blobs, [], STATES[0]), STATES[0], bodies)
+    for number in range(1, 40):
+        bodies[number] = b"new %d" % number
+        objects = opened(blobs, STATES[number - 1 :: -1], STATES[number])
+        objects.places.of_state(STATES[number - 1])
+        with objects.batch():
+            objects.put_bytes(bodies[number])
+        objects.places.write(STATES[number], STATES[number - 1], map(hash_bytes, bodies), {"number": number + 1})
+    sizes = [blobs.size(f"packages/ada/iris/states/{state}.loc") or 0 for state in STATES[:40]]
+    assert sum(size > 50_000 for size in sizes) == 1 + 39 // (MAX_BASES + 1)
+    reader = opened(blobs, [STATES[39]])
+    assert dict(reader.read_many(map(hash_bytes, bodies))) == {hash_bytes(body): body for body in bodies}
+
+
+def test_what_says_where_objects_are_may_be_lost(blobs: FolderBlobs) -> None:
+    written(opened(blobs, [], STATES[0]), STATES[0], [BODIES[3]])
+    blobs.delete(f"packages/ada/iris/states/{STATES[0]}.loc")
+    assert opened(blobs, [STATES[0]]).read(hash_bytes(BODIES[3])) == BODIES[3]
+
+
+def test_locations_come_back() -> None:
+    found = {
+        hash_bytes(b"%d" % number): Location(pack, number, 10 * number)
+        for number, pack in enumerate(["whole", "recipe", STATES[3], STATES[4], STATES[3]])
+    }
+    data = encode_locations(found, number=7, manifest_size=8, bytes_logical=9, bases=STATES[5:7])
+    read = decode_locations(data)
+    assert (read.number, read.manifest_size, read.bytes_logical, list(read.bases)) == (7, 8, 9, STATES[5:7])
+    assert dict(read) == found
+    assert {hash: read.find(hash) for hash in found} == found
+    assert read.find(STATES[0]) is None
