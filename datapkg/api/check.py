@@ -50,7 +50,7 @@ def check(
                 secret=home.settings.secret,
                 progress=progress,
             )
-            results = run_checks(asked, built.manifest, objects)
+            results = run_checks(asked, built.manifest, objects, progress)
     return CheckResults([report_lines(each) for each in results], built.warnings)
 
 

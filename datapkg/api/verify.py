@@ -14,7 +14,7 @@ from datapkg.format.manifest.claim_key import claim_key
 from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.names import Ref, State
 from datapkg.home import Home
-from datapkg.objects.progress import Progress, silent
+from datapkg.objects.progress import VERIFYING_VALUES, PartCounter, Progress, silent
 from datapkg.origins import objects_of, origin_of, registry_of
 from datapkg.resolve import find_installed
 from datapkg.store.maintenance import check, mend_pointers
@@ -158,14 +158,18 @@ def _false_tables(
     store: Store, ref: Ref | None, states: Iterable[tuple[str, str, bool]], progress: Progress
 ) -> tuple[list[DamagedObject], int]:
     """Return the tables that differ from their manifests, and the number of tables that were read."""
-    found: dict[str, DamagedObject | None] = {}
+    wanted: dict[str, tuple[str, TableNode]] = {}
     for package, node in _tables(store, ref, states):
-        if (key := claim_key(node)) in found or store.objects.missing(hash for hash, _ in node.objects()):
-            continue
-        progress("tables", len(found), 0)
-        problem = store.claims.problem(node, store.objects, again=True)
-        found[key] = DamagedObject(node.blocks[0].hash, package, node.path, problem) if problem else None
-    return [each for each in found.values() if each], len(found)
+        key = claim_key(node)
+        if key not in wanted and not store.objects.missing(hash for hash, _ in node.objects()):
+            wanted[key] = package, node
+    counter = PartCounter(progress, [node.size for _, node in wanted.values()], (VERIFYING_VALUES, VERIFYING_VALUES))
+    found = []
+    for number, (package, node) in enumerate(wanted.values()):
+        if problem := store.claims.problem(node, store.objects, again=True, share=counter.share(number)):
+            found.append(DamagedObject(node.blocks[0].hash, package, node.path, problem))
+        counter.share(number)(1)
+    return found, len(wanted)
 
 
 def _tables(store: Store, ref: Ref | None, states: Iterable[tuple[str, str, bool]]) -> Iterator[tuple[str, TableNode]]:

@@ -14,6 +14,7 @@ from datapkg.building.build_context import BIG_BYTES, BuildContext
 from datapkg.building.cache import TransformResult
 from datapkg.building.readers import TRANSFORMS, guess
 from datapkg.building.readers.base import Described
+from datapkg.building.readers.source_file import reporting_to
 from datapkg.building.sources.content_check import check_content
 from datapkg.building.sources.file import open_source, put_file
 from datapkg.building.sources.source_errors import translated_errors
@@ -49,7 +50,7 @@ def read_source(
             size, share = os.fstat(stream.fileno()).st_size, between(share, _INSPECTED, 1)
             return _keep(kept, spec, cast(BinaryIO, CountedReader(stream, size, share)), context, warnings)
     assert transform.read is not None
-    with translated_errors(spec, source, wrong) as warnings:
+    with translated_errors(spec, source, wrong) as warnings, reporting_to(share):
         # Absolute, because pandas takes a relative "file:/x" for a URL and "~/x" for the home directory.
         value = transform.read(source.path.absolute(), spec.kwargs, warnings.append)
         stored = NodeWriter(spec, context, source, share)
@@ -92,7 +93,7 @@ class NodeWriter:
         import numpy
 
         if isinstance(value, dict):
-            return [node for name, each in value.items() for node in self.nodes(each, self._below(path, name))]
+            return self._of_many(value, path)
         if isinstance(value, Path):
             return self._of_file(value, path)
         if isinstance(value, Described):
@@ -101,6 +102,17 @@ class NodeWriter:
         if isinstance(value, numpy.ndarray):
             return [_array_node(value, path, self._context.objects)]
         return [self._table(value, path)]
+
+    def _of_many(self, values: dict[str, Any], path: str) -> list[Node]:
+        """Return the nodes of a dict, each of whose values is a part of the work by its number of rows."""
+        nodes, done, whole = [], 0, self._share
+        rows = [max(1, getattr(each, "num_rows", getattr(each, "rows", 0))) for each in values.values()]
+        for (name, each), count in zip(values.items(), rows, strict=True):
+            self._share = between(whole, done / sum(rows), (done + count) / sum(rows))
+            nodes += self.nodes(each, self._below(path, name))
+            done += count
+        self._share = whole
+        return nodes
 
     def _below(self, path: str, name: str) -> str:
         if problem := name_problem((*self._spec.path.split("/"), *filter(None, path.split("/")), name)):
@@ -117,7 +129,7 @@ class NodeWriter:
             if TRANSFORMS[spec.transform].kind == "file":
                 hash, size = put_file(stream, self._context.objects)
                 return [FileNode(path=path, hash=hash, size=size, file_name=file.name)]
-            result, own = read_source(spec, source, stream, self._context)
+            result, own = read_source(spec, source, stream, self._context, self._share)
         self.own = self.own and own
         return [msgspec.structs.replace(node, path="/".join(filter(None, (path, node.path)))) for node in result.nodes]
 
@@ -127,8 +139,8 @@ class NodeWriter:
 
         cache, objects = self._context.cache, self._context.objects
         whole = f"{self._spec.path}/{path}" if path else self._spec.path
-        share = ignore_share if path else self._share
-        written = write_table(value, objects, stored=self._stored(whole), memo=self._memo(path), share=share)
+        options: dict[str, Any] = {"stored": self._stored(whole), "memo": self._memo(path), "share": self._share}
+        written = write_table(value, objects, **options)
         blocks = self._context.previous.blocks(whole, written.content, written.blocks) or written.blocks
         if blocks != written.blocks:
             # The table equals a stored one with other blocks: keep those, so that nothing new has to be pushed.

@@ -74,7 +74,7 @@ def build_package(
     """
     cache = cache or BuildCache()
     before = PreviousState(previous, objects, cache.claims)
-    context = BuildContext(objects, cache, secret, find_package, before)
+    context = BuildContext(objects, cache, secret, find_package, before, progress=progress)
     collected = _Collected()
     try:
         with objects.batch(), capture_warnings():
@@ -88,7 +88,7 @@ def build_package(
     finally:
         # The cache is saved even after an error, so the next build does not repeat what succeeded.
         cache.save()
-    results = run_checks(_without(spec.nodes, collected.failures), manifest, objects)
+    results = run_checks(_without(spec.nodes, collected.failures), manifest, objects, progress)
     raise_failed(results)
     return _output(spec, manifest, collected, results, before.warnings)
 

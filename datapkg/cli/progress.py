@@ -1,4 +1,4 @@
-"""Progress of long work: a line on the terminal after the first second, elsewhere a line every ten seconds.
+"""Progress of long work: a line on the terminal after the first second, elsewhere a line every five seconds.
 
 A thread shows it too, so that a step which reports nothing for long does not look like a standstill.
 """
@@ -15,7 +15,7 @@ from datapkg.objects.progress import Pace
 PATIENCE_S = 1.0
 REFRESH_S = 0.1
 TICK_S = 0.5
-PLAIN_S = 10.0
+PLAIN_S = 5.0
 BAR = 24
 
 

@@ -11,14 +11,24 @@ from datapkg.format.texts import size_text
 Progress = Callable[[str, int, int], None]
 """Called with what is done ("building"), how many bytes or nodes of it are done, and how many there are in all."""
 Share = Callable[[float], None]
-"""Called with how much of one thing is done, from 0 to 1; a smaller share than before changes nothing."""
+"""Called with how much of one thing is done, from 0 to 1; a smaller share than before changes nothing.
+
+`AGAIN` says that it begins again.
+"""
+AGAIN = -1.0
 
 TRANSFERRING = "transferring"
 DOWNLOADING = "downloading"
+EXTRACTING = "extracting"
+QUERYING = "querying"
 BUILDING = "building"
+CHECKING = "checking"
 EXPORTING = "exporting"
 VERIFYING = "verifying"
-IN_BYTES = frozenset({TRANSFERRING, DOWNLOADING, BUILDING, EXPORTING, VERIFYING})
+VERIFYING_VALUES = "verifying values"
+IN_BYTES = frozenset(
+    {TRANSFERRING, DOWNLOADING, EXTRACTING, QUERYING, BUILDING, CHECKING, EXPORTING, VERIFYING, VERIFYING_VALUES}
+)
 """Work that is counted in bytes; all other work is counted in nodes, tables or files."""
 BUILDING_NODES, EXPORTING_FILES = "building nodes", "exporting files"
 _NODE = 1000
@@ -81,8 +91,8 @@ class PartCounter:
 
     def _set(self, number: int, share: float) -> None:
         with self._lock:
-            more = int(self._weights[number] * min(share, 1.0)) - self._done[number]
-            if more <= 0:
+            more = int(self._weights[number] * max(min(share, 1.0), 0.0)) - self._done[number]
+            if more == 0 or (more < 0 and share != AGAIN):
                 return
             self._done[number] += more
         self._counter.add(more)
@@ -124,7 +134,7 @@ class Pace:
 
     def note(self, what: str, done: int, total: int, now_s: float) -> None:
         """Take a report; what was done before the first of its kind does not count for the rate."""
-        if what != self.last[0]:
+        if what != self.last[0] or done < self.last[1]:  # something begins again
             self._since_s, self._first = now_s, done
         self.last = what, done, total
 
@@ -135,7 +145,7 @@ class Pace:
 
 def between(share: Share, start: float, stop: float) -> Share:
     """Return the share of a step that is a part of something: from `start` to `stop` of it."""
-    return lambda part: share(start + min(part, 1.0) * (stop - start))
+    return lambda part: share(part if part == AGAIN else start + min(part, 1.0) * (stop - start))
 
 
 def counted(pieces: Iterable[bytes], size: int, share: Share) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from datapkg.format.manifest.claim_key import claim_key
+from datapkg.objects.progress import Share, ignore_share
 from datapkg.tables.content_claims import claim_problem
 
 TYPE_CHECKING = False
@@ -52,17 +53,17 @@ class VerifiedContent:
         if self._index is not None and new:
             self._index.put_many(dict.fromkeys((_PREFIX + key for key in new), b"1"))
 
-    def problem(self, table: TableNode, objects: Readable, *, again: bool = False) -> str:
+    def problem(self, table: TableNode, objects: Readable, *, again: bool = False, share: Share = ignore_share) -> str:
         """Return how the objects, which must be here, differ from the table's stated content; "" if they do not.
 
-        They are read unless the table is already verified; with `again`, in any case.
+        They are read unless the table is already verified; with `again`, in any case; `share` is told how far.
         """
         key = claim_key(table)
         if not again and self.is_verified(table):
             return ""
         if again or key not in self._problems:
             opened = [partial(objects.open, block.hash) for block in table.blocks]
-            self._problems[key] = claim_problem(table, opened)
+            self._problems[key] = claim_problem(table, opened, share)
         if not self._problems[key]:
             self.mark_verified([table])
         return self._problems[key]

@@ -6,15 +6,19 @@ author. Block digests in the objects' footers prove nothing either, since the sa
 
 from __future__ import annotations
 
+from datapkg.objects.progress import Share, ignore_share
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pyarrow import Table
 
     from datapkg.format.manifest.model import TableNode
     from datapkg.tables.content_hash import Open
 
 
-def claim_difference(table: TableNode, objects: Sequence[Open]) -> str:
+def claim_difference(table: TableNode, objects: Sequence[Open], share: Share = ignore_share) -> str:
     """Return how the values in a table's objects, in order, differ from what the manifest states; "" if they do not.
 
     Read every object, with some blocks in memory at a time. Raise pyarrow's errors, of nearly any class, for objects
@@ -25,11 +29,15 @@ def claim_difference(table: TableNode, objects: Sequence[Open]) -> str:
     from datapkg.tables.content_hash import content_of_opened
 
     rows: list[int] = []
+
+    def read(part: Table, row: int) -> None:
+        share((row + part.num_rows) / max(table.rows, 1))
+
     try:
-        found = content_of_opened(objects, rows=rows)
+        found = content_of_opened(objects, read, rows)
         if found.hash != table.content and len(table.columns) > WIDE_COLUMNS:
             rows = []
-            found = content_of_opened(objects, rows=rows, as_narrow=True)
+            found = content_of_opened(objects, read, rows, as_narrow=True)
     except CorruptObject:
         raise
     except IntegrityError as error:
@@ -43,7 +51,7 @@ def claim_difference(table: TableNode, objects: Sequence[Open]) -> str:
     return ""
 
 
-def claim_problem(table: TableNode, objects: Sequence[Open]) -> str:
+def claim_problem(table: TableNode, objects: Sequence[Open], share: Share = ignore_share) -> str:
     """Return the same; an unreadable object is a difference too, as no `content` can have been computed from it.
 
     Raise `ObjectNotFound` and `CorruptObject` for objects that are missing, or do not match their hashes.
@@ -51,7 +59,7 @@ def claim_problem(table: TableNode, objects: Sequence[Open]) -> str:
     from datapkg.errors import DatapkgError, exhausted
 
     try:
-        return claim_difference(table, objects)
+        return claim_difference(table, objects, share)
     except DatapkgError:
         raise
     except Exception as error:

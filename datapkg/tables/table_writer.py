@@ -20,7 +20,7 @@ from datapkg.errors import InvalidInput
 from datapkg.format.canonical import encode
 from datapkg.format.manifest.parsed import Block
 from datapkg.objects.base import Objects
-from datapkg.objects.progress import Share, ignore_share
+from datapkg.objects.progress import AGAIN, Share, ignore_share
 from datapkg.tables import block_metadata
 from datapkg.tables.block_boundaries import Cutter
 from datapkg.tables.block_writer import Choices, choose, write_block
@@ -99,6 +99,7 @@ def write_table(
             return writer.write(stream, text, memo)
         except RestartRead:
             objects.discard(writer.put)
+            share(AGAIN)
         if known and text is not None and memo is not None:
             text.assume(())
             memo = memo.forgetting()

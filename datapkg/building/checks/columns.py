@@ -14,6 +14,7 @@ import pyarrow.types as types
 from datapkg.format.manifest.parsed import Block, Manifest, TableNode
 from datapkg.format.texts import listed, quoted
 from datapkg.objects.base import Readable
+from datapkg.objects.progress import Share, between, ignore_share
 from datapkg.tables.block_reader import open_block
 
 PIECE_ROWS = 65_536
@@ -58,6 +59,11 @@ class TableSet:
 
     def __init__(self, manifest: Manifest, objects: Readable) -> None:
         self._manifest, self._objects = manifest, objects
+        self._shares: dict[str, list[Share]] = {}
+
+    def report(self, path: str, share: Share, *, passes: int) -> None:
+        """Report how much of the table at a path was read, which is read as a whole so many times."""
+        self._shares = {path: [between(share, at / passes, (at + 1) / passes) for at in reversed(range(passes))]}
 
     def columns(self, node: TableNode, after: int = 0) -> list[CheckedColumn]:
         """Return all columns of a table, without its first `after` blocks."""
@@ -95,9 +101,14 @@ class TableSet:
     def batches(self, node: TableNode, indices: Sequence[int]) -> Iterator[pa.RecordBatch]:
         """Yield some columns as they are stored, piece by piece, with the metadata of their schema."""
         names = [node.columns[index][0] for index in indices]
+        left, done, rows = self._shares.get(node.path), 0, sum(block.rows for block in node.blocks)
+        share = left.pop() if left else ignore_share
         for block in node.blocks:
             with self._open(block) as stream:
-                yield from open_block(stream).iter_batches(batch_size=PIECE_ROWS, columns=names)
+                for batch in open_block(stream).iter_batches(batch_size=PIECE_ROWS, columns=names):
+                    yield batch
+                    done += len(batch)
+                    share(done / max(rows, 1))
 
     def _open(self, block: Block) -> BinaryIO:
         if block.size < _SMALL_BYTES:

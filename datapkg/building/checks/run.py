@@ -13,10 +13,15 @@ from datapkg.errors import NodeNotFound
 from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.texts import listed
 from datapkg.objects.base import Readable
+from datapkg.objects.progress import CHECKING, PartCounter, Progress, silent
 
 if TYPE_CHECKING:
     from datapkg.building.checks.columns import CheckedColumn
     from datapkg.building.checks.rules import Test
+
+
+# Rules that read the table on their own.
+_ROW_RULES = frozenset({"sql", "python"})
 
 
 @dataclass
@@ -45,7 +50,9 @@ class Asked:
     after: int = 0
 
 
-def run_checks(nodes: Iterable[NodeSpec], manifest: Manifest, objects: Readable) -> list[CheckResult]:
+def run_checks(
+    nodes: Iterable[NodeSpec], manifest: Manifest, objects: Readable, progress: Progress = silent
+) -> list[CheckResult]:
     """Run the checks of all nodes on the tables built from them; return all results."""
     asked = [
         Asked(table, check)
@@ -54,10 +61,12 @@ def run_checks(nodes: Iterable[NodeSpec], manifest: Manifest, objects: Readable)
         for table in tables_at(manifest, spec.path)
         for check in spec.checks
     ]
-    return run_asked(asked, manifest, objects)
+    return run_asked(asked, manifest, objects, progress)
 
 
-def run_asked(asked: Iterable[Asked], manifest: Manifest, objects: Readable) -> list[CheckResult]:
+def run_asked(
+    asked: Iterable[Asked], manifest: Manifest, objects: Readable, progress: Progress = silent
+) -> list[CheckResult]:
     """Run checks on tables of a manifest, in one pass over each; return the results, grouped by table."""
     together: dict[tuple[str, int], list[Asked]] = {}
     for each in asked:
@@ -68,9 +77,14 @@ def run_asked(asked: Iterable[Asked], manifest: Manifest, objects: Readable) -> 
 
     tables = TableSet(manifest, objects)
     results = []
-    for (_, after), some in together.items():
-        table = some[0].table
-        results += _of_table(table, [each.check for each in some], tables.columns(table, after))
+    sizes = [sum(block.size for block in some[0].table.blocks[after:]) for (_, after), some in together.items()]
+    counter = PartCounter(progress, sizes, (CHECKING, CHECKING))
+    for number, ((_, after), some) in enumerate(together.items()):
+        table, checks = some[0].table, [each.check for each in some]
+        apart = sum(len(check.rules.keys() & _ROW_RULES) for check in checks)
+        tables.report(table.path, counter.share(number), passes=apart + 1)
+        results += _of_table(table, checks, tables.columns(table, after))
+        counter.share(number)(1)
     return results
 
 
@@ -113,7 +127,7 @@ def _watches(result: CheckResult, columns: list[CheckedColumn]) -> Iterator[_Wat
             for column in chosen:
                 if not any(_is_of(column.type_text, name) for name in argument):
                     _note(result, kind, column.name, f"is {column.type_text}, expected {' or '.join(argument)}")
-        elif kind in ("sql", "python"):
+        elif kind in _ROW_RULES:
             _of_rows(result, kind, argument, columns, chosen if check.columns is not None else [])
         else:
             yield from _row_watches(result, kind, argument, chosen)

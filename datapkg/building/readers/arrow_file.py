@@ -13,6 +13,7 @@ from typing import Any
 
 from datapkg.building.readers import limited_reader
 from datapkg.building.readers.columnar import chosen_columns, chosen_schema
+from datapkg.building.readers.source_file import open_source_file, report
 from datapkg.errors import InvalidInput
 
 _FILE, _OLD_FEATHER = b"ARROW1", b"FEA1"
@@ -61,13 +62,18 @@ def _old_feather(path: Path, kwargs: dict[str, Any]) -> Any:
 def _reader(path: Path, start: bytes) -> Iterator[Any]:
     import pyarrow as pa
 
-    with pa.OSFile(str(path), "rb") as file:
-        open_reader = pa.ipc.open_file if start == _FILE else pa.ipc.open_stream
-        with open_reader(file) as reader:
+    if start == _FILE:
+        with pa.OSFile(str(path), "rb") as file, pa.ipc.open_file(file) as reader:
+            yield reader
+    else:
+        with open_source_file(path) as stream, pa.ipc.open_stream(stream) as reader:
             yield reader
 
 
 def _each(reader: Any) -> Iterator[Any]:
     if hasattr(reader, "num_record_batches"):
-        return (reader.get_batch(number) for number in range(reader.num_record_batches))
-    return iter(reader)
+        for number in range(reader.num_record_batches):  # a file's footer is read first, so its position shows nothing
+            report(number / reader.num_record_batches)
+            yield reader.get_batch(number)
+    else:
+        yield from reader

@@ -13,20 +13,23 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
+from datapkg.building.readers.source_file import first_pass, open_source_file
 from datapkg.errors import InvalidInput
 
 ZST = ".zst"
 # The longest line, or JSON record, that is read.
 LONGEST_BYTES, _PIECE_BYTES = 256 << 20, 1 << 20
+# The part of the work on compressed text that checking its lines takes.
+_CHECKED = 0.3
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz")
 ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 def open_text(path: Path) -> BinaryIO:
     """Return the bytes of a file, decompressed if its suffix is that of a compression; raise `ERRORS`."""
-    stream: BinaryIO = SUFFIXES.get(path.suffix.lower(), open)(path, "rb")
-    return stream
+    return SUFFIXES.get(path.suffix.lower(), open_source_file)(path)
 
 
 def check_lines(path: Path) -> None:
@@ -37,7 +40,7 @@ def check_lines(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         return
     length = 0
-    with suppress(*ERRORS), open_text(path) as stream:
+    with first_pass(_CHECKED), suppress(*ERRORS), open_text(path) as stream:
         while piece := stream.read(_PIECE_BYTES):
             newline = max(piece.rfind(b"\n"), piece.rfind(b"\r"))
             length = length + len(piece) if newline < 0 else len(piece) - newline - 1
@@ -50,17 +53,34 @@ def for_pandas(path: Path, kwargs: dict[str, Any]) -> Iterator[tuple[Path | Bina
     """Yield input and kwargs for a pandas reader: the path, or an open stream if pandas cannot open the file."""
     compression = kwargs.get("compression", "infer")
     method = compression.get("method", "infer") if isinstance(compression, dict) else compression
-    if method != "zstd" and (method != "infer" or path.suffix.lower() != ZST):
+    if method == "zstd":
+        opened = _open_zst(path)
+    elif compression == "infer" and path.suffix.lower() not in _ARCHIVES and "memory_map" not in kwargs:
+        opened = open_text(path)
+    else:
         yield path, kwargs
         return
-    with _open_zst(path, "rb") as stream:
+    with opened as stream:
         yield stream, {key: value for key, value in kwargs.items() if key != "compression"}
 
 
-def _open_zst(path: Path, mode: str) -> Any:
+def _open_zst(path: Path) -> BinaryIO:
     import pyarrow as pa
 
-    return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path), mode), "zstd"))
+    file = pa.PythonFile(open_source_file(path), "r")
+    return io.BufferedReader(pa.CompressedInputStream(file, "zstd"), _PIECE_BYTES)
 
 
-SUFFIXES: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ZST: _open_zst}
+def _open_gz(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(open_source_file(path)))
+
+
+def _open_bz2(path: Path) -> BinaryIO:
+    return cast(BinaryIO, bz2.open(open_source_file(path)))
+
+
+def _open_xz(path: Path) -> BinaryIO:
+    return cast(BinaryIO, lzma.open(open_source_file(path)))
+
+
+SUFFIXES: dict[str, Callable[[Path], BinaryIO]] = {".gz": _open_gz, ".bz2": _open_bz2, ".xz": _open_xz, ZST: _open_zst}

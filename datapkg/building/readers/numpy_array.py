@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from datapkg.building.readers.source_file import report
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
 from datapkg.objects.progress import Share, ignore_share
@@ -47,7 +48,12 @@ def npz(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> dict
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             _check_archive(members, path.stat().st_size)
-            return {each.filename.removesuffix(_ENDING): _member(archive, each) for each in members}
+            arrays, done, size = {}, 0, max(1, sum(each.file_size for each in members))
+            for each in members:
+                arrays[each.filename.removesuffix(_ENDING)] = _member(archive, each)
+                done += each.file_size
+                report(done / size)
+            return arrays
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise InvalidInput(f"the archive is damaged: {error}") from error
 

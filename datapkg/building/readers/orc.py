@@ -19,14 +19,15 @@ def orc(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
     from datapkg.building.readers.batches import batches
 
     with pa.OSFile(str(path), "rb") as file:
-        schema = ORCFile(file).schema
+        found = ORCFile(file)
+        schema, rows = found.schema, found.nrows
     is_odd = len(set(schema.names)) < len(schema.names)
 
     def read() -> Iterator[Any]:
         for batch in _stripes(path) if is_odd else _batches(path):
             yield chosen_columns(pa.Table.from_batches([batch]), kwargs)
 
-    return batches(chosen_schema(schema, kwargs), read)
+    return batches(chosen_schema(schema, kwargs), read, rows)
 
 
 def _batches(path: Path) -> Iterator[Any]:

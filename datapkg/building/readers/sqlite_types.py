@@ -18,17 +18,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from datapkg.building.readers.source_file import report
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
 
 _EXACT = 2**53
 _AT_ONCE = 100
+# The steps of SQLite's virtual machine between two reports, and the rows by which the steps of all are estimated.
+_STEPS, _FEW_ROWS = 1_000, 5_000
 _DAY, _MOMENT = pa.date32(), pa.timestamp("us")
 # The modifier makes SQLite normalize the date: the 30th of February becomes another day.
 _IS_DAY = "{c} = date({c}, '+0 days')"
@@ -92,17 +96,19 @@ class _KindCounts:
 
 def infer_types(
     database: sqlite3.Connection, table: str, source: str, warn: Callable[[str], None]
-) -> tuple[list[SqliteColumn], pa.Schema]:
-    """Return the columns of a table or view, inferred from all its rows, and their schema with the dtypes for pandas.
+) -> tuple[list[SqliteColumn], pa.Schema, int]:
+    """Return the columns of a table or view, inferred from all rows, their schema with the dtypes for pandas, and how
+    many rows there are.
 
     `source` is the table's name in a query. Raise `InvalidInput` for columns whose values fit no type.
     """
     declared = _declared(database, table, source)
+    found = _count(database, source, declared)
     columns = [
         SqliteColumn(name, _settled(name, words, counts, table, warn), counts.nulls)
-        for (name, words), counts in zip(declared, _count(database, source, declared), strict=True)
+        for (name, words), counts in zip(declared, found, strict=True)
     ]
-    return columns, _schema(columns)
+    return columns, _schema(columns), found[0].rows
 
 
 def _declared(database: sqlite3.Connection, table: str, source: str) -> list[tuple[str, str]]:
@@ -122,12 +128,40 @@ def _count(database: sqlite3.Connection, source: str, declared: list[tuple[str, 
         listed = ", ".join(f"c{at}" for at in range(len(declared)))
         terms = [term for name, (_, words) in zip(names, some, strict=True) for term in _terms(name, words)]
         query = f"WITH t({listed}) AS (SELECT * FROM {source}) SELECT count(*), {', '.join(terms)} FROM t"
-        rows, *numbers = database.execute(query).fetchone()
+        with _steps_reported(database, query, source):
+            rows, *numbers = database.execute(query).fetchone()
         width = len(terms) // len(some)
         found += [
             _KindCounts(rows, *(each or 0 for each in numbers[at : at + width])) for at in range(0, len(numbers), width)
         ]
     return found
+
+
+@contextmanager
+def _steps_reported(database: sqlite3.Connection, query: str, source: str) -> Iterator[None]:
+    """Report the share of a query that aggregates all rows: SQLite counts steps, of which each row takes as many.
+
+    A first query of few rows shows how many.
+    """
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        if whole:
+            report(steps / whole)
+
+    whole = 0.0
+    database.set_progress_handler(step, _STEPS)
+    try:
+        few = query.replace(f"FROM {source})", f"FROM {source} LIMIT {_FEW_ROWS})")
+        read = database.execute(few).fetchone()[0]
+        if read == _FEW_ROWS:
+            rows = database.execute(f"SELECT count(*) FROM {source}").fetchone()[0]
+            whole, steps = steps * rows / read, 0
+        yield
+    finally:
+        database.set_progress_handler(None, _STEPS)
 
 
 def _terms(name: str, words: str) -> list[str]:

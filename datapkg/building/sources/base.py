@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -13,6 +13,7 @@ from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.format.manifest.parsed import Manifest, Node
 from datapkg.format.names import Ref
 from datapkg.objects.base import Objects, Readable
+from datapkg.objects.progress import Progress, silent
 
 S = TypeVar("S")
 Secret = Callable[[str], str]
@@ -37,6 +38,7 @@ class SourceContext:
     cache: KnownHashes
     secret: Secret
     find_package: FindPackage
+    progress: Progress = field(default=silent, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from datapkg.building.sources.archives import ByteStream, Member, member_problem, members
 from datapkg.building.sources.download_cache import DownloadCache, FetchedFile
@@ -18,6 +20,7 @@ from datapkg.errors import BuildFailed
 from datapkg.format.patterns import matcher
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
+from datapkg.objects.progress import EXTRACTING, CountedReader, PartCounter, Progress, silent
 
 # Increase when the same pattern would extract other members from the same archive.
 FORMAT = 1
@@ -34,7 +37,11 @@ class Extracted:
 
 
 def extract_members(
-    archive: FetchedFile, patterns: Iterable[str], downloads: DownloadCache, limit_bytes: int
+    archive: FetchedFile,
+    patterns: Iterable[str],
+    downloads: DownloadCache,
+    limit_bytes: int,
+    progress: Progress = silent,
 ) -> dict[str, list[Extracted]]:
     """Return the members that match each pattern, ordered by name.
 
@@ -46,7 +53,10 @@ def extract_members(
     extraction = _Extraction(archive, [each for each in asked if each not in found], downloads, limit_bytes)
     if extraction.patterns:
         with open_source(archive.path, archive.shown) as stream:
-            for member, body in members(stream, archive.shown):
+            size = os.fstat(stream.fileno()).st_size
+            share = PartCounter(progress, [size], (EXTRACTING, EXTRACTING)).share(0)
+            counted = cast(BinaryIO, CountedReader(stream, size, share))
+            for member, body in members(counted, archive.shown):
                 extraction.see(member, body)
         extraction.finish()
         _remember(archive, extraction.taken, downloads)

@@ -243,7 +243,9 @@ def _extract(
         patterns = {node.path: sources[node.path].extract for node in asking}
         with located_errors(asking[0]):
             archive = files[asking[0].path]
-            members = extract_members(archive, patterns.values(), fetcher.downloads, fetcher.limit_bytes)
+            members = extract_members(
+                archive, patterns.values(), fetcher.downloads, fetcher.limit_bytes, fetcher.progress
+            )
         found.update({path: members[pattern] for path, pattern in patterns.items()})
     return found
 

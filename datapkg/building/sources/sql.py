@@ -20,6 +20,7 @@ from datapkg.building.sources.base import Identity, SourceContext, SourceHandler
 from datapkg.building.sources.source_errors import translated_errors
 from datapkg.building.spec.model import NodeSpec, SqlSource
 from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, TransformFailed, Unreachable, exhausted
+from datapkg.objects.progress import QUERYING, Progress, silent
 
 _AT_ONCE = 10_000
 # Statements that make a transaction read-only, for databases whose URL cannot request it.
@@ -53,19 +54,19 @@ class SqlHandler(SourceHandler[SqlSource]):
         """Yield a stream of the rows; raise `InvalidInput` if the environment variable is not set."""
         url = context.secret(source.connection)
         with translated_errors(spec, None) as warnings:
-            yield query(source, url, spec.kwargs), warnings
+            yield query(source, url, spec.kwargs, context.progress), warnings
 
 
-def query(source: SqlSource, url: str, kwargs: dict[str, Any]) -> Any:
+def query(source: SqlSource, url: str, kwargs: dict[str, Any], progress: Progress = silent) -> Any:
     """Return a `TableStream` of the rows, all of which have been fetched.
 
-    `url` is a SQLAlchemy URL. Raise `Unreachable` if the database does not answer, `TransformFailed` if it rejects the
-    query, `MissingDependency` if the driver is not installed, `InvalidInput` for an invalid URL or kwargs, and for
-    columns that no type can hold.
+    `url` is a SQLAlchemy URL; `progress` gets the bytes that came. Raise `Unreachable` if the database does not answer,
+    `TransformFailed` if it rejects the query, `MissingDependency` if the driver is not installed, `InvalidInput` for an
+    invalid URL or kwargs, and for columns that no type can hold.
     """
     if kwargs:
         raise InvalidInput("a query takes no kwargs", hint="cast the columns in the query")
-    found = _attempt(_address(url), url, source.query)
+    found = _attempt(_address(url), url, source.query, progress)
     # Raised here, so that its traceback and cause do not lead to the library's exception, which may contain the
     # password.
     if isinstance(found, DatapkgError):
@@ -73,11 +74,11 @@ def query(source: SqlSource, url: str, kwargs: dict[str, Any]) -> Any:
     return found
 
 
-def _attempt(address: Any, url: str, text: str) -> Any:
+def _attempt(address: Any, url: str, text: str, progress: Progress) -> Any:
     """Return the stream, or the error that explains why there is none."""
     try:
         with _connected(address) as connection:
-            return _stream(connection, text)
+            return _stream(connection, text, progress)
     except DatapkgError as error:
         return error.with_traceback(None)
     except Exception as error:  # noqa: BLE001 - drivers raise what they like, and any of it may name the password
@@ -159,7 +160,7 @@ def _without(text: str, address: Any, url: str) -> str:
     return " ".join(text.split())[:500]
 
 
-def _stream(connection: Any, text: str) -> Any:
+def _stream(connection: Any, text: str, progress: Progress) -> Any:
     from datapkg.building.readers.batches import Batches
 
     options = {"no_parameters": True, "stream_results": True, "yield_per": _AT_ONCE}
@@ -169,12 +170,16 @@ def _stream(connection: Any, text: str) -> Any:
     columns = _columns(result)
     spool = tempfile.TemporaryFile(prefix="datapkg-")  # noqa: SIM115 - lives as long as the stream
     try:
-        places = [_keep(spool, columns, rows) for rows in result.partitions(_AT_ONCE)]
+        places, count = [], 0
+        for rows in result.partitions(_AT_ONCE):
+            places.append(_keep(spool, columns, rows))
+            count += len(rows)
+            progress(QUERYING, places[-1][1], 0)  # only the database knows how many more there are
         schema = _schema(columns)
     except BaseException:
         spool.close()
         raise
-    stream = Batches(schema, partial(_kept, spool, places, columns, schema))
+    stream = Batches(schema, partial(_kept, spool, places, columns, schema), count)
     weakref.finalize(stream, spool.close)
     return stream
 

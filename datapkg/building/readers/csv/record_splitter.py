@@ -81,11 +81,11 @@ class Text:
     """A text file, which `unpack` opens if it is compressed."""
 
     path: Path
-    unpack: Callable[[Path, str], BinaryIO] | None = None
+    unpack: Callable[[Path], BinaryIO] | None = None
 
     def open(self) -> TextSource:
         """Open the text at the beginning."""
-        return PlainFile(self.path) if self.unpack is None else PackedFile(self.unpack(self.path, "rb"))
+        return PlainFile(self.path) if self.unpack is None else PackedFile(self.unpack(self.path))
 
     def head(self, count: int) -> bytes:
         """Return the first bytes of the text."""
