@@ -7,10 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+# Long enough that a single large read or write does not look like a change of the rate.
 INTERVAL_S = 0.25
+# One thread can hash while another one waits for the network, whatever the latency.
 FIRST = 2
 GAIN = 1.1
 """Another thread is started as long as the last one made the whole faster by this factor."""
+# A thread that is blocked in the network cannot be ended; the command may not hang because of it.
 STOP_TIMEOUT_S = 5.0
 
 Moved = Callable[[int], None]
@@ -62,6 +65,7 @@ class _Run:
                     self._changed.wait(INTERVAL_S)
         except BaseException as error:  # noqa: BLE001 - Ctrl-C: the threads are stopped
             self._fail(error)
+        # Threads write into the store of the caller, which must not close it under them.
         if self._error:
             with self._changed:
                 self._changed.wait_for(lambda: not self._busy, STOP_TIMEOUT_S)
@@ -88,6 +92,8 @@ class _Run:
             self._changed.notify_all()
 
     def _note(self, size_bytes: int) -> None:
+        # This is the only place that a busy thread passes often, so it is where it notices the error of
+        # another.
         if self._error:
             raise Stopped
         with self._changed:

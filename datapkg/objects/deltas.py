@@ -38,6 +38,7 @@ def known_chunks(objects: Readable, bases: Mapping[str, int]) -> KnownChunks:
     for hash, size in bases.items():
         try:
             chunks = objects.chunks(hash, size) or []
+        # An earlier object is only a source of known chunks: without it, more is sent, and nothing is wrong.
         except DatapkgError:
             continue
         for chunk in chunks:

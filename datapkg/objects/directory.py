@@ -35,6 +35,7 @@ from datapkg.objects.files import (
 from datapkg.objects.free_space import check_space
 
 READ_BUFFER_BYTES = 1 << 20
+# A server may notice minutes later than a client that a connection broke; longer than this, sending anew is faster.
 LOCK_WAIT_S = 10
 
 Named = Callable[[Iterable[Path]], None]
@@ -115,14 +116,19 @@ class DirectoryObjects(Objects):
                 hash, _ = copy_hashed(stream, file)
                 if expected not in (None, hash):
                     raise mismatch(str(expected), hash)
+                # Sealed before it gets its name: nobody can ever write to a file that others have
+                # found.
                 seal(file)
                 if self._keep_for_later(hash, temp):
                     return hash
+                # The bytes are on the disk before the name is: after a power cut no name leads to
+                # bytes that were lost.
                 sync_file(file)
             rename(temp, self.path(hash))
         except BaseException:
             temp.unlink(missing_ok=True)
             raise
+        # A name is durable only once its folder is synced; the caller may now refer to it from a manifest.
         sync_folder(self.path(hash).parent)
         self._named([self.path(hash)])
         return hash
@@ -140,6 +146,8 @@ class DirectoryObjects(Objects):
                 raise Conflict(f"object {expected} has {size:,} bytes here, not {offset:,}")
             file.truncate(offset)
             sha256 = hashlib.sha256()
+            # The running hash of these bytes ended with the upload that sent them, and they were not
+            # synced: read them again.
             while piece := file.read(READ_BUFFER_BYTES):
                 sha256.update(piece)
             with _deleted_without_space(begun):
@@ -166,6 +174,7 @@ class DirectoryObjects(Objects):
                 left -= len(piece)
             if sha256.hexdigest() != expected:
                 raise mismatch(expected, sha256.hexdigest())
+            # Before it is sealed, since a sealed file counts as complete without its list of ranges.
             sync_file(file)
             file.truncate(size)
             seal(file)
@@ -214,6 +223,8 @@ class DirectoryObjects(Objects):
         if not pending:
             return
         try:
+            # One sync of the file system instead of one for each file, which a disk does one after the
+            # other.
             sync_all(self.tmp)
             for hash, temp in pending.items():
                 rename(temp, self.path(hash))
@@ -263,6 +274,7 @@ def _opened_alone(path: Path, hash: str) -> IO[bytes]:
             file = stack.enter_context(os.fdopen(fd, "r+b", buffering=0))
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The name may have gone to another file while this one waited for its lock.
                 if os.path.samestat(os.fstat(fd), os.stat(path)):
                     stack.pop_all()
                     return file

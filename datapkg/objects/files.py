@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import IO, Any
 
+# EFBIG is what the size limit of a process (ulimit -f) gives.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 OTHER_HOME = "export DATAPKG_HOME=FOLDER, one that you may write"
+# Longer than any upload may take, and short enough that leftovers of shared folders do not pile up.
 STALE_TEMP_S = 24 * 3600
+# Beyond these, one syncfs of everything costs less than an fsync of each folder.
 MANY_FOLDERS = 8
 SEALED_MTIME_NS = 946_684_800 * 10**9  # the year 2000
 
@@ -224,6 +227,7 @@ def write_atomic(path: Path, data: bytes, tmp: Path, mode: int = 0o600) -> None:
     """Replace a small file: readers see the old bytes or the new, also after a crash."""
     with replacing(path, temp_path(tmp, "file")) as file:
         file.write(data)
+        # The mode is set on the open file, since the umask takes rights from that of `open`.
         os.fchmod(file.fileno(), mode)
         sync_file(file)
     sync_folder(path.parent)
@@ -243,6 +247,7 @@ def read_json(path: Path, what: str, hint: str) -> Any:
 
 def rename(temp: Path, path: Path) -> None:
     """Give a finished file its name, over what had it; make the folder if it is missing."""
+    # The folder is there nearly always, so it is made only where the rename fails.
     try:
         os.replace(temp, path)
     except FileNotFoundError:

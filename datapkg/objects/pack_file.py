@@ -29,6 +29,7 @@ from datapkg.objects.progress import CountedReader, Share, ignore_share
 MAGIC = b"datapkg1"
 ENTRY_BYTES = 48
 TAIL_BYTES = 16
+# Far below the 256 files that macOS allows a process by default, since readers run in several threads.
 MAX_OPEN = 64
 # A recipe is mostly ranges of one or two objects and a remainder; each of many open replies may hold so many files.
 MAX_OPEN_BASES = 3
@@ -127,6 +128,7 @@ class PackWriter:
             try:
                 write_all(self.file, data)
             except BaseException:
+                # A half-written object would shift the offsets of all later ones.
                 self.file.seek(self.size)
                 self.file.truncate()
                 raise
@@ -150,6 +152,7 @@ class PackWriter:
             for digest, (offset, size) in sorted(self.entries.items())
         )
         self._write(b"".join(rows) + len(self.entries).to_bytes(8, "little") + MAGIC)
+        # No sync here: the batch syncs all its files at once before it names them.
         seal(self.file)
         self.file.close()
         return self._sha256.hexdigest()

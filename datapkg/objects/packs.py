@@ -174,6 +174,8 @@ class PackedObjects(Objects):
         places = self.places(hash, start, stop)
         try:
             return read(places)
+        # Another process may have merged or rewritten the pack between the two steps; its objects are
+        # elsewhere now.
         except ObjectNotFound:
             self.look_again()
             return read(self.places(hash, start, stop))
@@ -251,6 +253,8 @@ class PackedObjects(Objects):
             self._finished = []
 
     def delete(self, hash: str) -> None:
+        # The recipe first: if this is killed, a whole object may stay, but no recipe whose bases are deleted
+        # next.
         self.recipes.delete(hash)
         self.loose.delete(hash)
         digest = bytes.fromhex(hash)
@@ -266,6 +270,7 @@ class PackedObjects(Objects):
 
         An object whose bytes are wrong is left out too.
         """
+        # The new pack has its name before the old one goes, so that every object is found at any moment.
         self.write_without(pack, without)
         pack.path.unlink(missing_ok=True)
         self.look_again()
@@ -300,6 +305,8 @@ class PackedObjects(Objects):
             merged = self._written_as_one(similar)
             if len(merged) < 2:
                 return
+            # Only after the merged pack is synced and named; a kill in between leaves copies, which `gc`
+            # removes.
             for pack in merged:
                 pack.path.unlink(missing_ok=True)
             self.look_again()

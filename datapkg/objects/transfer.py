@@ -14,7 +14,9 @@ from datapkg.objects.concurrency import Moved, Task, run_all
 from datapkg.objects.progress import Counter, Progress, silent
 
 SMALL_BYTES = 1 << 20
+# A batch that breaks off is moved again as a whole, so it is small beside a group.
 BATCH_BYTES = 8 << 20
+# What is synced together: more would be lost by a kill, less would sync too often.
 GROUP_BYTES = 64 << 20
 GROUP_COUNT = 20_000
 T = TypeVar("T")
@@ -77,6 +79,8 @@ def _move_one(source: Readable, target: Writable, hash: str, size: int, moved: M
             try:
                 target.put(cast(BinaryIO, stated), expected=hash)
             except DatapkgError:
+                # The bytes are moved again by the next attempt, and progress must not count them
+                # twice.
                 stated.take_back()
                 raise
 
@@ -125,6 +129,7 @@ class _Stated:
         self._left = size
 
     def read(self, size: int = -1) -> bytes:
+        # One byte more than stated, so that a longer stream is noticed and not silently cut off.
         piece = self._stream.read(self._left + 1 if size < 0 else min(size, self._left + 1))
         if len(piece) > self._left:
             raise _not_as_stated(self._hash, self.size, "longer")

@@ -48,6 +48,7 @@ class Trash:
                 found = self._kept.locate(hash).path
                 place = self._home.folder / found.relative_to(self.folder)
                 if not place.exists():  # a pack may have come back for another object already
+                    # Synced as a new object is: the caller refers to it as soon as this returns.
                     rename(found, place)
                     sync_folder(place.parent)
         return self._home.missing(missing) if missing else missing

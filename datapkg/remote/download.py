@@ -113,6 +113,7 @@ class _Download:
         total = 0 if length is None else start + length
         self._check_size(total)
         _check_space(self.path.parent, total - start)
+        # The validator of the old piece would vouch for the bytes of the new one.
         if not start:
             self._forget()
             self._note(response)
@@ -121,6 +122,8 @@ class _Download:
             size = checked = start
             pace = SlowTransferGuard(without_credentials(self.url))
             for piece in raw_pieces(response, PIECE_BYTES):
+                # Hashed on the way, since a second read of a large file takes as long as the download
+                # from a near server.
                 sha256.update(piece)
                 write_all(file, piece)
                 size += len(piece)

@@ -80,6 +80,7 @@ class RegistryObjects(PushTarget):
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         path = self._path(wire.OBJECT, hash=check_hash(hash))
+        # HTTP has no empty range; the size shows whether the object exists.
         if stop is not None and stop <= start:
             self.size(hash)
             return io.BytesIO()

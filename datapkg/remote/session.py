@@ -54,9 +54,11 @@ RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 MAX_REDIRECTS = 5
 SENT_PIECE_BYTES = 128 << 10
 """urllib3 gives each piece of a body the time that it gives a connection, so a longer one needs a faster line."""
+# An upper bound: `concurrency` starts only as many as make the whole faster.
 JOBS = 8
 READ_SHARE = 0.5
 """A connection that sends nothing is given up after this share of the time limit, which is half a minute of one."""
+# A hostile registry could otherwise fill the memory.
 MAX_JSON_BYTES = 64 << 20
 MAX_ERROR_BYTES = 1 << 20
 _HINT = "check the network, that the registry is running, and its address: datapkg config registry"

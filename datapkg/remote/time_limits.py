@@ -36,6 +36,7 @@ class RateLimit:
             now = time.monotonic()
             self._free_at = max(now, self._free_at) + size / self.bytes_per_s
             wait = self._free_at - now
+        # Outside of the lock, so that threads wait side by side and not one after the other.
         time.sleep(wait)
 
 
@@ -101,6 +102,7 @@ class RetryDeadline(threading.local):
     def moved(self, size: int) -> None:
         """Note bytes that were sent or received."""
         if self._deadline is not None:
+            # Never beyond the whole limit from now: a fast start may not buy a long silence.
             self._deadline = min(time.monotonic() + self.limit_s, self._deadline + size / MIN_BYTES_PER_S)
 
 

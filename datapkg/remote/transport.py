@@ -35,6 +35,7 @@ READ_TIMEOUT_S = 60
 HEAD_FACTOR = 1.1
 PIECE_BYTES = 1 << 16
 MAX_PIECE_BYTES = 1 << 20
+# What fits into 63 bits; longer ones are not sizes, and `int` takes quadratic time for them.
 MAX_NUMBER_DIGITS = 18
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTED = "redirected to "

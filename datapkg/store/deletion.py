@@ -89,6 +89,7 @@ class _Moved:
         """Return what the object is made of if the file is a recipe."""
         if self.trash.parent.name != "recipes":
             return set()
+        # A damaged recipe names no bases; its object is lost with or without them.
         with contextlib.suppress(CorruptObject):
             return {str(each.source) for each in read_recipe(self.trash)}
         return set()
@@ -155,10 +156,12 @@ def _move_objects(
         with contextlib.suppress(FileNotFoundError):
             path = place(hash)
             status = path.stat()
+            # Builds and installs renew the access time of what they rely on before a state names it.
             if limit is not None and status.st_atime > limit:
                 left.append((status.st_size, status.st_atime))
                 continue
             target = trash / name / hash
+            # Moved, not deleted: if a process begins to need it meanwhile, it is put back.
             rename(path, target)
             yield _Moved(path, target, {hash}, status.st_size)
 

@@ -116,6 +116,7 @@ def _copy_known(objects: ReadThrough, hash: str, part: PartialObject, known: Kno
                     _copy(objects, step.source, step.offset, part, at, step.size)
                     copied.append((at, at + step.size))
             at += step.size
+        # Not synced: the whole object is hashed before it gets its name.
         part.keep(copied, durable=False)
     return bool(steps)
 

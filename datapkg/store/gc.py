@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from datapkg.format.names import Ref
     from datapkg.store.roots import CollectableStore
 
+# Longer than the longest interrupted build or install that somebody takes up again the same day.
 UNUSED_S = 24 * 3600
 __all__ = ["GRACE_S", "UNUSED_S", "Freed", "Plan", "Policy", "collect", "estimate", "free", "has_removed", "plan"]
 
@@ -112,6 +113,8 @@ def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Fr
     with writer_lock.exclusive(store.folder / "trash" / "lock", wait=wait) as is_held:
         if not is_held:
             return Freed()
+        # What an earlier run moved and did not delete before it was killed is judged again, by the roots of
+        # now.
         put_all_back(store)
         try:
             states = all_states(store)

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 FORMAT = 3
+# File systems stamp files with the tick of the kernel, at most 10 ms; twice that is safe.
 TICK_NS = 20_000_000
 
 _Stamp = tuple[int, int, int, int, int]
+# It is a cache: waiting longer for another process costs more than hashing again, and so does asking at each file.
 _LOCKED_S, _LEFT_ALONE_S = 2, 30
 _STAMP = "size, mtime_ns, ctime_ns, inode, device, IFNULL(CAST(checked_ns AS INTEGER), 0)"
 _CHECK_BYTES = 4
@@ -89,6 +91,7 @@ class Index:
         """Record these files as verified in their present state."""
         rows: list[tuple[object, ...]] = []
         for path in paths:
+            # A file that is gone already needs no entry.
             with contextlib.suppress(OSError):
                 rows.append((str(path), *stamp(os.stat(path)), time.time_ns()))
         self._write("INSERT OR REPLACE INTO believed VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
@@ -112,6 +115,7 @@ class Index:
         """Return cached values by key; misses are omitted."""
         wanted = list(keys)
         rows: list[tuple[str, bytes]] = []
+        # SQLite allowed 999 variables in a statement before version 3.32.
         for start in range(0, len(wanted), 500):
             some = wanted[start : start + 500]
             marks = ",".join("?" * len(some))

@@ -53,6 +53,7 @@ def remove(found: dict[Path, int]) -> int:
             path.unlink()
             size_bytes += size
         for folder in list(path.parents)[:2]:
+            # A folder that is not empty stays; another process may be adding to it.
             with contextlib.suppress(OSError):
                 if is_hash(folder.name) or is_hash(folder.parent.name):
                     folder.rmdir()

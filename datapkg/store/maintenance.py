@@ -66,6 +66,7 @@ def _loose(store: Store, hashes: Collection[str] | None) -> Iterator[_Check]:
     loose = store.objects.packed.loose
     for hash in loose if hashes is None else hashes:
         path = loose.path(hash)
+        # An object in a pack or a recipe has no file of its own, nor has one that `gc` has just deleted.
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             aside = partial(_quarantine, store, hash)
             yield _Check(path, os.stat(path).st_size, partial(_has_hash, path, hash), aside)
@@ -77,6 +78,7 @@ def _packs(store: Store, hashes: Collection[str] | None) -> Iterator[_Check]:
     wanted = None if hashes is None else {bytes.fromhex(hash) for hash in hashes}
     others = {pack.path for pack in packed.packs() if wanted is not None and wanted.isdisjoint(pack.hashes())}
     for path in sorted(set(packed.packs_folder.glob("*.pack")) - others):
+        # A pack that was merged into another one since it was listed.
         with contextlib.suppress(FileNotFoundError):
             yield _Check(path, path.stat().st_size, partial(_has_hash, path, path.stem), partial(_mend, store, path))
 

@@ -91,6 +91,7 @@ class PartialObject:
         self.size = size
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            # Sparse: it has its full length at once, so that it can be mapped before it is complete.
             if os.fstat(self._fd).st_size < size:
                 os.ftruncate(self._fd, size)
         except OSError:
@@ -142,6 +143,8 @@ class PartialObject:
         """
         if durable:
             with keeping(self.path.parent):
+                # The bytes before their record: a record of bytes that a power cut lost would make
+                # zeros look like data.
                 os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
         self._spans.add(stretches)
         self._write_records(stretches)
@@ -155,8 +158,11 @@ class PartialObject:
         try:
             end = os.fstat(fd).st_size
             if os.path.samestat(os.fstat(fd), os.fstat(self._fd)):  # otherwise it was recreated
+                # On a full disk the ranges are known to this process only, and fetched again by the
+                # next.
                 with contextlib.suppress(OSError):
                     if os.write(fd, records) < len(records):
+                        # A record cut in half would hide all that are appended after it.
                         os.ftruncate(fd, end)
         finally:
             os.close(fd)

@@ -219,6 +219,7 @@ class Refs:
             for each in (target.parent, target.parent.parent):
                 each.rmdir()
             return False
+        # It fails while the user has other packages here, which is wanted.
         with contextlib.suppress(OSError):
             os.rmdir(self.folder / ref.user)
         return True

@@ -54,6 +54,8 @@ class SharingObjects(VerifiedObjects):
         """Return the objects that have this one, by names; these if none has."""
         if self.packed.missing([hash]):
             for other in self._others:
+                # A shared store on a network may disappear at any moment; then its objects are
+                # fetched.
                 with contextlib.suppress(OSError):
                     if not other.packed.missing([hash]):
                         return other
@@ -93,6 +95,7 @@ class SharingObjects(VerifiedObjects):
         if home is self:
             super().quarantine(hash)
         else:
+            # Another user owns it: here it counts as missing, and its owner finds it by `verify`.
             with contextlib.suppress(OSError):
                 home.quarantine(hash)
 

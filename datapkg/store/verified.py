@@ -30,6 +30,7 @@ from datapkg.objects.recipe_maker import check_recipe
 from datapkg.store.index import Index
 from datapkg.store.small_files import names
 
+# Setting a time writes an inode, so it is done once in five minutes; the grace period is an hour.
 RENEWED_NS = 300 * 10**9
 CHUNKS_KEY = "chunks:2:"
 """How objects are cut is part of the key: maps that were made in another way find nothing in common."""

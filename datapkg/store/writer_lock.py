@@ -23,6 +23,8 @@ def shared(path: Path) -> Iterator[None]:
     """Hold the lock together with other writers; without locks in the file system, continue."""
     with _open(path) as fd:
         with contextlib.suppress(OSError):
+            # Getting it exclusively proves that no other writer is at work, so overlapping ones begin
+            # now.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.utime(fd)
         with contextlib.suppress(OSError):
@@ -43,6 +45,7 @@ def busy_since(path: Path) -> float | None:
             now, began = time.time(), os.stat(fd).st_mtime
             return began if began <= now else 0.0
         except OSError:
+            # Without locks nothing is known, so whatever was used up to now may be in use.
             return time.time()
         return None
 

@@ -39,6 +39,8 @@ class ChunkMaps:
             data = path.read_bytes()
             chunks, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
             if _checksum(path, chunks) == checksum:
+                # The modification time is when the map was last used, by which the oldest are
+                # deleted.
                 os.utime(path)
                 return chunks
         return None
@@ -46,6 +48,7 @@ class ChunkMaps:
     def keep(self, kind: str, hash: str, chunks: bytes) -> None:
         """Write a map; without space or permission, it is made again the next time."""
         path = self._path(kind, hash)
+        # Not synced: a map has its own checksum, and one that was lost is made again.
         with contextlib.suppress(OSError), replacing(path, temp_path(self._tmp, "map")) as file:
             file.write(chunks + _checksum(path, chunks))
 

@@ -87,7 +87,9 @@ def publish(request: PushRequest, body: wire.Publish) -> wire.Published:
         package = _publicise(connection, request, package, wanted)
         _set_names(connection, request, package, wanted)
         sent = objects.sent_in(connection, push.id, LONG_BYTES)
+        # The push is kept a while, so that a client that lost the answer may ask again.
         pushes.finish(connection, push.id, min(push.expires_at, request.registry.now() + RETRY))
+    # After the commit: a kill before it must leave the objects of a push as they came.
     recipes.replace_wholes(request.registry, sent)
     return wire.Published(
         package=package.full_name,
@@ -189,6 +191,7 @@ def _read_manifest(request: PushRequest, hash: str) -> tuple[Manifest, MappedMan
     _check_bound("the manifest", size, request.registry.settings.max_manifest_bytes, "max_manifest_bytes")
     older = None
     if before and size >= LONG_BYTES and before.manifest_size >= LONG_BYTES:
+        # The older manifest only saves work: without it, all lines of the new one are validated.
         with contextlib.suppress(CorruptObject):
             older = MappedManifest(downloads.read_checked(request.registry, before.hash), before.hash)
             request.registry.chunk_maps.fill(older)

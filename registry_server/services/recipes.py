@@ -43,6 +43,7 @@ def replace_wholes(registry: Registry, hashes: Iterable[str]) -> None:
     if not home.recipes:
         return
     for hash in hashes:
+        # It was replaced already, which is the usual case in a sweep.
         if not home.loose.path(hash).exists():
             continue
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 FAST_BYTES, SLOW_BYTES = 1 << 20, 64 << 10
+# So many replies hold 64 MiB with large pieces; beyond, memory would grow with every stalled reader.
 FAST_REPLIES = 32
 
 

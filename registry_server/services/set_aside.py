@@ -59,5 +59,6 @@ def _is_whole(registry: Registry, hash: str) -> bool:
 
 
 def _set_aside(registry: Registry, path: Path) -> None:
+    # The sweep, or a repair that was killed, has moved it already.
     with contextlib.suppress(FileNotFoundError):
         rename(path, registry.settings.data / FOLDER / path.relative_to(registry.settings.data))

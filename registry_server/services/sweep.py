@@ -160,6 +160,8 @@ class _Sweep:
                         trash.restore(objects.referenced(connection, hashes))
                         if not path.exists():
                             continue
+                        # Counted before the file goes, so that an upload under way notices
+                        # that it has to look for its objects again.
                         self._note_deletions()
                         path.unlink(missing_ok=True)
                 elif self._dead(hashes) != set(hashes):
@@ -207,6 +209,7 @@ class _Sweep:
 
     def files(self) -> Iterator[None]:
         """Move dead objects that are files of their own to the trash."""
+        # In batches, between which uploads get the write transaction of the database.
         loose = self.registry.objects.loose
         for hashes in batches(loose, AT_ONCE):
             if dead := {hash: path for hash in self._dead(hashes) if self._is_old(path := loose.path(hash))}:
@@ -259,6 +262,7 @@ class _Sweep:
 
     def rows(self) -> Iterator[None]:
         """Delete the rows of objects that nothing refers to and whose bytes are gone."""
+        # By hash and not by offset: rows that are deleted meanwhile would shift the pages.
         last = ""
         while True:
             with self.registry.db.read() as connection:

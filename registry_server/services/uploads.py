@@ -102,6 +102,7 @@ def check_room(registry: Registry, size: int) -> None:
 
 def check_push(request: PushRequest, size: int = 0) -> None:
     """Raise unless the actor may send so many bytes in this push; called before the first is read."""
+    # Before the first byte of the body is read, so that a client does not send gigabytes for nothing.
     check_room(request.registry, size)
     with request.registry.db.read() as connection:
         push = find_push(connection, request)
@@ -126,6 +127,7 @@ def put_object(request: PushRequest, hash: str, offset: int | None, stream: Bina
     Raise `HashMismatch`, and keep nothing, if its hash is not `hash`; `Conflict` if fewer than `offset` bytes are here;
     `QuotaExceeded` for a larger object than is allowed.
     """
+    # The count is read before the upload, so that `_note` sees whether a sweep deleted files during it.
     push, deletions = _check_under_way(request), request.registry.deletions
     counted = _Counted(stream, request.registry.settings.max_object_bytes - (offset or 0))
     if offset is None:
@@ -179,6 +181,7 @@ def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
     with closing(DeltaStream(stream, part, request.registry.settings.max_object_bytes)) as built:
         request.registry.new_writer(1).put(built, expected=hash)  # type: ignore[arg-type]
         _note(request, {hash: built.size_bytes}, deletions)
+        # The object is stored and noted already, so a failure here costs only disk space.
         recipes.prepare(request.registry, hash, built.steps)
     return wire.Stored(hashes=[hash])
 
