@@ -7,6 +7,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Debian packages that the tests need beside Python packages: a browser with a font, FUSE, a database.
 APT_PACKAGES := chromium fonts-dejavu-core fuse3 postgresql
+# Only `make test-all` needs them: Ceph, whose gateway speaks S3.
+APT_PACKAGES_ALL := $(APT_PACKAGES) ceph-mon ceph-osd radosgw
 
 # Each process runs one half of the tests, so that fixtures of a module are made once, and then takes over what the other has left.
 PARALLEL := -n 2 --dist worksteal
@@ -41,6 +43,7 @@ quick: $(VENV)/.with-tests ## lint, types and the fast unit tests, in two minute
 
 test: $(VENV)/.with-tests ## formatting, lint, types and tests, as in CI; reports what is left out
 	@scripts/apt.sh $(APT_PACKAGES)
+	@scripts/servers.sh $(VENV) azurite
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -48,7 +51,8 @@ test: $(VENV)/.with-tests ## formatting, lint, types and tests, as in CI; report
 	$(BIN)/pytest $(PARALLEL) -rs
 
 test-all: $(VENV)/.with-all-tests ## everything, with the big tests; fails if a tool is missing
-	@scripts/apt.sh --required $(APT_PACKAGES)
+	@scripts/apt.sh --required $(APT_PACKAGES_ALL)
+	@scripts/servers.sh --required $(VENV) azurite swift
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

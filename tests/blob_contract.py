@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +125,30 @@ class BlobsContract:
         blobs.put("objects/ab/cd", io.BytesIO(b"older"))
         blobs.copy("tmp2/upload", "objects/ab/cd")
         assert blobs.read("objects/ab/cd", len(BODY)) == blobs.read("tmp2/upload", len(BODY)) == BODY
+
+    def test_rename(self, blobs: Blobs) -> None:
+        blobs.put("objects/ab/cd", io.BytesIO(BODY))
+        blobs.put("trash/objects/ab/cd", io.BytesIO(b"older"))
+        blobs.rename("objects/ab/cd", "trash/objects/ab/cd")
+        assert blobs.read("trash/objects/ab/cd", len(BODY)) == BODY
+        assert blobs.size("objects/ab/cd") is None
+        with pytest.raises(NotFound, match="objects/ab/cd"):
+            blobs.rename("objects/ab/cd", "other")
+
+    def test_a_file_is_taken(self, blobs: Blobs, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(BODY)
+        blobs.take("objects/ab/cd", path)
+        assert blobs.read("objects/ab/cd", len(BODY)) == BODY
+        assert not path.exists()
+
+    def test_several_ranges(self, blobs: Blobs) -> None:
+        blobs.put("pack", io.BytesIO(BODY))
+        wanted = [(0, 0), (10, 20), (100_000, 100_001), (5, 7), (len(BODY) - 4, len(BODY))]
+        assert blobs.read_ranges("pack", wanted) == [BODY[start:stop] for start, stop in wanted]
+        assert blobs.read_ranges("pack", []) == []
+        with pytest.raises(NotFound, match="nothing"):
+            blobs.read_ranges("nothing", [(0, 1)])
 
     def test_list(self, blobs: Blobs) -> None:
         keys = ["a/1", "a/2", "a/b/3", "ab/4", "c"]

@@ -17,8 +17,9 @@ from hypothesis import settings
 
 from datapkg.format.names import Ref
 from datapkg.home import Home
-from tests import examples
+from tests import examples, object_stores
 from tests.live_registry import LiveRegistry, live_registry
+from tests.object_stores import SERVERS, ObjectStore
 from tests.static_registry import Static
 
 CAP_SYS_ADMIN = 21
@@ -76,6 +77,7 @@ def find_program(name: str) -> str | None:
     if name.startswith("/dev/"):
         return name if _opens(name) else None
     hidden = sorted(str(each) for each in Path("/usr/lib/postgresql").glob("*/bin"))
+    hidden += [str(SERVERS / "azurite/node_modules/.bin"), str(SERVERS / "swift/bin")]
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *hidden]))
 
 
@@ -113,6 +115,27 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRegistry]
     """A registry that all tests of this process share; each test adds users of its own."""
     with live_registry(tmp_path_factory.mktemp("registry")) as live:
         yield live
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """Azurite, an Azure Blob Storage that all tests of this process share; each test makes a container of its own."""
+    with object_stores.azurite(tmp_path_factory.mktemp("azurite")) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """Ceph's S3 gateway, shared as `azurite` is."""
+    with object_stores.ceph(tmp_path_factory.mktemp("ceph")) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """OpenStack Swift's S3 gateway, shared as `azurite` is."""
+    with object_stores.swift(tmp_path_factory.mktemp("swift")) as store:
+        yield store
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from datapkg.errors import InvalidName, NotFound, QuotaExceeded, ReadOnly
@@ -20,7 +21,7 @@ _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*\Z")
 
 
 class BlobInfo(NamedTuple):
-    """What a list tells of a key: its bytes, and when they were written (UTC)."""
+    """What a list tells of a key: its bytes, and when they were written or renamed (UTC)."""
 
     key: str
     size: int
@@ -65,6 +66,15 @@ class Blobs(ABC):
             raise QuotaExceeded(f"{self.url}/{key} has more than {limit:,} bytes")
         return b"".join(pieces)
 
+    def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return the bytes of several ranges (start, stop) of a key, from few requests; raise `NotFound`."""
+        with self.open(key) as stream:
+            found = []
+            for start, stop in ranges:
+                stream.seek(start)
+                found.append(stream.read(stop - start))
+        return found
+
     @abstractmethod
     def size(self, key: str) -> int | None:
         """Return how many bytes a key has, None where it is absent."""
@@ -88,6 +98,24 @@ class Blobs(ABC):
     @abstractmethod
     def copy(self, key: str, target: str) -> None:
         """Store the bytes of a key under another one too, over what was there; raise `NotFound`."""
+
+    def rename(self, key: str, target: str) -> None:
+        """Give the bytes of a key another one, over what was there; its time is new. Raise `NotFound`.
+
+        A crash in between may leave both keys, never none.
+        """
+        self.copy(key, target)
+        self.delete(key)
+
+    def take(self, key: str, path: Path) -> None:
+        """Store a finished file of this machine under a key and remove the file, without a copy where that can be."""
+        with open(path, "rb") as file:
+            self.put(key, file)
+        path.unlink()
+
+    def signed_url(self, key: str, seconds: int) -> str | None:
+        """Return an address from which anybody can read a key for some time, None where the place has none."""
+        return None
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[BlobInfo]:

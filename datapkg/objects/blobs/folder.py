@@ -120,6 +120,29 @@ class FolderBlobs(Blobs):
         with self.open(key) as stream:
             self.put(target, stream)
 
+    def rename(self, key: str, target: str) -> None:
+        place = self.path(target)
+        self._make_folder(place.parent)
+        try:
+            os.replace(self.path(key), place)
+        except _ABSENT:
+            raise absent(key, self.url) from None
+        sync_folder(place.parent)
+
+    def take(self, key: str, path: Path) -> None:
+        target = self.path(key)
+        self._make_folder(target.parent)
+        with open(path, "rb") as file:
+            os.fchmod(file.fileno(), FILE_MODE)
+            sync_file(file)
+        try:
+            os.replace(path, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            super().take(key, path)
+        sync_folder(target.parent)
+
     def list(self, prefix: str = "") -> Iterator[BlobInfo]:
         top = self.folder / prefix
         for folder, folders, names in os.walk(top):
@@ -130,7 +153,7 @@ class FolderBlobs(Blobs):
                 with contextlib.suppress(FileNotFoundError):
                     found = path.stat()
                     key = path.relative_to(self.folder).as_posix()
-                    yield BlobInfo(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+                    yield BlobInfo(key, found.st_size, datetime.fromtimestamp(found.st_ctime, UTC))
 
     @contextmanager
     def _new_file(self) -> Iterator[tuple[Path, IO[bytes]]]:

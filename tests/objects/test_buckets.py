@@ -1,0 +1,48 @@
+"""Buckets of real servers as homes of bytes under keys: the contract, and what only a bucket does."""
+
+from __future__ import annotations
+
+import pytest
+
+from datapkg.errors import InvalidInput
+from datapkg.objects.blobs.bucket import BucketBlobs
+from tests.blob_contract import BlobsContract
+from tests.object_stores import AZURITE, CEPH, SWIFT, ObjectStore
+
+
+class _Bucket(BlobsContract):
+    @pytest.fixture
+    def blobs(self, store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> BucketBlobs:  # type: ignore[override]
+        store.set_environment(monkeypatch)
+        return BucketBlobs(store.new_bucket("data/registry"))
+
+
+@pytest.mark.needs(*AZURITE)
+class TestAzurite(_Bucket):
+    @pytest.fixture
+    def store(self, azurite: ObjectStore) -> ObjectStore:
+        return azurite
+
+
+@pytest.mark.big
+@pytest.mark.needs(*CEPH)
+class TestCeph(_Bucket):
+    @pytest.fixture
+    def store(self, ceph: ObjectStore) -> ObjectStore:
+        return ceph
+
+
+@pytest.mark.big
+@pytest.mark.needs(*SWIFT)
+class TestSwift(_Bucket):
+    @pytest.fixture
+    def store(self, swift: ObjectStore) -> ObjectStore:
+        return swift
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://", "s3:bucket", "http://host/bucket", "s3://key:secret@bucket", "s3://b?x=1", ""]
+)
+def test_what_is_not_a_bucket(url: str) -> None:
+    with pytest.raises(InvalidInput, match="not the URL of a bucket"):
+        BucketBlobs(url)
