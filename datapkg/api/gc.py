@@ -16,7 +16,8 @@ def free_space(home: Home, policy: Policy, *, dry_run: bool = False) -> GcResult
     Raise `CorruptObject`, before anything is deleted, if a pointer or manifest cannot be read.
     """
     if dry_run:
-        return _result(gc.plan(home.store, policy), dry_run=True)
+        planned = gc.plan(home.store, policy)
+        return _result(planned, bytes_compacted=planned.compacted_bytes, dry_run=True)
     plan, done = gc.collect(home.store, policy)
     until = datetime.fromtimestamp(done.until, UTC).isoformat(timespec="seconds") if done.until else None
     more = {"bytes_compacted": done.compacted_bytes, "bytes_left": done.left_bytes, "frees_at": until}

@@ -17,6 +17,7 @@ from datapkg.home import Home
 from datapkg.objects.progress import VERIFYING_VALUES, PartCounter, Progress, silent
 from datapkg.origins import objects_of, origin_of, registry_of
 from datapkg.resolve import find_installed
+from datapkg.store.compaction import sources_of
 from datapkg.store.maintenance import check, mend_pointers
 from datapkg.store.roots import all_states
 from datapkg.store.store import Store
@@ -65,7 +66,9 @@ def verify(
     damaged = [DamagedObject(hash, (use := used.get(hash, unused)).package, use.path) for hash in bad]
     false, tables = _false_tables(store, ref, states, progress) if content else ([], 0)
     damaged = sorted(damaged + false, key=lambda each: (each.package, each.path, each.hash))
-    return VerifyResult(len(hashes - absent), damaged, len(absent - bad), set_aside, tables, len(repaired))
+    return VerifyResult(
+        len(hashes - absent), damaged, len((absent & used.keys()) - bad), set_aside, tables, len(repaired)
+    )
 
 
 def _check_shared(home: Home, store: Store, used: dict[str, _Use], progress: Progress) -> set[str]:
@@ -80,9 +83,18 @@ def _check_shared(home: Home, store: Store, used: dict[str, _Use], progress: Pro
 
 
 def _damaged(store: Store, used: dict[str, _Use], wrong: set[str]) -> set[str]:
-    """Return what is corrupt, what is in quarantine and not replaced, and what is missing though it is needed."""
-    needed = {hash for hash, use in used.items() if use.needed}
+    """Return what is corrupt, what is in quarantine and not replaced, and what is missing though it is needed.
+
+    Objects of a package's older states that are recipes are needed, and what they are ranges of: `gc` keeps both.
+    """
+    recipes = _recipes_of(store, used)
+    needed = {hash for hash, use in used.items() if use.needed} | recipes | (sources_of(store, recipes) & used.keys())
     return wrong | store.objects.absent(needed) | (store.objects.quarantined() & used.keys())
+
+
+def _recipes_of(store: Store, used: dict[str, _Use]) -> set[str]:
+    recipes = store.objects.packed.recipes
+    return {hash for hash in recipes if hash in used and used[hash].package} if recipes else set()
 
 
 def _states(home: Home, store: Store, ref: Ref | None) -> list[tuple[str, str, bool]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from datapkg.errors import CorruptObject
 from datapkg.format.chunks import Step
@@ -25,6 +25,13 @@ def recipe_of(home: PackedObjects, writer: Writable, hash: str, steps: Sequence[
             remainder = writer.put(stream)
         ranges = with_remainder(ranges, remainder)
     return ranges
+
+
+def planned_recipe(
+    home: PackedObjects, hash: str, steps: Sequence[Step], planned: Mapping[str, list[Step]]
+) -> list[Step]:
+    """Return the ranges that `recipe_of` would return after the `planned` recipes, with a made-up remainder."""
+    return with_remainder(worthwhile(home.recipes.flat(steps, planned)), f"remainder of {hash}")
 
 
 def check_recipe(home: PackedObjects, hash: str, ranges: Sequence[Step]) -> None:

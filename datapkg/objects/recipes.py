@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from datapkg.errors import CorruptObject
@@ -72,11 +72,14 @@ class Recipes:
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
 
-    def flat(self, steps: Sequence[Step]) -> list[Step]:
-        """Return the steps with ranges of objects that have a recipe replaced by ranges of what these are made of."""
+    def flat(self, steps: Sequence[Step], planned: Mapping[str, list[Step]] = {}) -> list[Step]:
+        """Return the steps with ranges of objects that have a recipe replaced by ranges of what these are made of.
+
+        `planned` are recipes by hash that a dry run would have written.
+        """
         found: list[Step] = []
         for step in steps:
-            ranges = self.find(step.source) if step.source else []
+            ranges = (planned.get(step.source) or self.find(step.source)) if step.source else []
             found += clipped(ranges, step.offset, step.offset + step.size) if ranges else [step]
         return joined(found)
 

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -72,7 +72,8 @@ class Plan:
     """What a collection deletes: states, oldest first; objects; and files that belong to nothing, with their sizes.
 
     `store_bytes` is the size of all objects before; `recent_bytes` are those of objects, and of parts of objects,
-    that no state needs and that stay because they are less than a day old. `live` is what stays and why.
+    that no state needs and that stay because they are less than a day old. `compacted_bytes` would be freed by turning
+    objects of older states into recipes; only `plan` counts them. `live` is what stays and why.
     """
 
     states: list[StoredState] = field(default_factory=list)
@@ -80,13 +81,14 @@ class Plan:
     leftovers: dict[Path, int] = field(default_factory=dict)
     store_bytes: int = 0
     recent_bytes: int = 0
+    compacted_bytes: int = 0
     live: Live = field(default_factory=Live)
 
     @property
     def size_bytes(self) -> int:
-        """Return the bytes that are deleted."""
+        """Return the bytes that are freed."""
         sizes = (self.garbage.objects, self.garbage.manifests, self.leftovers)
-        return sum(sum(each.values()) for each in sizes)
+        return sum(sum(each.values()) for each in sizes) + self.compacted_bytes
 
     @property
     def is_empty(self) -> bool:
@@ -154,9 +156,13 @@ def has_removed(store: CollectableStore) -> bool:
 
 
 def plan(store: CollectableStore, policy: Policy) -> Plan:
-    """Return what `collect` would delete now. Raise `CorruptObject` if it is not known what is needed."""
+    """Return what `collect` would delete now. Raise `CorruptObject` if it is not known what is needed.
+
+    It compares the large objects of older states as `collect` does, which reads those that were not compared before.
+    """
     states, inventory = all_states(store), inventory_of(store)
-    return _plan(store, policy, states, inventory)[0]
+    found, going = _plan(store, policy, states, inventory)
+    return replace(found, compacted_bytes=_compact(store, _without(states, going), found.live, dry_run=True))
 
 
 def collect(store: CollectableStore, policy: Policy) -> tuple[Plan, DeletionResult]:
@@ -207,10 +213,10 @@ def _plan(
     garbage.copies = inventory.copies - garbage.hashes
     recent_bytes += leftovers.arriving_bytes(store, live, limit)
     unneeded, total = leftovers.all_of(store, live, limit), sum(inventory.sizes.values())
-    return Plan(chosen, garbage, unneeded, total, recent_bytes, live), going
+    return Plan(chosen, garbage, unneeded, total, recent_bytes, live=live), going
 
 
-def _compact(store: CollectableStore, states: dict[str, StoredState], live: Live) -> int:
+def _compact(store: CollectableStore, states: dict[str, StoredState], live: Live, *, dry_run: bool = False) -> int:
     """Turn objects that only older states need into recipes; return the bytes that this frees.
 
     Not beside a process that writes: it may have just looked up where such an object is.
@@ -222,7 +228,8 @@ def _compact(store: CollectableStore, states: dict[str, StoredState], live: Live
     newest_first = sorted(states.values(), key=lambda each: -each.at)
     packages = dict.fromkeys(name for each in newest_first for name in each.packages) if live.older else {}
     return sum(
-        compact(store, [each.hash for each in newest_first if name in each.packages], live.whole) for name in packages
+        compact(store, [each.hash for each in newest_first if name in each.packages], live.whole, dry_run=dry_run)
+        for name in packages
     )
 
 

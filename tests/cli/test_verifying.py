@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from tests.cli.conftest import Person, changed
@@ -65,3 +66,37 @@ def test_what_was_never_pushed_stays_damaged(ada: Person, iris: Path) -> None:
 
 def test_whole_store_and_a_package_are_not_named_together(ada: Person, flowers: str) -> None:
     assert ada("verify", "--all", flowers).code == 2
+
+
+def compacted(ada: Person, flowers: str, iris: Path) -> list[bytes]:
+    """Push four versions of a large file; `gc` keeps the oldest two as recipes."""
+    data, versions = os.urandom(2 << 20), []
+    for _ in range(4):
+        data = os.urandom(50) + data[50:]
+        (iris / "large.bin").write_bytes(data)
+        versions.append(data)
+        changed(ada, flowers, iris)
+    planned = ada("gc", "--dry-run", "--json").json
+    assert planned["bytes_freed"] == planned["bytes_compacted"] > 2 << 20
+    assert "that older states share with newer ones" in ada("gc", "--dry-run").out
+    freed = ada("gc", "--yes", "--json").json
+    assert freed == {**planned, "dry_run": False}
+    assert "nothing to free" in ada("gc", "--dry-run").out
+    return versions
+
+
+def test_recipe_without_its_base_is_damaged_and_repaired(ada: Person, flowers: str, iris: Path) -> None:
+    versions = compacted(ada, flowers, iris)
+    packed = Home().store.objects.packed
+    recipe = hash_bytes(versions[0])
+    for base in {str(each.source) for each in packed.recipes.find(recipe)}:
+        if packed.loose.path(base).exists():
+            packed.loose.delete(base)
+    found = ada("verify", "--json")
+    assert found.code == 6
+    assert {recipe, hash_bytes(versions[1])} <= {each["hash"] for each in found.json["damaged"]}
+    assert found.json["absent"] == 0
+    assert found.error["hint"] == "datapkg verify --repair"
+    assert ada("verify", "--repair").code == 0
+    assert ada("verify", "--json").json["damaged"] == []
+    assert [Home().store.objects.read(hash_bytes(each)) for each in versions] == versions

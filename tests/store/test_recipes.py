@@ -203,3 +203,23 @@ def test_gc_beside_a_process_that_writes_makes_no_recipe(store: Store) -> None:
         assert gc.collect(store, Policy())[1].compacted_bytes == 0
     assert is_whole(store, VERSIONS[0])
     assert gc.collect(store, Policy())[1].compacted_bytes > 0
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy(keep=4)])
+def test_plan_frees_what_the_collection_frees(store: Store, policy: Policy) -> None:
+    history(store)
+    planned = gc.plan(store, policy)
+    assert [is_whole(store, each) for each in VERSIONS] == [True] * 12
+    assert (store.folder / "format").read_text() == "1\n"
+    assert not (store.folder / "recipes").exists()
+    _, done = gc.collect(store, policy)
+    assert (planned.compacted_bytes, planned.size_bytes) == (done.compacted_bytes, done.size_bytes)
+    assert done.compacted_bytes > 0
+    assert gc.plan(store, policy).size_bytes == 0
+
+
+def test_plan_beside_a_process_that_writes_counts_no_recipe(store: Store) -> None:
+    history(store)
+    other = Store(store.folder, Index(store.index_path.with_name("other.db")))
+    with other.writing():
+        assert gc.plan(store, Policy()).compacted_bytes == 0
