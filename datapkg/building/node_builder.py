@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
@@ -23,6 +22,7 @@ from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY
 from datapkg.objects.progress import CountedReader, Share, between, ignore_share
+from datapkg.objects.threads import PendingCall, ThreadPool
 
 # Reasons that mean that nothing was read and all objects were present. "" is the reason of nodes of another package.
 # The part of the work on a file that is hashed before it is parsed.
@@ -111,11 +111,11 @@ def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext, shar
     at = now_ns()
     with (
         open_source(source.path, source.shown, source.within) as stream,
-        ThreadPoolExecutor(1, "datapkg-hash") as hasher,
+        ThreadPool(1) as hasher,
     ):
         status = os.fstat(stream.fileno())
         size = status.st_size
-        hash: str | Future[str]
+        hash: str | PendingCall[str]
         # A big file that is new is hashed in a thread while it is parsed. One that may be known is hashed first.
         if size >= BIG_BYTES and not context.cache.may_be_equal(source.path, size):
             hash = hasher.submit(hash_file, source)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from datapkg.building.build_context import BIG_BYTES, BuildContext
@@ -19,6 +18,7 @@ from datapkg.building.sources.handlers import handler_of, local_file
 from datapkg.building.spec.model import NodeSpec, Source
 from datapkg.errors import BuildFailed, DatapkgError
 from datapkg.objects.progress import BUILDING, BUILDING_NODES, PartCounter, Progress, Share
+from datapkg.objects.threads import PendingCall, ThreadPool
 
 WORKERS = os.cpu_count() or 1
 
@@ -33,7 +33,7 @@ def build_all(
     context.absent = context.objects.missing(look_up_files(specs, context.cache))
     if not context.cache.forced:  # then nothing is known to be here
         context.objects.check_room(_new_file_bytes(specs, context), "the build")
-    made: list[Outcome | Future[Outcome] | None] = []
+    made: list[Outcome | PendingCall[Outcome] | None] = []
     for number, spec in enumerate(specs):
         progress("comparing", number, len(specs))
         file = local_file(spec.source)
@@ -42,7 +42,7 @@ def build_all(
     sizes = [_size(specs[number].source) for number in new]
     counter = PartCounter(progress, sizes, (BUILDING, BUILDING_NODES))
     later: list[tuple[int, Share]] = []
-    with ThreadPoolExecutor(WORKERS, "datapkg-node") as pool:
+    with ThreadPool(WORKERS) as pool:
         for at, (number, size) in enumerate(zip(new, sizes, strict=True)):
             spec, share = specs[number], counter.share(at)
             if local_file(spec.source) is None:
@@ -54,10 +54,10 @@ def build_all(
                 made[number] = pool.submit(_make, spec, context, share)
             else:
                 later.append((number, share))
+        made = [each.result() if isinstance(each, PendingCall) else each for each in made]
     for number, share in later:
         made[number] = _make(specs[number], context, share)
-    for spec, outcome in zip(specs, made, strict=True):
-        done = outcome.result() if isinstance(outcome, Future) else outcome
+    for spec, done in zip(specs, made, strict=True):
         assert isinstance(done, BuiltNodes | DatapkgError)
         yield spec, done
 

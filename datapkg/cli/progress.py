@@ -5,12 +5,14 @@ A thread shows it too, so that a step which reports nothing for long does not lo
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from types import TracebackType
 
 from datapkg.cli.output import Output
 from datapkg.objects.progress import Pace
+from datapkg.objects.threads import PendingCall, start
 
 PATIENCE_S = 1.0
 REFRESH_S = 0.1
@@ -31,7 +33,7 @@ class Progress:
         self._pace = Pace()
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._ticker = threading.Thread(target=self._tick, name="datapkg-progress", daemon=True)
+        self._ticker: PendingCall[None] | None = None
 
     def __enter__(self) -> Progress:
         return self
@@ -40,8 +42,9 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        if self._ticker.is_alive():
-            self._ticker.join()
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker.wait()
         if self._has_line:
             self._out.transient("")
 
@@ -49,7 +52,8 @@ class Progress:
         now = time.monotonic()
         with self._lock:
             if not self._pace.last[0]:
-                self._ticker.start()
+                with contextlib.suppress(RuntimeError):  # without a thread, only reports are shown
+                    self._ticker = start(self._tick)
             self._pace.note(what, done, total, now)
             self._show(now)
 

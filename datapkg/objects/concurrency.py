@@ -7,6 +7,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from datapkg.objects.threads import PATIENCE_S, PendingCall, ThreadPool
+
 # Long enough that a single large read or write does not look like a change of the rate.
 INTERVAL_S = 0.25
 # One thread can hash while another one waits for the network, whatever the latency.
@@ -43,53 +45,63 @@ class _Run:
     def __init__(self, waiting: deque[Task], moved: Moved) -> None:
         self._waiting, self._moved = waiting, moved
         self._changed = threading.Condition()
-        self._bytes = self._busy = 0
+        self._bytes = self._ended = 0
+        self._workers: list[PendingCall[None]] = []
         self._error: BaseException | None = None
 
     def run(self, jobs: int) -> None:
-        started, best, since, before = 0, 0.0, time.monotonic(), 0
+        pool = ThreadPool(jobs)
         try:
-            while True:
-                with self._changed:
-                    if self._error or (started and not self._busy and not self._waiting):
-                        break
-                    elapsed = time.monotonic() - since
-                    rate = (self._bytes - before) / elapsed if elapsed >= INTERVAL_S else 0.0
-                    is_worth_it = started < min(FIRST, jobs) or rate > GAIN * best
-                    if rate:
-                        best, since, before = max(best, rate), time.monotonic(), self._bytes
-                    if is_worth_it and started < jobs and self._waiting:
-                        started, self._busy = started + 1, self._busy + 1
-                        threading.Thread(target=self._work, name="datapkg-transfer", daemon=True).start()
-                        continue
-                    self._changed.wait(INTERVAL_S)
+            self._start_and_wait(pool, jobs)
         except BaseException as error:  # noqa: BLE001 - Ctrl-C: the threads are stopped
-            self._fail(error)
+            self._error = self._error or error
         # Threads write into the store of the caller, which must not close it under them.
+        pool.close(STOP_TIMEOUT_S if self._error else None)
         if self._error:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._busy, STOP_TIMEOUT_S)
             raise self._error
+
+    def _start_and_wait(self, pool: ThreadPool, jobs: int) -> None:
+        """Start workers until no more is worth it, and wait until nothing is left to do."""
+        best, since, before, idle_since = 0.0, time.monotonic(), 0, 0.0
+        while True:
+            with self._changed:
+                is_busy, now = self._is_busy(), time.monotonic()
+                if self._error or (self._workers and not is_busy and not self._waiting):
+                    return
+                rate = (self._bytes - before) / (now - since) if now - since >= INTERVAL_S else 0.0
+                is_worth_it = len(self._workers) < min(FIRST, jobs) or rate > GAIN * best
+                if rate:
+                    best, since, before = max(best, rate), now, self._bytes
+                if is_worth_it and len(self._workers) < jobs and self._waiting:
+                    self._workers.append(pool.submit(self._work_and_tell))
+                    continue
+                idle_since = 0.0 if is_busy else idle_since or now
+                if is_busy or now - idle_since < PATIENCE_S:
+                    self._changed.wait(INTERVAL_S)
+                    continue
+            self._work()  # no worker has begun, or all have ended for lack of memory
+
+    def _is_busy(self) -> bool:
+        # A worker reports its end a moment before its call ends; for lack of memory it may not report it.
+        begun = sum(each.is_begun for each in self._workers)
+        return begun > self._ended and any(each.is_running for each in self._workers)
+
+    def _work_and_tell(self) -> None:
+        self._work()
+        with self._changed:
+            self._ended += 1
+            self._changed.notify_all()
 
     def _work(self) -> None:
         try:
             while not self._error and (task := self._next()):
                 task(self._note)
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
-            self._fail(error)
-        finally:
-            with self._changed:
-                self._busy -= 1
-                self._changed.notify_all()
+            self._error = self._error or error
 
     def _next(self) -> Task | None:
         with self._changed:
             return self._waiting.popleft() if self._waiting else None
-
-    def _fail(self, error: BaseException) -> None:
-        with self._changed:
-            self._error = self._error or error
-            self._changed.notify_all()
 
     def _note(self, size_bytes: int) -> None:
         # This is the only place that a busy thread passes often, so it is where it notices the error of

@@ -7,7 +7,6 @@ import os
 import secrets
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from datapkg.objects.files import UNWRITABLE
 from datapkg.objects.pack_file import Pack, hash_file, hash_place, readable_bytes
 from datapkg.objects.progress import VERIFYING, PartCounter, Progress, Share, silent
 from datapkg.objects.recipe_maker import check_recipe
+from datapkg.objects.threads import ThreadPool
 from datapkg.store.refs import Current
 from datapkg.store.store import Store
 
@@ -32,6 +32,13 @@ class _Check:
     size: int
     is_right: Callable[[Share], bool]
     set_aside: Callable[[], set[str]]
+
+    def run(self, share: Share) -> bool:
+        """Return whether the file is right, and report all of it as done."""
+        try:
+            return self.is_right(share)
+        finally:
+            share(1)
 
 
 def check(store: Store, hashes: Collection[str] | None = None, progress: Progress = silent) -> set[str]:
@@ -48,16 +55,11 @@ def _run(store: Store, checks: list[_Check], progress: Progress) -> set[str]:
     wrong, right = list[_Check](), list[Path]()
     checks = sorted(checks, key=lambda each: -each.size)  # so that no large one is left alone at the end
     counter = PartCounter(progress, [each.size for each in checks], (VERIFYING, VERIFYING))
-    pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1), "datapkg-verify")
-    try:
-        begun = {pool.submit(each.is_right, counter.share(at)): (each, at) for at, each in enumerate(checks)}
-        for done in as_completed(begun):
-            each, at = begun[done]
-            counter.share(at)(1)
+    with ThreadPool(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        begun = [pool.submit(each.run, counter.share(at)) for at, each in enumerate(checks)]
+        for each, call in zip(checks, begun, strict=True):
             with contextlib.suppress(FileNotFoundError):  # another process has just deleted or rewritten it
-                right.append(each.path) if done.result() else wrong.append(each)
-    finally:
-        pool.shutdown(cancel_futures=True)
+                right.append(each.path) if call.result() else wrong.append(each)
     store.objects.index.mark_verified(right)
     return {hash for each in wrong for hash in each.set_aside()}
 

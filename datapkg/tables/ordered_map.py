@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from datapkg.objects.threads import PendingCall, ThreadPool
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,14 +32,11 @@ def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], workers: 
 
     Closing the iterator stops the workers.
     """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="delimited")
-    try:
-        waiting: deque = deque()
+    with ThreadPool(workers) as pool:
+        waiting: deque[PendingCall[Result]] = deque()
         for item in items:
             waiting.append(pool.submit(work, item))
             if len(waiting) >= count:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

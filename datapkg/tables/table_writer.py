@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +20,7 @@ from datapkg.format.canonical import encode
 from datapkg.format.manifest.parsed import Block
 from datapkg.objects.base import Objects
 from datapkg.objects.progress import AGAIN, Share, ignore_share
+from datapkg.objects.threads import PendingCall, ThreadPool
 from datapkg.tables import block_metadata
 from datapkg.tables.block_boundaries import Cutter
 from datapkg.tables.block_writer import Choices, choose, write_block
@@ -227,25 +227,20 @@ class _TableWriter:
 
     def _store(self, steps: Iterator[NewBlock | KnownBlock], text: TextStream | None) -> Iterator[_Done]:
         """Store blocks in order: a single one in this thread, more of them in threads, a few at a time."""
-        jobs: deque[Future[_Done] | _Done] = deque()
-        pool: ThreadPoolExecutor | None = None
-        try:
+        jobs: deque[PendingCall[_Done] | _Done] = deque()
+        with ThreadPool(WORKERS) as pool:
             for step, last in _with_last(steps):
                 if isinstance(step, KnownBlock):
                     jobs.append(_Done(step.block, step.digests, step, read=False))
                 elif last and not jobs:
                     jobs.append(self._write(step, text))
                 else:
-                    pool = pool or ThreadPoolExecutor(WORKERS, "datapkg-block")
                     self._settle(step)
                     jobs.append(pool.submit(self._write, step, text))
                 while len(jobs) > WORKERS:
                     yield _result(jobs.popleft())
             while jobs:
                 yield _result(jobs.popleft())
-        finally:
-            if pool is not None:
-                pool.shutdown(cancel_futures=True)
 
     def _settle(self, fresh: NewBlock) -> None:
         """Decide by the first block that is written how all of them are written."""
@@ -266,8 +261,8 @@ class _TableWriter:
         return _Done(block, digests, known, taken_over=taken_over)
 
 
-def _result(job: Future[_Done] | _Done) -> _Done:
-    return job.result() if isinstance(job, Future) else job
+def _result(job: PendingCall[_Done] | _Done) -> _Done:
+    return job.result() if isinstance(job, PendingCall) else job
 
 
 def _with_last(steps: Iterator[NewBlock | KnownBlock]) -> Iterator[tuple[NewBlock | KnownBlock, bool]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.errors import MissingDependency, Refused
+from datapkg.objects.threads import start
 from datapkg.reading.files.mount import MountedTree
 from datapkg.reading.files.mount_points import INSTALL_FUSE, detach
 
@@ -64,7 +65,7 @@ def run(shown: MountedTree, folder: Path, options: dict[str, Any], ready: Callab
     arguments = (fuse, shown, folder, {**OPTIONS, **options}, words)
     with _signals(words):
         with _kept_stderr() as output:
-            threading.Thread(target=_answer, args=arguments, daemon=True).start()
+            start(_answer, *arguments)
             is_stopped = False
             while (word := words.get())[0] == "stop":  # a signal before the mount began
                 is_stopped = True

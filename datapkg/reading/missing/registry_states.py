@@ -7,12 +7,12 @@ errors only one waits.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from itertools import chain, islice
 
 from datapkg.errors import DatapkgError
 from datapkg.format.names import Ref
+from datapkg.objects.threads import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,9 +62,7 @@ def _registry(store: Store, ref: Ref) -> str:
 def _asked(url: str, ref: Ref, home: Home | None) -> States:
     """Return what a thread finds in time, so that neither DNS nor a hanging connection delays the error."""
     found: States = []
-    thread = threading.Thread(target=_collect, args=(url, ref, home, found), daemon=True)
-    thread.start()
-    thread.join(WAIT_S)
+    start(_collect, url, ref, home, found).wait(WAIT_S)
     return list(found)
 
 

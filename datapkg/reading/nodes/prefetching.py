@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-
 from datapkg.errors import DatapkgError
+from datapkg.objects.threads import start
 from datapkg.reading.source import Source
 
 
@@ -19,8 +18,7 @@ class Prefetch:
         self.done_bytes = 0
         self._source, self._path = source, path
         self._error: DatapkgError | None = None
-        self._thread = threading.Thread(target=self._run, name="datapkg-prefetch", daemon=True)
-        self._thread.start()
+        self._call = start(self._run)
 
     def _run(self) -> None:
         try:
@@ -34,10 +32,12 @@ class Prefetch:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until everything is here, at most `timeout_s`; return whether it is. Raise the error that stopped it."""
-        self._thread.join(timeout_s)
+        if timeout_s is None:
+            self._call.result()
+        is_done = self._call.wait(timeout_s)
         if self._error is not None:
             raise self._error
-        return not self._thread.is_alive()
+        return is_done
 
     def __repr__(self) -> str:
         return f"<Prefetch: {self.done_bytes:,} of {self.size_bytes:,} bytes are on this machine>"

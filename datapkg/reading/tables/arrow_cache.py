@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import TableNode
+from datapkg.objects.threads import ThreadPool
 from datapkg.reading.tables.stored_table import StoredTable
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def find(table: StoredTable) -> pa.Table | None:
 
 def copied(table: pa.Table) -> pa.Table:
     """Return the table in memory of its own, of a slice only its rows; columns are copied in parallel."""
-    with ThreadPoolExecutor(pa.cpu_count(), "datapkg-copy") as pool:
-        columns = list(pool.map(_copied, table.columns))
+    with ThreadPool(pa.cpu_count()) as pool:
+        columns = [call.result() for call in [pool.submit(_copied, column) for column in table.columns]]
     return pa.Table.from_arrays(columns, schema=table.schema)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as types
 
 from datapkg.errors import DatapkgError, exhausted
+from datapkg.objects.threads import ThreadPool
 from datapkg.reading.tables import arrow_cache, block_access, page_selection, row_filters, row_selection
 from datapkg.reading.tables.row_filters import Filters
 from datapkg.reading.tables.row_selection import BlockRows
@@ -247,9 +247,9 @@ def _together(
     if question.condition is not None:  # it is not known how many rows pass
         return pa.concat_tables([one(at, True) for at in range(len(parts))])
     joint = ColumnAssembler(schema, [row_selection.count(table.node, part) for part in parts])
-    with ThreadPoolExecutor(min(pa.cpu_count(), len(parts)), "datapkg-read") as pool:
-        for _ in pool.map(lambda at: joint.add(at, one(at, False)), range(len(parts))):
-            pass  # raises what a thread raised
+    with ThreadPool(min(pa.cpu_count(), len(parts))) as pool:
+        for call in [pool.submit(lambda at: joint.add(at, one(at, False)), at) for at in range(len(parts))]:
+            call.result()
     return joint.table()
 
 
