@@ -195,11 +195,16 @@ def keep(home: Home, ref: Ref, manifest: Manifest, resolved: wire.Resolved) -> N
 
 
 def save(home: Home, manifest: Manifest, unchecked: list[str] | None) -> None:
-    """Save a manifest and which of its tables whoever sent it has not checked; None if that is not known."""
+    """Save a manifest and which of its tables the registry has not checked.
+
+    None if that is not known, as of a bundle: then what a registry said before remains.
+    """
     import json
 
     home.store.save(manifest, downloaded=True)
-    home.index.put_many({f"{_UNCHECKED}{manifest.hash}": json.dumps(unchecked).encode()})
+    key = f"{_UNCHECKED}{manifest.hash}"
+    if unchecked is not None or not home.index.get_many([key]):
+        home.index.put_many({key: json.dumps(unchecked).encode()})
 
 
 def unchecked_tables(home: Home, manifest: Manifest, path: str = "") -> list[str]:

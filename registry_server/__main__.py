@@ -16,9 +16,10 @@ from packaging.requirements import Requirement
 
 from datapkg import __version__
 from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, Refused, exhausted
+from datapkg.format.option_types import NumberType
 from datapkg.objects.files import NO_ROOM, UNWRITABLE
 from registry_server.cli import exports, maintenance, users
-from registry_server.cli.command import CONTEXT, PROGRAM, CommandGroup, data_option, json_option
+from registry_server.cli.command import CONTEXT, PROGRAM, OperatorGroup, data_option, json_option
 from registry_server.settings import Settings, read_settings, setting_name
 
 OPTIONS = ("data", "host", "port", "public_url")
@@ -103,7 +104,7 @@ def _report(error: DatapkgError, as_json: bool) -> None:
         click.echo(f"hint: {error.hint}", err=True)
 
 
-@click.group(cls=CommandGroup, context_settings=CONTEXT)
+@click.group(cls=OperatorGroup, context_settings=CONTEXT)
 @click.version_option(__version__, "-V", "--version", prog_name=PROGRAM)
 @click.option("--debug", is_flag=True, help="Print a traceback with an unexpected error.")
 def cli(debug: bool) -> None:
@@ -129,7 +130,10 @@ def _bounds() -> str:
     "--host", metavar="HOST", help="The address to listen on; default 127.0.0.1. [env: DATAPKG_REGISTRY_HOST]"
 )
 @click.option(
-    "--port", type=int, metavar="PORT", help="Default 8484; 0 takes a free port. [env: DATAPKG_REGISTRY_PORT]"
+    "--port",
+    type=NumberType(0, 65_535, example=8484),
+    metavar="PORT",
+    help="Default 8484; 0 takes a free port. [env: DATAPKG_REGISTRY_PORT]",
 )
 @click.option(
     "--public-url",

@@ -17,7 +17,7 @@ from datapkg.format.manifest.diff import replaced_objects
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import EVERYTHING, Selection
-from datapkg.format.texts import unchecked_text
+from datapkg.format.texts import unverified_text
 from datapkg.home import Home
 from datapkg.objects.deltas import planned_transfer
 from datapkg.objects.free_space import check_space
@@ -245,7 +245,7 @@ def finish(
         state = State("hash", before.hash)
         notes.append(f"the build that was here was never pushed; it is kept as {ref.package}@{state}")
     if unchecked := resolve.unchecked_tables(home, manifest, ref.path):
-        notes.append(f"{unchecked_text(unchecked)}; type: datapkg verify --content {ref.package}")
+        notes.append(f"{unverified_text(unchecked)}; type: datapkg verify --content {ref.package}")
     lock = overruling_lock(ref.package, manifest.hash)
     if lock:
         pinned = f"{lock[0]} pins {ref.package} to sha256:{lock[1][:12]}, which imports in this project use"

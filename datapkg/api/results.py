@@ -246,8 +246,8 @@ class PackageDetails:
     `node_count` and `node_bytes` are the number and size of all nodes, also where `nodes` has only the first. `meta` is
     the metadata of the package; `readme` and `licence_file` are paths of nodes, "" if there is none. `checks` are the
     check results of the build, if it was built here: path, check, outcome, rows, wrong. `bytes_absent` counts the bytes
-    of objects that are not on this machine. `unchecked` are paths of tables whose content neither the registry nor this
-    machine has verified. `registry` is the URL that the package was read from, "" for this machine;
+    of objects that are not on this machine. `unchecked` are paths of tables whose content is not known to be verified,
+    here or by a registry. `registry` is the URL that the package was read from, "" for this machine;
     `is_imported` states whether an import of the package returns this state. `why` is what selected the state: "ref",
     "current", the path of a lock file, or the URL of the registry.
     """

@@ -25,6 +25,7 @@ from datapkg.cli.arguments import (
 )
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.failures import EXIT_INTERRUPTED
+from datapkg.format.option_types import ChoiceType
 from datapkg.format.texts import count_text, first_lines, hash_text, size_text
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _edit_lines(done: EditResult, state: str) -> Iterator[str]:
 @click.option("-o", "--output", type=REF, metavar="REF", required=True, help="The new package.")
 @click.option(
     "--on-conflict",
-    type=click.Choice(["error", "ours", "theirs", "rename"]),
+    type=ChoiceType(["error", "ours", "theirs", "rename"]),
     default="error",
     show_default=True,
     help="For different nodes at one path: fail, take the first, the last, or both.",

@@ -17,11 +17,12 @@ def correct(error: DatapkgError, args: Sequence[str], removing: Collection[str])
     """Set the hint of an error to the corrected command line; `meant` in its detail is a (wrong, right) pair,
     `missing_words` are those that the line lacks.
 
-    A hint that is more than the help page stays, except one for Python (`near`). Nothing is changed where the wrong
-    word is in the line more than once or not at all, and where the line, as typed or corrected, removes something or
-    has a token.
+    A hint that is more than the help page or a list of files stays, except one for Python (`near`). Nothing is changed
+    where the wrong word is in the line more than once or not at all, and where the line, as typed or corrected,
+    removes something or has a token.
     """
-    if error.hint and not error.hint.endswith(" --help") and "near" not in error.detail:
+    is_general = error.hint.startswith("ls ") or error.hint.endswith(" --help")
+    if error.hint and not is_general and "near" not in error.detail:
         return
     if meant := error.detail.get("meant"):
         line = corrected(args, *meant)

@@ -9,6 +9,7 @@ import click
 
 from datapkg.cli.arguments import PATH, REF, ref_argument, registry_option, remote_option, report_pin, report_state
 from datapkg.cli.command import Command, Session, pass_session
+from datapkg.format.option_types import ChoiceType
 from datapkg.format.texts import count_text, size_text
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 @ref_argument
 @click.argument("dest", type=PATH)
 @click.option("--force", is_flag=True, help="Replace existing files, your edits among them.")
-@click.option("--format", type=click.Choice(["csv", "parquet"]), help="The format of tables.")
+@click.option("--format", type=ChoiceType(["csv", "parquet"]), help="The format of tables.")
 @click.option(
     "--link",
-    type=click.Choice(["auto", "reflink", "hardlink", "symlink", "copy"]),
+    type=ChoiceType(["auto", "reflink", "hardlink", "symlink", "copy"]),
     default="auto",
     help="How files share space with the store; auto: reflink where the file system can, else copy.",
 )

@@ -32,7 +32,7 @@ from datapkg.format.texts import (
     shortened,
     size_text,
     time_text,
-    unchecked_text,
+    unverified_text,
     visible,
 )
 
@@ -127,7 +127,7 @@ def show(session: Session, ref: Ref, remote: bool, registry: str | None) -> None
     if not out.quiet:
         out.say(*_readme(session, ref, shown))
     if shown.unchecked:
-        out.say("", f"  {unchecked_text(shown.unchecked)}; check it  datapkg verify --content {ref}")
+        out.say("", f"  {unverified_text(shown.unchecked)}; check it  datapkg verify --content {ref}")
     if shown.bytes_absent:
         missing = f"{size_text(shown.bytes_absent)} of it are not on this machine"
         out.say("", f"  {missing}; get them  datapkg fetch {ref}")

@@ -11,6 +11,7 @@ from datapkg.cli.arguments import TEXT, ref_argument, registry_option
 from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.listing import names_text
+from datapkg.format.option_types import NumberType
 from datapkg.format.texts import hash_text, time_text
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ LOG_LINES = 100
 @click.option("--remote/--local", default=None, help="Only events at the registry, or only those on this machine.")
 @click.option("--changes", is_flag=True, help="Show what each state changed for users.")
 @click.option(
-    "-n", "--limit", type=click.IntRange(1), default=LOG_LINES, show_default=True, help="List at most so many events."
+    "-n",
+    "--limit",
+    type=NumberType(1, example=20),
+    default=LOG_LINES,
+    show_default=True,
+    help="List at most so many events.",
 )
 @click.option("--cursor", type=TEXT, default="", metavar="TEXT", help="Go on after the events that were listed.")
 @click.option("--all", "is_all", is_flag=True, help="List all events.")

@@ -11,6 +11,7 @@ import click
 from datapkg.cli.arguments import REF, TEXT, pinned, ref_argument, registry_option
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.errors import CorruptObject, InvalidInput
+from datapkg.format.option_types import NumberType
 from datapkg.format.texts import SHOWN_HASH_DIGITS, count_text, hash_text, quoted, size_text, time_text
 
 if TYPE_CHECKING:
@@ -142,7 +143,9 @@ def _left_lines(bytes_left: int, frees_at: str | None, command: str) -> list[str
     datapkg gc --max-size 20GB --yes
     """,
 )
-@click.option("--keep", type=click.IntRange(0, 1_000_000), metavar="N", help="Keep the N newest states of a package.")
+@click.option(
+    "--keep", type=NumberType(0, 1_000_000, example=3), metavar="N", help="Keep the N newest states of a package."
+)
 @click.option("--older-than", type=TEXT, metavar="AGE", help="Remove older states: 12h, 90d, 8w, 6m, 1y.")
 @click.option("--max-size", type=TEXT, metavar="SIZE", help="Remove the oldest states down to this size: 20GB.")
 @click.option("--now", is_flag=True, help="Free all space now; no other datapkg process may be running.")

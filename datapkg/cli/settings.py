@@ -9,6 +9,7 @@ import click
 from datapkg.cli.arguments import TEXT
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.errors import InvalidInput
+from datapkg.format.option_types import ChoiceType
 from datapkg.format.texts import aligned
 
 SHELLS = ("bash", "fish", "zsh")
@@ -78,7 +79,7 @@ def _value_text(value: Any) -> str:
     cls=Command,
     examples='eval "$(datapkg completion bash)"\ndatapkg completion fish > ~/.config/fish/completions/datapkg.fish',
 )
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=ChoiceType(SHELLS))
 @click.pass_context
 @pass_session
 def completion(session: Session, context: click.Context, shell: str) -> None:

@@ -152,6 +152,14 @@ def aligned(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset(), 
 
 
 def unchecked_text(paths: list[str]) -> str:
-    """Return a sentence that names tables whose content was not verified."""
-    named = listed(paths, 5)
-    return f"the registry has not checked the content of {'tables' if len(paths) > 1 else 'table'} {named}"
+    """Return a sentence that names tables whose content a registry did not check when they were pushed."""
+    return f"the registry has not checked the content of {_tables(paths)}"
+
+
+def unverified_text(paths: list[str]) -> str:
+    """Return a sentence that names tables whose content is verified neither here nor, as far as known, elsewhere."""
+    return f"the content of {_tables(paths)} is not known to be verified"
+
+
+def _tables(paths: list[str]) -> str:
+    return f"{'tables' if len(paths) > 1 else 'table'} {listed(paths, 5)}"

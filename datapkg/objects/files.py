@@ -35,6 +35,8 @@ def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> No
 
     `note` is a clause that says what was not done because of it.
     """
+    import shlex
+
     from datapkg.format.suggestions import close_names, did_you_mean
     from datapkg.format.texts import quoted
 
@@ -46,9 +48,9 @@ def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> No
     meant = os.fspath(path.with_name(near[0])) if near else ""
     line = f"there is no {kind} {quoted(path)}" + ("" if path.is_absolute() else f" in {Path.cwd()}")
     detail: dict[str, Any] = {"meant": [os.fspath(path), meant]} if meant else {}
-    return NotFound(
-        f"{line}{f'; {note}' if note else ''}{did_you_mean([meant] if meant else [])}", path=os.fspath(path), **detail
-    )
+    message = f"{line}{f'; {note}' if note else ''}{did_you_mean([meant] if meant else [])}"
+    there = next(each for each in (folder, *folder.parents) if each.is_dir() or each == each.parent)
+    return NotFound(message, hint=shlex.join(["ls", str(there)]), path=os.fspath(path), **detail)
 
 
 def private_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
-from datapkg.errors import Conflict, InvalidInput, NotFound, ObjectNotFound, QuotaExceeded, Unreachable
+from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, ObjectNotFound, QuotaExceeded, Unreachable
 from datapkg.format import wire
 from datapkg.format.chunks import Chunk, Step, decode_chunks, max_map_bytes
 from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
@@ -28,6 +28,9 @@ READ_MANY_COUNT = 20_000
 RESUMED_BYTES = 64 << 20
 """Before a larger object is sent, the registry is asked how much of it came in an upload that broke off."""
 
+WITHOUT_CHUNKS_S = 60.0
+"""After a failed request for a chunk map, none is made for this long: each takes all tries."""
+
 
 class RegistryObjects(PushTarget):
     """Reads through a package (`user`, `name`); writes into a push that was begun for it."""
@@ -37,6 +40,7 @@ class RegistryObjects(PushTarget):
         self._names = {"user": user, "name": name}
         self._push = push
         self.jobs = session.jobs
+        self._asks_for_chunks_at = 0.0
 
     def address(self, hash: str) -> str:
         return self._session.url + self._path(wire.OBJECT, hash=hash)
@@ -95,12 +99,16 @@ class RegistryObjects(PushTarget):
             with self._session.request("GET", path, headers=IDENTITY) as response:
                 return self._session.body(response, max_map_bytes(size))
 
+        if time.monotonic() < self._asks_for_chunks_at:
+            return None
         try:
-            return decode_chunks(self._session.retried(attempt))
-        except (NotFound, Unreachable) as error:
-            if isinstance(error, ObjectNotFound) or (isinstance(error, Unreachable) and not _is_absent(error)):
-                raise
-            return None  # a registry of before there were chunks
+            data = self._session.retried(attempt)
+        except ObjectNotFound:
+            raise
+        except DatapkgError:  # of whatever kind: it only makes the transfer of the object shorter
+            self._asks_for_chunks_at = time.monotonic() + WITHOUT_CHUNKS_S
+            return None
+        return decode_chunks(data)
 
     def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         for group in _groups(hashes, READ_MANY_COUNT):
@@ -216,10 +224,6 @@ class RegistryObjects(PushTarget):
         headers = {"Content-Type": wire.FRAMES}
         with self._session.request("POST", path, data=body, headers=headers) as response:
             self._session.body(response, 64 << 20)
-
-
-def _is_absent(error: Unreachable) -> bool:
-    return error.detail.get("status") in (404, 405)
 
 
 def _pieces(reader: HashingReader) -> Iterator[bytes]:

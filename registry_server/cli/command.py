@@ -28,7 +28,7 @@ data_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
 
 
-class CommandGroup(click.Group):
+class OperatorGroup(click.Group):
     """A group of commands; it and the groups in it suggest the command that a mistyped word meant."""
 
     group_class = type

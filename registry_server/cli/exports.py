@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from datapkg.format.texts import count_text, size_text
+from datapkg.objects.files import no_such_path
 from registry_server.cli.command import with_registry
 
 
@@ -37,8 +38,14 @@ def export(registry: Any, target: Path, no_tokens: bool, as_json: bool) -> None:
     _print("exported", f"to {target}", done, as_json)
 
 
+def _existing(_: click.Context, __: click.Parameter, path: Path) -> Path:
+    if not path.exists():
+        raise no_such_path(path, note="no registry was made")
+    return path
+
+
 @click.command("import")
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path), callback=_existing)
 @partial(with_registry, create=True)
 def load(registry: Any, source: Path, as_json: bool) -> None:
     """Fill a new or empty registry from an export, a folder or a file.

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from datapkg.errors import CorruptObject
+from datapkg.format.option_types import NumberType
 from datapkg.format.texts import count_text, size_text
 from registry_server.cli.command import PROGRAM, with_registry
 
@@ -18,7 +19,7 @@ from registry_server.cli.command import PROGRAM, with_registry
 @click.option("-n", "--dry-run", is_flag=True, help="Change nothing; print what would be deleted.")
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0),
+    type=NumberType(0, 1_000_000, example=1.5),
     default=1.0,
     show_default=True,
     metavar="HOURS",

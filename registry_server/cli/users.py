@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from datapkg.format.texts import count_text
-from registry_server.cli.command import CommandGroup, with_registry
+from registry_server.cli.command import OperatorGroup, with_registry
 
 _quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only the token, for a pipe.")
 
 
-@click.group(cls=CommandGroup)
+@click.group(cls=OperatorGroup)
 def user() -> None:
     """Manage users and their tokens; works while the registry runs.
 

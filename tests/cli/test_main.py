@@ -13,6 +13,8 @@ from datapkg import __version__
 from datapkg.api import listing
 from datapkg.cli.main import COMMANDS, GROUPS, REMOVING, SYNONYMS, program
 from datapkg.errors import CLASSES, DatapkgError
+from datapkg.format.option_types import ChoiceType
+from registry_server.__main__ import cli as registry_program
 from tests.cli.conftest import Run
 
 WANTED = """build generate push install lock ls show log tag version access export cat rm delete login logout whoami
@@ -131,7 +133,22 @@ def test_unknown_command_without_a_match_suggests_help(run: Run) -> None:
         (("push", "a/b", "c/d"), "got unexpected extra argument (c/d)", "datapkg push --help"),
         (("tag",), "missing command", "datapkg tag --help"),
         (("tag", "mv"), "there is no command 'mv'", "datapkg tag --help"),
-        (("export", "a/b", "c", "--format", "xls"), "'xls' is not one of", "datapkg export --help"),
+        (
+            ("export", "a/b", "c", "--format", "xls"),
+            "--format is 'xls'; expected csv or parquet, such as --format csv",
+            "datapkg export a/b c --format csv",
+        ),
+        (
+            ("log", "a/b", "-n", "0"),
+            "--limit is '0'; expected a whole number from 1 on, such as --limit 20",
+            "datapkg log a/b -n 20",
+        ),
+        (
+            ("gc", "--keep", "many"),
+            "--keep is 'many'; expected a whole number from 0 to 1,000,000, such as --keep 3",
+            "datapkg gc --help",
+        ),
+        (("completion", "basch"), "shell is 'basch'; expected bash, ", "datapkg completion bash"),
         (("build", "a/b", "-m"), "option '-m' requires an argument", "datapkg build --help"),
     ],
 )
@@ -228,3 +245,24 @@ def test_multi_line_message_cannot_imitate_other_output(run: Run, monkeypatch: p
     monkeypatch.setattr(listing, "list_packages", fail)
     assert run("ls").err == "error: foreign\n  hint: rm -rf /⟨U+001B⟩[2J\nhint: ours error: no\n"
     assert "\x1b" not in run("ls", "--json").err
+
+
+def test_no_option_answers_in_the_words_of_click() -> None:
+    """Numbers and choices have types of ours, whose errors name what was expected and an example."""
+    programs = [*ALL.values(), *registry_commands(registry_program)]
+    params = [param for command in programs for param in command.params if not getattr(param, "is_flag", False)]
+    foreign = [
+        (param.name, param.type)
+        for param in params
+        if isinstance(param.type, click.Choice | type(click.INT) | type(click.FLOAT) | click.DateTime)
+        and not isinstance(param.type, ChoiceType)
+    ]
+    assert len(params) > 100
+    assert foreign == []
+
+
+def registry_commands(group: click.Group) -> Iterator[click.Command]:
+    for command in group.commands.values():
+        yield command
+        if isinstance(command, click.Group):
+            yield from registry_commands(command)

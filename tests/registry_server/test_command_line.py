@@ -397,11 +397,26 @@ def test_hints_name_the_folder_and_counts_have_the_right_plural(tmp_path: Path) 
         assert unknown == f"error: user 'bob' not found\nhint: datapkg-registry user list --data {folder}\n"
         assert "1 token, 0 packages, since " in run("user", "list", *data).stdout
         assert run("user", "revoke", "ada", *data).stdout == "revoked 1 token of ada\n"
-    wrong = run("serve", "--port", "abc").stderr
-    assert (
-        wrong
-        == "error: invalid value for '--port': 'abc' is not a valid integer\nhint: datapkg-registry serve --help\n"
-    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("serve --port abc", "--port is 'abc'; expected a whole number from 0 to 65,535, such as --port 8484"),
+        ("serve --port 99999", "--port is '99999'; expected a whole number from 0 to 65,535, such as --port 8484"),
+        ("sweep --grace nan", "--grace is 'nan'; expected a number from 0 to 1,000,000, such as --grace 1.5"),
+    ],
+)
+def test_wrong_values_of_options_name_what_was_expected(words: str, message: str) -> None:
+    hint = f"datapkg-registry {words.split()[0]} --help"
+    assert run(*words.split()).stderr == f"error: {message}\nhint: {hint}\n"
+
+
+def test_import_of_a_missing_export_makes_no_registry(tmp_path: Path) -> None:
+    ended = run("import", str(tmp_path / "no" / "export"), "--data", str(tmp_path / "registry"))
+    assert f"there is no file or folder '{tmp_path}/no/export'; no registry was made" in ended.stderr
+    assert f"hint: ls {tmp_path}\n" in ended.stderr
+    assert not (tmp_path / "registry").exists()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from datapkg.api.verify import verify
 from datapkg.errors import DatapkgError, HashMismatch, IntegrityError, InvalidInput, PackageNotFound, Unreachable
 from datapkg.format import wire
 from datapkg.format.names import Ref
+from datapkg.reading.load import load
 from datapkg.remote.session import RegistrySession
 from datapkg.remote.time_limits import MIN_BYTES_PER_S, RetryDeadline
 from tests.conftest import Person
@@ -77,6 +78,34 @@ def test_permanent_failures_are_one_clear_error(person: Person, way: Way, pushed
     assert is_absent(person)
     way.faults.clear()
     assert install(person, way).error is None
+
+
+@pytest.mark.parametrize("kind", ["500", "404", "429", "drop", "half", "garbage", "flip", "more"])
+def test_new_version_without_usable_chunk_maps_is_fetched_whole(
+    person: Person, way: Way, pushed: str, tmp_path: Path, kind: str
+) -> None:
+    assert install(person, way).error is None
+    for name in ("big.bin", "bigger.bin"):
+        (tmp_path / "source" / name).write_bytes((tmp_path / "source" / "big.bin").read_bytes() + b"more")
+    build_package(person.home(), person.ref("things"), tmp_path / "source")
+    newer = push_package(person.home(), person.ref("things")).hash
+    way.faults.append(Fault(kind, "/chunks"))
+    outcome = install(person, way)
+    assert outcome.error is None
+    assert outcome.installed
+    assert outcome.installed.hash == newer
+    assert way.happened
+    assert verify(person.home("other")).damaged == []
+
+
+@pytest.mark.parametrize("kind", ["500", "drop", "half"])
+def test_lazy_read_without_chunk_maps_works(person: Person, way: Way, pushed: str, kind: str, tmp_path: Path) -> None:
+    way.faults.append(Fault(kind, "/chunks"))
+    node = load(person.ref("things"), person.home("lazy", way.url), lazy=True)["big.bin"]
+    with node.open() as stream:
+        stream.seek(1 << 20)
+        assert stream.read(10) == (tmp_path / "source" / "big.bin").read_bytes()[1 << 20 :][:10]
+    assert way.happened
 
 
 @pytest.mark.parametrize("where", ["/manifests/", "/objects/"])
