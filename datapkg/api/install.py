@@ -26,7 +26,9 @@ from datapkg.objects.transfer import TransferPlan, plan
 from datapkg.reading.missing.earlier_states import explained
 from datapkg.remote.client import Client
 from datapkg.resolve import ResolvedState, find_installed
-from datapkg.store.delta_fetch import Replaced, plan_deltas, receive
+from datapkg.store.delta_fetch import Replaced, arrived, plan_deltas, receive
+
+NOTHING = TransferPlan({}, 0)
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _plan_install(home: Home, ref: Ref, options: InstallOptions) -> InstallResul
     if hash and home.store.has(hash):
         manifest = home.store.manifest(hash)
         if not home.store.objects.missing(options.selection.of(manifest, ref.path)):
-            return _planned_result(ref, manifest, options.selection, TransferPlan({}, 0), {})
+            return _planned_result(ref, manifest, options.selection)
     client = home.client(resolve.allowed_registry(home, ref, options.registry))
     resolved = resolve.resolve(home, client, ref, replace=options.replace)
     manifest = resolve.fetch_manifest(home, client, ref, resolved)
@@ -103,14 +105,20 @@ def _plan_install(home: Home, ref: Ref, options: InstallOptions) -> InstallResul
         planned = _planned(home, ref, manifest, options.selection)
     through = home.store.through(lambda: client.objects(ref), client.url)
     deltas = plan_deltas(through, planned, _replaced(home, ref, manifest))
-    return _planned_result(ref, manifest, options.selection, planned, deltas)
+    return _planned_result(ref, manifest, options.selection, planned, deltas, arrived(through, planned, deltas))
 
 
 def _planned_result(
-    ref: Ref, manifest: Manifest, selection: Selection, planned: TransferPlan, deltas: Mapping[str, list[Step]]
+    ref: Ref,
+    manifest: Manifest,
+    selection: Selection,
+    planned: TransferPlan = NOTHING,
+    deltas: Mapping[str, list[Step]] = {},
+    arrived: Mapping[str, int] = {},
 ) -> InstallResult:
     wanted = sum(selection.of(manifest, ref.path).values())
-    return InstallResult(ref.package, manifest.hash, 0, 0, wanted, transfer=planned_transfer(planned, deltas, wanted))
+    transfer = planned_transfer(planned, deltas, wanted, arrived)
+    return InstallResult(ref.package, manifest.hash, 0, 0, wanted, transfer=transfer)
 
 
 def _install_offline(home: Home, ref: Ref, options: InstallOptions) -> InstallResult | None:
@@ -167,24 +175,27 @@ def fetch(
     registry.
     """
     if dry_run:
-        found = find_installed(home, ref)
-        manifest = found.store.manifest(found.hash)
-        with explained(found, home):
-            return _planned_result(ref, manifest, selection, _planned(home, ref, manifest, selection), {})
+        return _fetch(home, ref, selection, registry, None)
     with home.store.writing():
         return _fetch(home, ref, selection, registry, progress)
 
 
-def _fetch(home: Home, ref: Ref, selection: Selection, registry: str | None, progress: Progress) -> InstallResult:
+def _fetch(
+    home: Home, ref: Ref, selection: Selection, registry: str | None, progress: Progress | None
+) -> InstallResult:
+    """Download what is missing and report progress; return the plan for None."""
     found = find_installed(home, ref)
     manifest = found.store.manifest(found.hash)
     with explained(found, home):
         planned = _planned(home, ref, manifest, selection)
-    if not planned.needed:
-        return InstallResult(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
     exact = ref.at(State("hash", found.hash))
     origin = origins.origin_of(home, exact, found.hash) or str(exact)
-    receive(home.store.through(lambda: origins.objects_of(home, exact, registry), origin), planned, progress)
+    through = home.store.through(lambda: origins.objects_of(home, exact, registry), origin)
+    if progress is None:
+        return _planned_result(ref, manifest, selection, planned, {}, arrived(through, planned, {}))
+    if not planned.needed:
+        return InstallResult(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
+    receive(through, planned, progress)
     home.store.forget_parts()
     _note_whole(home, ref, manifest)
     wanted = sum(selection.of(manifest, ref.path).values())

@@ -7,7 +7,7 @@ the push starts. If it does not send that list, the push asks about all objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
@@ -90,6 +90,10 @@ class PushPlan:
                     deltas[hash] = steps
         return deltas
 
+    def arrived(self, planned: TransferPlan, deltas: Mapping[str, list[Step]]) -> dict[str, int]:
+        """Return, by hash, the bytes of objects that arrived in an interrupted upload, which goes on from there."""
+        return self.target.arrived({hash: size for hash, size in planned.needed.items() if hash not in deltas})
+
     def send_deltas(
         self, planned: TransferPlan, manifest: Manifest, deltas: dict[str, list[Step]], progress: Progress
     ) -> TransferPlan:
@@ -129,11 +133,22 @@ class PushPlan:
 
 
 def plan_push(
-    client: Client, ref: Ref, objects: Readable, before: Manifest | None, manifest: Manifest
+    client: Client,
+    ref: Ref,
+    objects: Readable,
+    before: Manifest | None,
+    manifest: Manifest,
+    records: tuple[dict[str, int], dict[str, int]],
 ) -> PlannedTransfer:
-    """Return what a push of a state to the registry's latest one, `before`, would send; raise what its start would."""
-    asked = {manifest.hash: manifest.size_bytes, **new_objects(before, manifest)}
+    """Return what a push of a state to the registry's latest one, `before`, would send; raise what its start would.
+
+    `records` has the previous and the new object of the record: hash to size in bytes.
+    """
+    asked = {manifest.hash: manifest.size_bytes, **records[1], **new_objects(before, manifest)}
     started = client.start_push(ref, manifest.hash, list(asked)[: wire.MAX_HASHES])
     plan = PushPlan(objects, client.objects(ref, started.push), started, before, before)
     planned = plan.plan(manifest, asked)
-    return planned_transfer(planned, plan.deltas(planned, manifest), manifest.size())
+    for hash in () if started.record_objects else records[1]:  # then it travels inside the request
+        planned.needed.pop(hash, None)
+    deltas = plan.deltas(planned, manifest, records)
+    return planned_transfer(planned, deltas, manifest.size(), plan.arrived(planned, deltas))

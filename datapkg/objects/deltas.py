@@ -66,10 +66,15 @@ def new_bytes(steps: Iterable[Step]) -> int:
     return sum(step.size for step in steps if step.source is None)
 
 
-def planned_transfer(planned: TransferPlan, deltas: Mapping[str, list[Step]], bytes_wanted: int) -> PlannedTransfer:
-    """Return what a transfer moves, objects with a delta only by what is new in them, of the bytes of all objects."""
+def planned_transfer(
+    planned: TransferPlan, deltas: Mapping[str, list[Step]], bytes_wanted: int, arrived: Mapping[str, int] = {}
+) -> PlannedTransfer:
+    """Return what a transfer moves, objects with a delta only by what is new in them, of the bytes of all objects.
+
+    `arrived` is what an interrupted transfer has moved already: hash to bytes.
+    """
     whole = sum(size for hash, size in planned.needed.items() if hash not in deltas)
-    moved = whole + sum(map(new_bytes, deltas.values()))
+    moved = whole + sum(map(new_bytes, deltas.values())) - sum(arrived.values())
     return PlannedTransfer(len(planned.needed), moved, max(0, bytes_wanted - moved))
 
 

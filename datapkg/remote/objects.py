@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import islice
@@ -158,7 +158,7 @@ class RegistryObjects(PushTarget):
         def attempt() -> None:
             nonlocal is_begun
             is_resumable = is_begun and is_alone and start is not None
-            received = self._received(path) if is_resumable else 0
+            received = self._received(expected) if is_resumable else 0
             offset = received if received < size else 0
             is_begun = True
             if start is not None:
@@ -182,8 +182,13 @@ class RegistryObjects(PushTarget):
             self._session.retried(attempt)
         return expected
 
-    def _received(self, path: str) -> int:
-        """Return how many bytes arrived in an interrupted upload; 0 from a registry that does not keep them."""
+    def arrived(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Return of objects (hash to size in bytes) how many bytes arrived in an interrupted upload, if any."""
+        found = {hash: self._received(hash) for hash, size in sizes.items() if size >= RESUMED_BYTES}
+        return {hash: received for hash, received in found.items() if 0 < received < sizes[hash]}
+
+    def _received(self, hash: str) -> int:
+        path = self._path(wire.PUSH_OBJECT, push=self._pushed(), hash=check_hash(hash))
         try:
             return self._session.reply(wire.Received, "GET", path).size_bytes
         except (NotFound, InvalidInput, Unreachable):

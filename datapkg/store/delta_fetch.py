@@ -64,6 +64,28 @@ def plan_deltas(objects: ReadThrough, planned: TransferPlan, replaced: Replaced)
     return deltas
 
 
+def arrived(objects: ReadThrough, planned: TransferPlan, deltas: Mapping[str, list[Step]]) -> dict[str, int]:
+    """Return, by hash, how many of the bytes that `receive` would fetch came in an interrupted fetch."""
+    found: dict[str, int] = {}
+    for hash, size in planned.needed.items():
+        if (hash in deltas or size > RESUMED_BYTES) and objects.parts.has(hash, size):
+            with objects.parts.part(hash, size) as part:
+                found[hash] = sum(
+                    stop - start - sum(to - at for at, to in part.lacking(start, stop))
+                    for start, stop in _fetched(deltas.get(hash) or [Step(None, 0, size)])
+                )
+    return found
+
+
+def _fetched(steps: Iterable[Step]) -> Iterator[Stretch]:
+    """Yield the ranges of an object that no earlier object has."""
+    at = 0
+    for step in steps:
+        if step.source is None:
+            yield at, at + step.size
+        at += step.size
+
+
 def _with_chunks(
     objects: ReadThrough, planned: TransferPlan, replaced: Replaced
 ) -> Iterator[tuple[dict[str, int], KnownChunks]]:

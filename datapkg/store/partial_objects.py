@@ -47,6 +47,10 @@ class PartialObjects:
                 part = PartialObject(self._path(hash, size), size)
             return part
 
+    def has(self, hash: str, size: int) -> bool:
+        """Return whether something of an object may be here."""
+        return self._path(hash, size).exists()
+
     def _path(self, hash: str, size: int) -> Path:
         return self.folder / f"{check_hash(hash)}-{size}"
 

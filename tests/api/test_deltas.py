@@ -114,7 +114,12 @@ def test_an_interrupted_install_of_a_large_object_goes_on(
     with pytest.raises(KeyboardInterrupt):
         install(theirs, ref)
     monkeypatch.setattr(PartialObject, "write", write)
-    assert install(person.home("theirs"), ref).bytes_received < (4 << 20) + 100_000
+    (planned,) = install_packages(person.home("theirs"), [ref], dry_run=True)
+    assert planned.installed
+    assert planned.installed.transfer
+    received = install(person.home("theirs"), ref).bytes_received
+    assert received < (4 << 20) + 100_000
+    assert 0 <= received - planned.installed.transfer.bytes_moved < 100_000
     assert verify(theirs, ref).damaged == []
     assert list((theirs.store.folder / "partial").glob("*/*-*")) == []
 
@@ -139,6 +144,9 @@ def test_an_interrupted_push_of_a_large_object_goes_on(
     with pytest.raises(KeyboardInterrupt):
         push_package(mine, ref)
     monkeypatch.setattr(remote_objects, "_pieces", pieces)
+    planned = push_package(person.home("mine"), ref, dry_run=True).transfer
+    assert planned
+    assert (planned.bytes_moved < (4 << 20) + 100_000, planned.bytes_saved > 4 << 20) == (True, True)
     assert push_package(person.home("mine"), ref).bytes_sent < (4 << 20) + 100_000
     theirs = person.home("theirs")
     install(theirs, ref)

@@ -95,6 +95,19 @@ def test_sync_is_planned_and_stores_nothing(person: Person, folder: Path) -> Non
     assert (plan.objects, plan.bytes_moved < SIZE / 5) == (2, True)
 
 
+def test_sync_of_many_files_plans_the_object_of_the_record(person: Person, tmp_path: Path) -> None:
+    home, ref, folder = person.home(), person.ref("p"), tmp_path / "many"
+    folder.mkdir()
+    for number in range(400):
+        (folder / f"{number}.txt").write_text(f"{number}\n")
+    plan = sync(home, folder, ref, SyncOptions(dry_run=True)).transfer
+    pushed = sync(home, folder, ref).pushed
+    assert plan
+    assert pushed
+    assert plan.objects == pushed.objects_sent == 402, "files, manifest and record"
+    assert 0 <= pushed.bytes_sent - plan.bytes_moved < 40_000, "the frames around them"
+
+
 def test_append_is_planned_and_stores_nothing(person: Person, folder: Path, tmp_path: Path) -> None:
     home, ref = person.home(), person.ref("p")
     sync(home, folder, ref)

@@ -97,9 +97,9 @@ def test_missing_source(run: Run) -> None:
     ("words", "hint"),
     [
         ("install nope.dpkg", "ls {here}"),
-        ("install no/such/nope.dpkg", "ls {here}"),
+        ("install ./no/such/nope.dpkg", "ls {here}"),
         ("sync nope me/flowers", "ls {here}"),
-        ("sync {here}/sourcse me/flowers", "datapkg sync {here}/sources me/flowers"),
+        ("sync {there}/sourcse me/flowers", "datapkg sync {there}/sources me/flowers"),
         ("append me/flowers nope.csv", "ls {here}"),
         ("build me/flowers nope.csv", "ls {here}"),
         ("cache share no/such/folder", "ls {here}"),
@@ -109,12 +109,11 @@ def test_missing_source(run: Run) -> None:
 def test_paths_at_which_there_is_nothing_have_a_line_to_type(
     run: Run, built: str, iris: Path, words: str, hint: str
 ) -> None:
-    here = Path.cwd()
-    assert iris == here / "sources"
-    ended = run(*words.format(here=here).split())
+    names = {"here": Path.cwd(), "there": iris.parent}
+    ended = run(*words.format(**names).split())
     assert ended.code in (2, 3), ended.err
     assert "there is no " in ended.err
-    assert f"hint: {hint.format(here=here)}\n" in ended.err
+    assert f"hint: {hint.format(**names)}\n" in ended.err
 
 
 def test_generate(run: Run, iris: Path) -> None:

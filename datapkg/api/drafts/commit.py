@@ -16,11 +16,13 @@ from datapkg.api.drafts.start import base_state, latest_state, require_complete
 from datapkg.api.notebook_progress import shown as shown_progress
 from datapkg.api.push import push_package
 from datapkg.api.push_plan import new_objects, plan_push
+from datapkg.api.push_record import sizes_before
 from datapkg.building.record import versions
 from datapkg.errors import Conflict
 from datapkg.format.manifest.edit import ManifestEdit
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import State
+from datapkg.format.record_lists import split_record
 from datapkg.objects.deltas import PlannedTransfer, planned_transfer
 from datapkg.objects.progress import Progress
 from datapkg.objects.transfer import TransferPlan
@@ -70,7 +72,10 @@ def _planned(draft: DraftState, manifest: Manifest) -> PlannedTransfer | None:
     if not draft.options.push:
         return None
     client = draft.home.client(allowed_registry(draft.home, draft.ref, draft.options.registry))
-    return plan_push(client, draft.ref, draft.objects, draft.base, manifest)
+    _, lists = split_record(_record_of(draft, draft.base))
+    record = {draft.objects.put_bytes(lists): len(lists)} if lists else {}
+    before = sizes_before(draft.home, draft.ref, draft.base.hash if draft.base else None)
+    return plan_push(client, draft.ref, draft.objects, draft.base, manifest, (before, record))
 
 
 def _run_checks(draft: DraftState, manifest: Manifest, theirs: Manifest | None = None) -> None:
