@@ -43,6 +43,7 @@ class Home:
 
     @cached_property
     def index(self) -> Index:
+        """Return the index in the cache folder, which remembers what was verified and computed."""
         return Index(self.cache / "index.db")
 
     @cached_property
@@ -64,6 +65,7 @@ class Home:
 
     @cached_property
     def credentials(self) -> Credentials:
+        """Return the tokens of this user."""
         from datapkg.remote.credentials import Credentials
 
         return Credentials(self.config / "credentials.json")

@@ -17,11 +17,14 @@ from datapkg.building.readers import TRANSFORMS
 from datapkg.building.sources.handlers import handler_of, local_file
 from datapkg.building.spec.model import NodeSpec, Source
 from datapkg.errors import BuildFailed, DatapkgError
+from datapkg.format.texts import size_text
 from datapkg.objects.progress import BUILDING, BUILDING_NODES, PartCounter, Progress, Share
 from datapkg.objects.threads import PendingCall, ThreadPool
 
 WORKERS = os.cpu_count() or 1
 
+MOST_COMPRESSED = 16
+"""Few tables take less than this part of their source: a build with less room than that does not begin."""
 # The nodes of a source, or the error that it failed with.
 Outcome = BuiltNodes | DatapkgError
 
@@ -31,8 +34,6 @@ def build_all(
 ) -> Iterator[tuple[NodeSpec, Outcome]]:
     """Build the nodes of all sources and yield them in order; a source that fails does not stop the others."""
     context.absent = context.objects.missing(look_up_files(specs, context.cache))
-    if not context.cache.forced:  # then nothing is known to be here
-        context.objects.check_room(_new_file_bytes(specs, context), "the build")
     made: list[Outcome | PendingCall[Outcome] | None] = []
     for number, spec in enumerate(specs):
         progress("comparing", number, len(specs))
@@ -40,6 +41,10 @@ def build_all(
         made.append(known_result(spec, file, context) if file is not None else None)
     new = [number for number, known in enumerate(made) if known is None]
     sizes = [_size(specs[number].source) for number in new]
+    if not context.cache.forced:  # then nothing is known to be here
+        tables = _least_table_bytes([specs[number] for number in new], sizes)
+        what = f"the build (about {size_text(tables)} of it for tables)" if tables else "the build"
+        context.objects.check_room(_new_file_bytes(specs, context) + tables, what)
     counter = PartCounter(progress, sizes, (BUILDING, BUILDING_NODES))
     later: list[tuple[int, Share]] = []
     with ThreadPool(WORKERS) as pool:
@@ -80,7 +85,7 @@ def look_up_files(specs: Sequence[NodeSpec], cache: BuildCache) -> set[str]:
 
 
 def _new_file_bytes(specs: Sequence[NodeSpec], context: BuildContext) -> int:
-    """Return the size of the files that are stored as they are and not here yet; a table's size is not known before."""
+    """Return the size of the files that are stored as they are and not here yet."""
     size = 0
     for spec in specs:
         file = local_file(spec.source)
@@ -90,6 +95,12 @@ def _new_file_bytes(specs: Sequence[NodeSpec], context: BuildContext) -> int:
                 with contextlib.suppress(OSError):
                     size += os.stat(file.path).st_size
     return size
+
+
+def _least_table_bytes(specs: Sequence[NodeSpec], sizes: Sequence[int | None]) -> int:
+    """Return about how much tables of local files take at least; how well they compress is not known before."""
+    known = [size or 0 for spec, size in zip(specs, sizes, strict=True) if TRANSFORMS[spec.transform].kind != "file"]
+    return sum(known) // MOST_COMPRESSED
 
 
 def outermost(folders: set[str]) -> list[Path]:

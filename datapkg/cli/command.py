@@ -35,6 +35,7 @@ class Session:
 
     @cached_property
     def home(self) -> Home:
+        """Return the home of this machine; the time limit of a command begins here."""
         from datapkg.home import Home
 
         home = Home()

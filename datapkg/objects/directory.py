@@ -339,6 +339,7 @@ class ChainedStream:
         self._stream = stream
 
     def read(self, size: int = -1) -> bytes:
+        """Return the first bytes, then at most `size` bytes of the stream at a time."""
         if self._head:
             head, self._head = self._head, b""
             return head

@@ -141,6 +141,7 @@ class PackWriter:
         self.temp.unlink(missing_ok=True)
 
     def add(self, digest: bytes, data: bytes) -> None:
+        """Append an object, whose sha256 is `digest`."""
         at = self.size
         self._write(data)
         self.entries[digest] = at, len(data)

@@ -31,6 +31,7 @@ class TransferPlan:
 
     @property
     def size_bytes(self) -> int:
+        """Return the bytes of the objects that have to move."""
         return sum(self.needed.values())
 
 

@@ -124,3 +124,20 @@ def test_build_is_refused_before_it_begins_if_its_files_have_no_room(person: Per
             assert 4 * MB < caught.value.detail["lacking"] < 6 * MB
             assert list(home.store.objects) == []
         assert build_package(home, person.ref("p"), tmp_path / "source").built == 4
+
+
+def test_build_of_a_table_that_cannot_fit_does_not_begin(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, ref, path = person.home(), person.ref("p"), tmp_path / "t.csv"
+    path.write_text("a\n" + "1234567\n" * 100_000)
+    with monkeypatch.context() as patch:
+        patch.setattr("datapkg.objects.free_space.free_bytes", lambda _: 20_000)
+        with pytest.raises(DiskFull, match=r"the build \(about 50.0 kB of it for tables\) needs 50,000") as caught:
+            build_package(home, ref, path)
+        assert caught.value.detail["lacking"] == 30_000
+        assert list(home.store.objects) == []
+    build_package(home, ref, path)
+    with monkeypatch.context() as patch:
+        patch.setattr("datapkg.objects.free_space.free_bytes", lambda _: 20_000)
+        build_package(home, ref, path)

@@ -40,6 +40,7 @@ def open_image(read: Callable[[], bytes], place: str) -> Image:
 
 
 def missing_library(library: str, module: str, error: ModuleNotFoundError) -> MissingDependency:
+    """Return the error that names the library to install; raise `error` if another module is missing."""
     if (error.name or "").partition(".")[0] != module:
         raise error
     line = f"pip install {library}"
