@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from datapkg.format import wire
 from datapkg.format.chunks import Step
@@ -18,6 +18,10 @@ class PushTarget(Writable):
     @abstractmethod
     def put_delta(self, hash: str, new: memoryview, steps: Sequence[Step]) -> None:
         """Store an object with the bytes `new` by steps that refer to other objects of the registry."""
+
+    def arrived(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Return of objects (hash to size in bytes) how many bytes arrived in an interrupted upload, if any."""
+        return {}
 
 
 class Client(ABC):
