@@ -37,6 +37,8 @@ from datapkg.objects.free_space import check_space
 READ_BUFFER_BYTES = 1 << 20
 # A server may notice minutes later than a client that a connection broke; longer than this, sending anew is faster.
 LOCK_WAIT_S = 10
+WORK_BYTES_PER_S = 20_000_000
+"""How fast a slow disk is read, hashed and synced."""
 
 Named = Callable[[Iterable[Path]], None]
 
@@ -141,19 +143,20 @@ class DirectoryObjects(Objects):
         whole is not `expected`.
         """
         begun.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with naming(begun), _opened_alone(begun, expected) as file:
+        with naming(begun), _opened_alone(begun, expected, offset) as file:
             if (size := os.fstat(file.fileno()).st_size) < offset:
                 raise Conflict(f"object {expected} has {size:,} bytes here, not {offset:,}")
             file.truncate(offset)
+            file.seek(offset)
             sha256 = hashlib.sha256()
-            # The running hash of these bytes ended with the upload that sent them, and they were not
-            # synced: read them again.
-            while piece := file.read(READ_BUFFER_BYTES):
-                sha256.update(piece)
             with _deleted_without_space(begun):
                 while piece := stream.read(READ_BUFFER_BYTES):
                     write_all(file, piece)
                     sha256.update(piece)
+            # The running hash of the earlier bytes ended with the upload that sent them, and they were not synced.
+            if offset:  # read only now, since nobody who sends waits long for the first byte to be taken
+                with open(begun, "rb") as whole:
+                    sha256 = hashlib.file_digest(whole, "sha256")
             if sha256.hexdigest() != expected:
                 begun.unlink(missing_ok=True)
                 raise mismatch(expected, sha256.hexdigest())
@@ -262,13 +265,14 @@ def _deleted_without_space(path: Path) -> Iterator[None]:
         raise
 
 
-def _opened_alone(path: Path, hash: str) -> IO[bytes]:
+def _opened_alone(path: Path, hash: str, offset: int) -> IO[bytes]:
     """Open and lock a file; wait up to 10 s, since the server may notice a broken connection later than the client.
 
-    If the upload that held the lock has completed, its file is an object now, which must not be written: look again.
+    Wait longer if all `offset` bytes that the caller sent are here, for the upload that hashes them. If the upload that
+    held the lock has completed, its file is an object now, which must not be written: look again.
     """
-    end = time.monotonic() + LOCK_WAIT_S
-    while time.monotonic() < end:
+    begun_at = time.monotonic()
+    while time.monotonic() < begun_at + LOCK_WAIT_S + _work_s(path, offset):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(os.fdopen(fd, "r+b", buffering=0))
@@ -283,6 +287,12 @@ def _opened_alone(path: Path, hash: str) -> IO[bytes]:
             except BlockingIOError:
                 time.sleep(0.1)
     raise Conflict(f"object {hash} is being written by another process")
+
+
+def _work_s(path: Path, offset: int) -> float:
+    with contextlib.suppress(FileNotFoundError):
+        return offset / WORK_BYTES_PER_S if os.stat(path).st_size == offset else 0
+    return 0
 
 
 class Window(io.RawIOBase):

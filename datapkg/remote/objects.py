@@ -96,7 +96,7 @@ class RegistryObjects(PushTarget):
         path = self._path(wire.OBJECT_CHUNKS, hash=check_hash(hash))
 
         def attempt() -> bytes:
-            with self._session.request("GET", path, headers=IDENTITY) as response:
+            with self._session.request("GET", path, work=size, headers=IDENTITY) as response:
                 return self._session.body(response, max_map_bytes(size))
 
         if time.monotonic() < self._asks_for_chunks_at:
@@ -153,21 +153,22 @@ class RegistryObjects(PushTarget):
         path = self._path(wire.PUSH_OBJECT, push=self._pushed(), hash=check_hash(expected))
         start = stream.tell() if stream.seekable() else None
         size = _size_of(stream)
-        is_begun, is_alone = size >= RESUMED_BYTES, True
+        is_begun, is_again, is_alone = size >= RESUMED_BYTES, False, True
 
         def attempt() -> None:
-            nonlocal is_begun
+            nonlocal is_begun, is_again
+            if is_again and not self.missing([expected]):  # only the answer was lost
+                return
             is_resumable = is_begun and is_alone and start is not None
-            received = self._received(expected) if is_resumable else 0
-            offset = received if received < size else 0
-            is_begun = True
+            offset = min(self._received(expected), size) if is_resumable else 0
+            is_begun = is_again = True
             if start is not None:
                 stream.seek(start + offset)
             body = HashingReader(stream)
             query = f"?offset={offset}" if is_resumable else ""
             headers = {"Content-Type": "application/octet-stream"}
             sent = SizedBody(self._session, _pieces(body), size - offset)
-            with self._session.request("PUT", path + query, data=sent, headers=headers) as response:
+            with self._session.request("PUT", path + query, work=size, data=sent, headers=headers) as response:
                 self._session.body(response, 1 << 20)
             if not offset and body.hexdigest() != expected:
                 raise mismatch(expected, body.hexdigest())
@@ -209,7 +210,7 @@ class RegistryObjects(PushTarget):
 
         def attempt() -> None:
             sent = SizedBody(self._session, encode_delta(steps, new), HEAD_BYTES * len(steps) + new_bytes(steps))
-            with self._session.request("PUT", path, data=sent, headers=headers) as response:
+            with self._session.request("PUT", path, work=len(new), data=sent, headers=headers) as response:
                 self._session.body(response, 1 << 20)
 
         self._session.retried(attempt)

@@ -204,12 +204,13 @@ class RegistrySession:
         raise AssertionError("unreachable")
 
     @contextlib.contextmanager
-    def request(self, method: str, path: str, **options: Any) -> Iterator[requests.Response]:
+    def request(self, method: str, path: str, *, work: int = 0, **options: Any) -> Iterator[requests.Response]:
         """One try; inside, the body is still to be read. A refusal raises the error that the registry sent.
 
-        A read whose token is rejected is asked again without it.
+        A read whose token is rejected is asked again without it. `work` is how many bytes the registry reads or writes
+        before it answers.
         """
-        response = self._answer(method, path, options)
+        response = self._answer(method, path, options, work)
         try:
             if _is_refused(response):
                 refusal = self._refusal(response, method, path)
@@ -225,7 +226,7 @@ class RegistrySession:
         finally:
             response.close()
 
-    def _answer(self, method: str, path: str, options: dict[str, Any]) -> requests.Response:
+    def _answer(self, method: str, path: str, options: dict[str, Any], work: int = 0) -> requests.Response:
         if isinstance(data := options.get("data"), bytes):
             options = {**options, "data": SizedBody(self, [data], len(data))}
         # What only reads is tried again within the limit where its connection has stalled.
@@ -235,7 +236,7 @@ class RegistrySession:
                 method,
                 self.url + path,
                 follow=method in ("GET", "HEAD"),
-                timeout=self.patience.timeouts(share),
+                timeout=self.patience.timeouts(share, work),
                 **options,
             )
 

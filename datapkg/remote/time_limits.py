@@ -14,6 +14,10 @@ from contextlib import contextmanager
 from datapkg.errors import Unreachable
 
 CONNECT_TIMEOUT_S = 10
+SEND_TIMEOUT_S = 25
+"""How long a registry may not read a body: it waits ten seconds for an upload of the same object that broke off."""
+WORK_BYTES_PER_S = 20_000_000
+"""How fast a registry with a slow disk reads, hashes and syncs what it was sent."""
 PATIENCE_S = 30
 MIN_BYTES_PER_S = 1024
 RATE_PER_JOB = 100_000
@@ -91,13 +95,17 @@ class RetryDeadline(threading.local):
         own = self.limit_s if self._deadline is None else self._deadline - time.monotonic()
         return min(own, self.command.left_s)
 
-    def timeouts(self, share: float = 1) -> tuple[float, float]:
+    def timeouts(self, share: float = 1, work: int = 0) -> tuple[float, float]:
         """Return the timeouts of the next try: to connect or send a piece, and between two reads.
 
-        With a `share` of the limit, time is left for another try.
+        With a `share` of the limit, time is left for another try. Bytes that the registry has to `work` on before it
+        answers extend the limit.
         """
-        left = max(min(self.left_s, share * self.limit_s), _SHORTEST_S)
-        return min(CONNECT_TIMEOUT_S, left), left
+        more = work / WORK_BYTES_PER_S
+        if self._deadline is not None:
+            self._deadline += more
+        left = max(min(self.left_s, share * self.limit_s + more), _SHORTEST_S)
+        return min(CONNECT_TIMEOUT_S if not work else SEND_TIMEOUT_S, left), left
 
     def moved(self, size: int) -> None:
         """Note bytes that were sent or received."""

@@ -81,11 +81,22 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
+# A machine that vanishes is noticed within half a minute, however long its answer may take.
+_KEEPALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}.items()
+        if hasattr(socket, name)
+    ),
+]
+
+
 class _TimedAdapter(HTTPAdapter):
     """Connections that give up an answer whose head never ends."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
+        super().init_poolmanager(*args, socket_options=[*HTTPConnection.default_socket_options, *_KEEPALIVE], **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
 
@@ -249,8 +260,9 @@ def unpacked_pieces(response: requests.Response) -> Iterator[bytes]:
 def reason_of(error: BaseException) -> str:
     """Return the innermost cause, in a few words that are safe to show."""
     while True:
-        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
-        if not isinstance(inner, BaseException):
+        causes = (getattr(error, "reason", None), *error.args)  # `ProtocolError` has a text before its cause
+        inner = next((each for each in causes if isinstance(each, BaseException)), None)
+        if inner is None:
             break
         error = inner
     text = re.sub(r"^\w+\(host=.*?\): ", "", str(error).rpartition(">: ")[2]) or type(error).__name__

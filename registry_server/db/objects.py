@@ -20,6 +20,7 @@ from registry_server.db.tables import (
     package_objects,
     packages,
     push_objects,
+    pushes,
 )
 
 
@@ -157,6 +158,18 @@ def _in_visible(user_id: int) -> ColumnElement[bool]:
     return held.correlate(objects).exists()
 
 
+def sent_before(connection: Connection, hashes: Collection[str], user_id: int, package: str) -> dict[str, int]:
+    """Return the intact objects that a user sent in any unfinished push to a package, with their sizes in bytes."""
+    mine = select(push_objects.c.hash).join(pushes, pushes.c.id == push_objects.c.push_id)
+    sent = mine.where(push_objects.c.hash == objects.c.hash, pushes.c.user_id == user_id, pushes.c.package == package)
+    return _sizes(connection, set(hashes) - damaged(connection), sent.correlate(objects).exists())
+
+
+def list_sent(connection: Connection, push: str, hashes: Collection[str]) -> None:
+    """Add listed objects to those that were sent in a push."""
+    insert_new(connection, push_objects, [{"push_id": push, "hash": hash} for hash in sorted(hashes)])
+
+
 def sent_in(connection: Connection, push: str, min_bytes: int) -> list[str]:
     """Return the objects of at least `min_bytes` that were sent in a push."""
     query = select(objects.c.hash).join(push_objects, push_objects.c.hash == objects.c.hash)
@@ -167,7 +180,7 @@ def add_sent(connection: Connection, push: str, sizes: dict[str, int], now: date
     """Add objects (hash to size in bytes) whose bytes were sent in a push."""
     ordered = sorted(sizes)  # the tables are clustered in this order: inserting at random places is many times slower
     insert_new(connection, objects, [{"hash": hash, "size": sizes[hash], "created_at": now} for hash in ordered])
-    insert_new(connection, push_objects, [{"push_id": push, "hash": hash} for hash in ordered])
+    list_sent(connection, push, ordered)
     if bad := damaged(connection):
         set_whole(connection, bad.intersection(sizes))
 

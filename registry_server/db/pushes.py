@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from registry_server.db.tables import objects, push_objects, pushes
+from registry_server.db.tables import objects, package_objects, push_objects, pushes
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,16 @@ def unpublished_bytes(connection: Connection, user_id: int) -> int:
     return int(connection.execute(select(func.coalesce(func.sum(sent.c.size), 0))).scalar_one())
 
 
-def finish(connection: Connection, push: str, until: datetime) -> None:
-    """Release the objects of a push, which a package holds now; until `until` the push may be published again."""
-    connection.execute(delete(push_objects).where(push_objects.c.push_id == push))
-    connection.execute(update(pushes).where(pushes.c.id == push).values(expires_at=until))
+def finish(connection: Connection, push: Push, package_id: int, until: datetime) -> None:
+    """Release the objects of a push, which its package holds now; until `until` the push may be published again.
+
+    Other pushes of the user to the package keep only what it does not hold.
+    """
+    mine = select(pushes.c.id).where(pushes.c.user_id == push.user_id, pushes.c.package == push.package)
+    held = select(package_objects.c.hash).where(package_objects.c.package_id == package_id)
+    connection.execute(delete(push_objects).where(push_objects.c.push_id == push.id))
+    connection.execute(delete(push_objects).where(push_objects.c.push_id.in_(mine), push_objects.c.hash.in_(held)))
+    connection.execute(update(pushes).where(pushes.c.id == push.id).values(expires_at=until))
 
 
 def remove_older(connection: Connection, now: datetime) -> int:

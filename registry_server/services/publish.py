@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import NamedTuple
@@ -62,11 +62,12 @@ class _Prepared:
     checked: ContentCheck
 
 
-def publish(request: PushRequest, body: wire.Publish) -> wire.Published:
+def publish(request: PushRequest, body: wire.Publish, later: Callable[..., None]) -> wire.Published:
     """Make the pushed manifest the package's `latest`, all of it or nothing.
 
     A package that does not exist is created. Publishing what `latest` is already succeeds whatever the parent, so that
-    a request may be sent again; tag, version and `public` are applied then too.
+    a request may be sent again; tag, version and `public` are applied then too. `later` is called with a function and
+    its arguments, which reads what was sent once more, so the answer need not wait for it.
     """
     prepared = _prepare(request, body)
     wanted = prepared.wanted
@@ -88,9 +89,9 @@ def publish(request: PushRequest, body: wire.Publish) -> wire.Published:
         _set_names(connection, request, package, wanted)
         sent = objects.sent_in(connection, push.id, LONG_BYTES)
         # The push is kept a while, so that a client that lost the answer may ask again.
-        pushes.finish(connection, push.id, min(push.expires_at, request.registry.now() + RETRY))
+        pushes.finish(connection, push, package.id, min(push.expires_at, request.registry.now() + RETRY))
     # After the commit: a kill before it must leave the objects of a push as they came.
-    recipes.replace_wholes(request.registry, sent)
+    later(recipes.replace_wholes, request.registry, sent)
     return wire.Published(
         package=package.full_name,
         hash=wanted.body.manifest,

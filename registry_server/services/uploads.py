@@ -21,7 +21,6 @@ from datapkg.objects.base import not_found
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.free_space import free_bytes
 from registry_server.db import objects, pushes, states
-from registry_server.db.packages import PackageRow
 from registry_server.db.pushes import Push
 from registry_server.services import policy, recipes
 from registry_server.services.policy import PackageRequest, PushRequest
@@ -53,10 +52,11 @@ def start(request: PackageRequest, wanted: wire.PushStart) -> wire.PushStarted:
             )
         pushes.add(connection, push)
         package = request.find(connection)
+    missing = _missing(request, push, {wanted.manifest: None, **dict.fromkeys(wanted.hashes)})
     with request.registry.db.read() as connection:
         return wire.PushStarted(
             push=push.id,
-            missing=_missing(connection, push, package, {wanted.manifest: None, **dict.fromkeys(wanted.hashes)}),
+            missing=missing,
             damaged=objects.damaged_in(connection, package.id) if package else [],
             latest=states.latest_of(connection, package.id) if package else None,
             public=bool(package and package.public),
@@ -67,16 +67,22 @@ def start(request: PackageRequest, wanted: wire.PushStart) -> wire.PushStarted:
 
 def missing(request: PushRequest, hashes: Collection[str]) -> wire.Missing:
     """Return the objects that the push has to send: no package that the actor may read holds them."""
+    return wire.Missing(missing=_missing(request, _check_under_way(request), dict.fromkeys(hashes)))
+
+
+def _missing(request: PackageRequest, push: Push, hashes: Collection[str]) -> list[str]:
+    """Return the missing objects; what the user sent in an interrupted push to the package counts as sent."""
     with request.registry.db.read() as connection:
-        push = find_push(connection, request)
         package = request.find(connection)
-        return wire.Missing(missing=_missing(connection, push, package, dict.fromkeys(hashes)))
-
-
-def _missing(connection: Connection, push: Push, package: PackageRow | None, hashes: Collection[str]) -> list[str]:
-    package_id = package.id if package else None
-    here = objects.usable(connection, hashes, user_id=push.user_id, push=push.id, package_id=package_id)
-    return [hash for hash in hashes if hash not in here]
+        package_id = package.id if package else None
+        here = objects.usable(connection, hashes, user_id=push.user_id, push=push.id, package_id=package_id)
+        absent = [hash for hash in hashes if hash not in here]
+        before = objects.sent_before(connection, absent, push.user_id, push.package)
+    if before:
+        with request.registry.db.write() as connection:
+            before = objects.sent_before(connection, absent, push.user_id, push.package)
+            objects.list_sent(connection, push.id, before)
+    return [hash for hash in absent if hash not in before]
 
 
 def find_push(connection: Connection, request: PushRequest) -> Push:

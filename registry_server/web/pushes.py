@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Query, Request
 
 from datapkg.format import wire
 from registry_server.services import publish, uploads
@@ -75,6 +75,6 @@ def check_publish(push: ThePush, asked: Sent[wire.PublishCheck]) -> Reply[wire.P
 
 
 @router.post(wire.PUBLISH)
-def publish_push(push: ThePush, request: Sent[wire.Publish]) -> Reply[wire.Published]:
+def publish_push(push: ThePush, request: Sent[wire.Publish], background: BackgroundTasks) -> Reply[wire.Published]:
     """Make what was pushed a state of the package, and move `latest` to it."""
-    return publish.publish(push, request)
+    return publish.publish(push, request, background.add_task)

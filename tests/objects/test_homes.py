@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import resource
@@ -64,6 +65,46 @@ class TestDirectory(ObjectsContract):
         assert target.put_rest(io.BytesIO(data[3000:]), hash, begun, 3000) == hash
         assert (target.read(hash), begun.exists()) == (data, False)
 
+    def test_upload_of_which_all_bytes_arrived_is_completed(self, target: DirectoryObjects, tmp_path: Path) -> None:
+        data = b"0123456789"
+        hash, begun = hash_bytes(data), tmp_path / "tmp" / "begun"
+        begun.parent.mkdir(exist_ok=True)
+        begun.write_bytes(data)
+        assert target.put_rest(io.BytesIO(), hash, begun, len(data)) == hash
+        assert (target.read(hash), begun.exists()) == (data, False)
+
+    def test_first_new_byte_is_taken_before_the_earlier_ones_are_read(
+        self, target: DirectoryObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """To read these takes longer, for a large object, than anybody waits who sends."""
+        data = b"0123456789" * 1000
+        hash, begun = hash_bytes(data), tmp_path / "tmp" / "begun"
+        begun.parent.mkdir(exist_ok=True)
+        begun.write_bytes(data[:5000])
+        monkeypatch.setattr("datapkg.objects.directory.hashlib.file_digest", _fails)
+        with pytest.raises(ZeroDivisionError):
+            target.put_rest(io.BytesIO(data[5000:]), hash, begun, 5000)
+        assert begun.read_bytes() == data
+        begun.unlink()
+
+    def test_upload_that_is_hashed_is_waited_for(
+        self, target: DirectoryObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("datapkg.objects.directory.LOCK_WAIT_S", 0.1)
+        monkeypatch.setattr("datapkg.objects.directory.WORK_BYTES_PER_S", 1)
+        data = b"0123456789"
+        begun = tmp_path / "tmp" / "begun"
+        begun.parent.mkdir(exist_ok=True)
+        begun.write_bytes(data)
+        with begun.open("rb") as held, ThreadPoolExecutor() as pool:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            with pytest.raises(Conflict, match="being written by another process"):
+                target.put_rest(io.BytesIO(data[5:]), hash_bytes(data), begun, 5)
+            waiting = pool.submit(target.put_rest, io.BytesIO(), hash_bytes(data), begun, len(data))
+            time.sleep(0.5)
+            fcntl.flock(held, fcntl.LOCK_UN)
+            assert waiting.result() == hash_bytes(data)
+
     @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), QuotaExceeded("too long")])
     def test_upload_without_space_keeps_nothing(
         self, target: DirectoryObjects, tmp_path: Path, error: Exception
@@ -120,6 +161,10 @@ class TestDirectory(ObjectsContract):
         assert target.put_rest(io.BytesIO(data), hash_bytes(data), tmp_path / "tmp" / "begun", 0) == hash_bytes(data)
         monkeypatch.undo()
         assert target.read(hash_bytes(data)) == data
+
+
+def _fails(*_: Any) -> None:
+    raise ZeroDivisionError
 
 
 def pieces(items: Iterator[bytes]) -> BinaryIO:

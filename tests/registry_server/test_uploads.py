@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from datapkg.errors import HashMismatch, InvalidInput, InvalidName, QuotaExceeded
 from datapkg.format import wire
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.packs import PackedObjects
+from registry_server.db.tables import push_objects
 from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
 
 BASE = f"{wire.PACKAGES}/ada/iris/pushes"
@@ -224,6 +226,34 @@ def test_full_disk_is_reported_and_stores_nothing(
         assert ada.post(f"{push}/objects", body=frames(b"x")).status == 507
     assert missing(ada, push, sha256(b"x")) == [sha256(b"x")]
     assert put(ada, push, b"x").status == 200
+
+
+def test_what_a_killed_push_sent_is_not_sent_again(house: House, ada: Client, bob: Client, push: str) -> None:
+    both, one = Contents({"a": b"one", "b": b"two"}), Contents({"a": b"one"})
+    assert all(put(ada, push, data).status == 200 for data in (b"one", b"two"))
+    again, other = ada.start("ada/iris", both.manifest), ada.start("ada/iris", one.manifest)
+    assert again["missing"] == [both.manifest.hash]
+    assert other["missing"] == [one.manifest.hash]
+    for client, package in ((ada, "ada/other"), (bob, "bob/iris")):
+        assert set(client.start(package, both.manifest)["missing"]) == both.bodies.keys()
+    path = f"{BASE}/{other['push']}"
+    assert put(ada, path, one.manifest.data).status == 200
+    assert ada.post(f"{path}/publish", {"manifest": one.manifest.hash}).status == 200
+    with house.registry.db.read() as connection:
+        left = connection.execute(select(push_objects.c.hash).distinct()).scalars().all()
+    assert left == [sha256(b"two")]  # as the package has the others
+    path = f"{BASE}/{again['push']}"
+    assert put(ada, path, both.manifest.data).status == 200
+    published = {"manifest": both.manifest.hash, "parent": one.manifest.hash}
+    assert ada.post(f"{path}/publish", published).status == 200
+
+
+def test_object_that_a_killed_push_completes_later_is_found(ada: Client, push: str) -> None:
+    contents = Contents({"a": b"one"})
+    started = ada.start("ada/iris", contents.manifest)
+    assert sha256(b"one") in started["missing"]
+    assert put(ada, push, b"one").status == 200
+    assert missing(ada, f"{BASE}/{started['push']}", *contents.bodies) == [contents.manifest.hash]
 
 
 def test_unpublished_bytes_are_limited(tmp_path: Path) -> None:

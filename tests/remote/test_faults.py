@@ -18,12 +18,15 @@ from datapkg.api.verify import verify
 from datapkg.errors import DatapkgError, HashMismatch, IntegrityError, InvalidInput, PackageNotFound, Unreachable
 from datapkg.format import wire
 from datapkg.format.names import Ref
+from datapkg.objects.directory import LOCK_WAIT_S
 from datapkg.reading.load import load
 from datapkg.remote.session import RegistrySession
-from datapkg.remote.time_limits import MIN_BYTES_PER_S, RetryDeadline
+from datapkg.remote.time_limits import MIN_BYTES_PER_S, WORK_BYTES_PER_S, RetryDeadline
 from tests.conftest import Person
 from tests.faulty_proxy import Fault, Way, faulty_way
 from tests.live_registry import LiveRegistry
+
+MB = 1 << 20
 
 
 @pytest.fixture(autouse=True)
@@ -237,6 +240,47 @@ def test_received_bytes_extend_the_time_limit(person: Person) -> None:
         patience.moved(1 << 30)
         assert 9 < patience.left_s <= 10
     assert patience.timeouts() == (10, 10)
+
+
+def test_work_of_the_registry_extends_the_time_limit() -> None:
+    patience = RetryDeadline(10)
+    with patience.waiting():
+        send_s, read_s = patience.timeouts(0.5, work=100 * WORK_BYTES_PER_S)
+        assert 104 < read_s <= 105
+        assert LOCK_WAIT_S < send_s < 30
+        assert 109 < patience.left_s <= 110
+
+
+@pytest.mark.parametrize("size", [MB, 3 * MB])
+def test_upload_whose_answer_was_lost_is_not_sent_again(
+    person: Person, way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr("datapkg.remote.objects.RESUMED_BYTES", 2 * MB)
+    (tmp_path / "a.bin").write_bytes(os.urandom(size))
+    home = person.home("mine", way.url)
+    build_package(home, person.ref("p"), tmp_path)
+    way.faults.append(Fault("lost", "/objects/", times=1, method="PUT"))
+    assert push_package(home, person.ref("p")).bytes_sent < 1.5 * size
+    assert way.happened == ["lost"]
+    assert install_packages(person.home("theirs"), [person.ref("p")])[0].installed
+
+
+def test_objects_that_a_killed_push_sent_are_not_sent_again(person: Person, way: Way, tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.bin").write_bytes(os.urandom(2 * MB))
+    home = person.home("mine", way.url)
+    build_package(home, person.ref("p"), tmp_path)
+    way.faults.append(Fault("404", "/publish", method="POST", skip=1))
+    with pytest.raises(DatapkgError):
+        push_package(home, person.ref("p"))
+    way.faults.clear()
+    assert push_package(home, person.ref("p")).bytes_sent < 10_000
+
+
+def test_broken_connection_is_named_in_words(person: Person, way: Way) -> None:
+    way.faults.append(Fault("drop", "/pushes"))
+    with pytest.raises(Unreachable, match="cannot be reached: Remote end closed connection without response"):
+        person.home("mine", way.url).client().start_push(person.ref("p"), "0" * 64, [])
 
 
 def test_redirect_of_a_change_is_named(person: Person, way: Way) -> None:
