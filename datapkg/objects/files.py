@@ -11,7 +11,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-from datapkg.errors import InvalidInput, NotFound, Refused, exhausted
+from datapkg.errors import DatapkgError, InvalidInput, NotFound, Refused, exhausted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -245,6 +245,14 @@ def read_json(path: Path, what: str, hint: str) -> Any:
         return {}
     except (ValueError, OSError, RecursionError) as error:
         raise exhausted(error) or InvalidInput(f"the {what} {path} cannot be read: {error}", hint=hint) from error
+
+
+def may_be_whole(error: BaseException) -> bool:
+    """Return whether reading a file failed for another reason than its bytes: rights, say, or open files."""
+    return isinstance(error, OSError) and not isinstance(error, DatapkgError) and error.errno not in _LOST
+
+
+_LOST = (errno.EIO, errno.EISDIR, errno.ELOOP)
 
 
 def rename(temp: Path, path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from datapkg.errors import CorruptObject, DamagedFile, exhausted
 from datapkg.format.names import is_hash
+from datapkg.objects.files import may_be_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ def names(folder: Path) -> list[str]:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the object in a file, None if there is no such file; raise `CorruptObject`."""
+    """Return the object in a file, None if there is no such file; raise `CorruptObject`.
+
+    A file that may not be read, or not now, is not damaged, and `verify` must not move it away: raise the `OSError`.
+    """
     try:
         value = json.loads(path.read_bytes())
         if not isinstance(value, dict):
@@ -33,7 +37,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, RecursionError, OSError) as error:
-        raise exhausted(error, f"reading {path}") or damaged(path, error) from error
+        if (lack := exhausted(error, f"reading {path}")) is not None:
+            raise lack from error
+        if may_be_whole(error):
+            raise
+        raise damaged(path, error) from error
     return value
 
 

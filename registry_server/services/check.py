@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from datapkg.errors import DatapkgError, ObjectNotFound, exhausted
 from datapkg.format.hashing import hash_stream
+from datapkg.objects.files import may_be_whole
 from registry_server.db import objects, schema
 from registry_server.db.database import batches
 from registry_server.services import derived_rows, policy, set_aside
@@ -128,6 +129,8 @@ def _problem(registry: Registry, hash: str, size: int, quick: bool) -> str:
     except (DatapkgError, OSError) as error:
         if (lack := exhausted(error, f"checking object {hash}")) is not None:
             raise lack from error
+        if may_be_whole(error):
+            raise
         return "bytes"
     if found != hash:
         return "bytes" if count == size else "size"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datapkg.errors import CorruptObject, DatapkgError, exhausted
 from datapkg.format.hashing import hash_stream
-from datapkg.objects.files import rename
+from datapkg.objects.files import may_be_whole, rename
 from datapkg.objects.pack_file import hash_place
 from registry_server.db import objects
 from registry_server.services.registry import Registry
@@ -55,6 +55,8 @@ def _is_whole(registry: Registry, hash: str) -> bool:
     except (DatapkgError, OSError) as error:
         if (lack := exhausted(error, f"checking object {hash}")) is not None:
             raise lack from error
+        if may_be_whole(error):
+            raise
         return False
 
 

@@ -45,6 +45,21 @@ def test_each_kind_of_damage_is_named(house: House, ada: Client) -> None:
     assert reasons(house) == {one: "missing", two: "bytes", three: "size"}
 
 
+def test_file_that_may_not_be_read_is_not_called_damaged(
+    house: House, ada: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada.publish("ada/iris", FILES)
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(PackedObjects, "open", refused)
+    with pytest.raises(PermissionError):
+        reasons(house, repair=True)
+    monkeypatch.undo()
+    assert reasons(house) == {}
+
+
 @pytest.mark.parametrize("count", [1, 100])
 def test_damaged_files_are_set_aside_and_sent_again_by_the_next_push(house: House, ada: Client, count: int) -> None:
     files = bodies("x", count)

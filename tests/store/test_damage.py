@@ -129,6 +129,24 @@ def test_verify_sets_damaged_files_aside_and_repairs_what_it_can(home: Home) -> 
     assert sum(each.read_bytes() == b"{" for each in (home.store.folder / "quarantine").iterdir()) == 3
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ESTALE])
+def test_file_that_may_not_be_read_is_not_set_aside(home: Home, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A file that may not be read, or not now, keeps its place: chaos trial `verify EACCES 13 950`."""
+    pointer, read = home.store.folder / "packages" / "me" / "one" / "current", Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path == pointer:
+            raise OSError(number, os.strerror(number), str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        verify(home)
+    monkeypatch.undo()
+    assert verify(home).set_aside == []
+    assert find_installed(home, ONE)
+
+
 def test_pointer_to_a_missing_state_falls_back_to_the_newest_present(home: Home) -> None:
     refs = home.store.refs
     before = refs.current(Ref("me", "one"))
