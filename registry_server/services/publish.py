@@ -113,9 +113,11 @@ def check(request: PushRequest, body: wire.PublishCheck) -> wire.PublishChecked:
     _check_bound("the object of the record", body.record_size, settings.max_manifest_bytes, "max_manifest_bytes")
     _check_bound("the package", body.bytes_logical, settings.max_package_bytes, "max_package_bytes")
     _check_bound("an object", body.largest_to_send, settings.max_object_bytes, "max_object_bytes")
-    uploads.check_room(request.registry, body.bytes_to_send)
     with request.registry.db.read() as connection:
         push = uploads.find_push(connection, request)
+        # Interrupted uploads go on; if they are of other objects, the upload itself finds that there is no room.
+        begun = uploads.begun_bytes(request.registry, push.user_id)
+        uploads.check_room(request.registry, max(0, body.bytes_to_send - begun))
         unpublished = pushes.unpublished_bytes(connection, push.user_id) + body.bytes_to_send
         _check_bound(
             "what is sent and not published", unpublished, settings.max_unpublished_bytes, "max_unpublished_bytes"

@@ -106,6 +106,11 @@ def check_room(registry: Registry, size: int) -> None:
         )
 
 
+def begun_bytes(registry: Registry, user_id: int) -> int:
+    """Return how many bytes of a user arrived in interrupted uploads."""
+    return sum(map(_size_bytes, registry.settings.temporary.glob(f"upload-{user_id}-*")))
+
+
 def check_push(request: PushRequest, size: int = 0) -> None:
     """Raise unless the actor may send so many bytes in this push; called before the first is read."""
     # Before the first byte of the body is read, so that a client does not send gigabytes for nothing.
@@ -113,7 +118,7 @@ def check_push(request: PushRequest, size: int = 0) -> None:
     with request.registry.db.read() as connection:
         push = find_push(connection, request)
         limit = request.registry.settings.max_unpublished_bytes
-        if pushes.unpublished_bytes(connection, push.user_id) + _begun_bytes(request.registry, push.user_id) > limit:
+        if pushes.unpublished_bytes(connection, push.user_id) + begun_bytes(request.registry, push.user_id) > limit:
             raise QuotaExceeded(
                 f"you have sent more than {limit:,} bytes that are not published, which is the limit "
                 f"({setting_name('max_unpublished_bytes')})",
@@ -153,10 +158,6 @@ def received(request: PushRequest, hash: str) -> wire.Received:
 def _begun(request: PushRequest, push: Push, hash: str) -> Path:
     """Return the file of an unfinished upload; one per user, so that no user learns what others upload."""
     return request.registry.settings.temporary / f"upload-{push.user_id}-{hash}"
-
-
-def _begun_bytes(registry: Registry, user_id: int) -> int:
-    return sum(map(_size_bytes, registry.settings.temporary.glob(f"upload-{user_id}-*")))
 
 
 def _size_bytes(path: Path) -> int:

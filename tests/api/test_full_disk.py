@@ -15,6 +15,7 @@ from datapkg.api.install import install_packages
 from datapkg.api.push import push_package
 from datapkg.api.verify import verify
 from datapkg.errors import DiskFull
+from datapkg.format.hashing import hash_bytes
 from datapkg.home import Home
 from tests.conftest import Person
 from tests.live_registry import live_registry
@@ -102,6 +103,28 @@ def test_registry_with_a_full_disk_refuses_and_takes_the_push_with_room(
         assert push_package(home, ref).changed
         other = Home({**home.settings.environ, "DATAPKG_HOME": str(tmp_path / "other")})
         assert install_packages(other, [ref])[0].installed
+
+
+@needs_mounts
+def test_interrupted_upload_needs_room_for_the_rest_only(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datapkg.remote.objects.RESUMED_BYTES", MB)
+    with (
+        small_disk(tmp_path / "disk", 32) as disk,
+        live_registry(disk, DATAPKG_REGISTRY_MIN_FREE_BYTES="0") as registry,
+    ):
+        connection = {"DATAPKG_REGISTRY": registry.url, "DATAPKG_TOKEN": registry.add_user("me")}
+        home = Home({**person.home().settings.environ, **connection, "DATAPKG_HOME": str(tmp_path / "home")})
+        ref, source, data = person.ref("p").__class__("me", "p"), tmp_path / "source", os.urandom(12 * MB)
+        source.mkdir()
+        (source / "big.bin").write_bytes(data)
+        build_package(home, ref, source)
+        begun = registry.data / "tmp" / f"upload-1-{hash_bytes(data)}"
+        begun.parent.mkdir(exist_ok=True)
+        begun.write_bytes(data[: 8 * MB])  # as an interrupted upload leaves it
+        with taken(disk, 6 * MB):
+            assert push_package(home, ref).bytes_sent < 5 * MB
 
 
 def test_upload_that_the_disk_cannot_take_is_refused_before_it_begins(person: Person, tmp_path: Path) -> None:

@@ -138,7 +138,9 @@ def test_registry_killed_during_a_delta(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["push", "install"])
-def test_kill_in_the_middle_of_a_large_object_loses_little(person: Person, tmp_path: Path, verb: str) -> None:
+def test_kill_in_the_middle_of_a_large_object_loses_little(
+    person: Person, registry: LiveRegistry, tmp_path: Path, verb: str
+) -> None:
     size, ref = 96 * MB, person.ref("p")
     home, other = person.home("home"), person.home("other")
     build(home, ref, tmp_path / "p", os.urandom(size))
@@ -146,8 +148,14 @@ def test_kill_in_the_middle_of_a_large_object_loses_little(person: Person, tmp_p
         push_package(home, ref)
     environ = {**os.environ, **(home if verb == "push" else other).settings.environ}
     command = [sys.executable, "-m", "datapkg", verb, str(ref), "-q", "--bwlimit", "60MB/s"]
+    arrived, pattern = {
+        "push": (registry.data / "tmp", "upload-*"),
+        "install": (other.store.folder / "partial", "*/*"),
+    }[verb]
     with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) as process:
-        time.sleep(1.7)
+        while sum(each.stat().st_blocks * 512 for each in arrived.glob(pattern)) < 24 * MB:
+            assert process.poll() is None
+            time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     before = time.monotonic()
