@@ -21,7 +21,7 @@ from datapkg.format.hashing import mismatch
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Readable
 from datapkg.objects.bundle_file import BundleObjects, BundleWriter, pieces_of
-from datapkg.objects.files import replacing, sync_file, temp_path, write_atomic
+from datapkg.objects.files import naming, replacing, sync_file, temp_path, write_atomic
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.objects.transfer import plan, transfer
@@ -92,7 +92,7 @@ def _check_target(target: Path) -> None:
 
 
 def _dump(connection: Any, name: str, rows: PackedObjects) -> dict[str, Any]:
-    with tempfile.TemporaryFile(dir=rows.folder) as file:
+    with naming(rows.folder), tempfile.TemporaryFile(dir=rows.folder) as file:
         count = exported_rows.write(connection, name, file)
         size = file.tell()
         file.seek(0)

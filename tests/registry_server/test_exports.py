@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -239,3 +240,15 @@ def test_export_with_a_malformed_document_is_named_damaged(
     with pytest.raises(InvalidInput, match="not an export"):
         load(other.registry, THE_OPERATOR, tmp_path / "export")
     other.close()
+
+
+def test_full_disk_of_the_registry_is_named(
+    house: House, ada: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("registry_server.db.exported_rows.write", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        export(house.registry, THE_OPERATOR, tmp_path / "folder")
+    assert str(caught.value.filename).startswith(str(house.settings.temporary))
