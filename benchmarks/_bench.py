@@ -171,12 +171,12 @@ def bytes_in(folder: Path) -> int:
 
 def at_most(value: float, bar: float) -> Row:
     """Return the columns that compare a value with its upper limit."""
-    return {"bar": f"≤ {bar:g}", "met": "yes" if value <= bar else "no"}
+    return {"bar": f"≤ {shown(bar)}", "met": "yes" if value <= bar else "no"}
 
 
 def at_least(value: float, bar: float) -> Row:
     """Return the columns that compare a value with its lower limit."""
-    return {"bar": f"≥ {bar:g}", "met": "yes" if value >= bar else "no"}
+    return {"bar": f"≥ {shown(bar)}", "met": "yes" if value >= bar else "no"}
 
 
 def results_file(options: argparse.Namespace) -> Path:
