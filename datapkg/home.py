@@ -13,6 +13,9 @@ from datapkg.settings import UserSettings
 from datapkg.store.index import Index
 from datapkg.store.store import Store
 
+# How long an address is asked for the files of a registry before it is taken for a server.
+_PROBE_S = 5.0
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +33,7 @@ class Home:
         self.settings = UserSettings(environ)
         self.data, self.config, self.cache = self.settings.data, self.settings.config, self.settings.cache
         self._begun_at: float | None = None
+        self._kinds: dict[str, bool] = {}
 
     def begin_command(self) -> None:
         """Begin the time in which one command may use registries; without this call it has no limit."""
@@ -132,11 +136,22 @@ class Home:
         from datapkg.remote.addresses import is_server
 
         url = self.registry_url(named)
-        if not is_server(url):
+        if not is_server(url) or (token is None and self._is_web_site(url)):
             return self._static_client(url, wait_s)
         from datapkg.remote.http_client import HttpClient
 
         return HttpClient(self._session(url, token, wait_s))
+
+    def _is_web_site(self, url: str) -> bool:
+        """Return whether an address without a path has the files of a registry instead of a server; asked once.
+
+        Where there is a token, it is a server's.
+        """
+        if url not in self._kinds and self.credential(url).token is None:
+            from datapkg.remote.static.web import is_static
+
+            self._kinds[url] = is_static(self._session(url, None, _PROBE_S))
+        return self._kinds.get(url, False)
 
     def _session(self, url: str, token: str | None, wait_s: float | None) -> RegistrySession:
         from datapkg.remote.credentials import Credential

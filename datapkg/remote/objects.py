@@ -88,7 +88,7 @@ class RegistryObjects(PushTarget):
         if stop is not None and stop <= start:
             self.size(hash)
             return io.BytesIO()
-        body = _ResumingBody(self._session, path, start, stop)
+        body = ResumingBody(self._session, path, start, stop)
         self._session.retried(body.connect)
         return cast(BinaryIO, body)
 
@@ -281,10 +281,17 @@ class _UploadBody:
         return piece
 
 
-class _ResumingBody(io.RawIOBase):
-    """An object's bytes from a registry; a connection that breaks is made again where it broke."""
+class ResumingBody(io.RawIOBase):
+    """An object's bytes from a registry; a connection that breaks is made again where it broke.
 
-    def __init__(self, session: RegistrySession, path: str, start: int, stop: int | None) -> None:
+    With `skips`, a server that then sends the whole again is read up to there; else that is an error, with
+    `detail["whole"]`.
+    """
+
+    def __init__(
+        self, session: RegistrySession, path: str, start: int, stop: int | None, *, skips: bool = False
+    ) -> None:
+        self._skips = skips
         self._session = session
         self._path = path
         self._at = start
@@ -301,11 +308,21 @@ class _ResumingBody(io.RawIOBase):
         self._stack.close()
         response = self._stack.enter_context(self._session.request("GET", self._path, headers=headers))
         if "Range" in headers and response.status_code != 206:
-            raise Unreachable(f"{self._session.url} answered a request for a part with the whole")
+            if not self._skips:
+                raise Unreachable(f"{self._session.url} answered a request for a part with the whole", whole=True)
+            self._body = _UploadBody(self._session, response.raw, self._pace)
+            self._skip(self._at)
+            return
         given = response.headers.get("Content-Range", "")
         if "Range" in headers and not given.startswith(f"bytes {self._at}-"):
             raise Unreachable(f"{self._session.url} answered a request for a part with another one: {given[:80]!r}")
         self._body = _UploadBody(self._session, response.raw, self._pace)
+
+    def _skip(self, size: int) -> None:
+        assert self._body is not None
+        with self._session.reading():
+            while size and (piece := self._body.read(min(size, 1 << 20))):
+                size -= len(piece)
 
     def readable(self) -> bool:
         return True

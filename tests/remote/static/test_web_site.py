@@ -1,0 +1,146 @@
+"""The files of a registry are read behind any static web server, with ranges and without."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datapkg.api.build import build_package
+from datapkg.api.install import install_packages
+from datapkg.api.public import open as open_package
+from datapkg.api.push import push_package
+from datapkg.api.search import search
+from datapkg.api.verify import verify
+from datapkg.errors import NotFound, Notice, ReadOnly, Refused, Unreachable
+from datapkg.format.names import Ref
+from datapkg.home import Home
+from datapkg.objects.blobs.folder import FolderBlobs
+from datapkg.remote.session import RegistrySession
+from datapkg.remote.static.web import WebBlobs
+from tests.faulty_proxy import Fault, faulty_way
+from tests.static_registry import Static
+from tests.static_sites import nginx_server, python_server
+
+REF = Ref("ada", "iris")
+BODY = random.Random(0).randbytes(3 << 20)
+WHOLE_ONLY = "ignore:.* sends whole files only"
+
+
+@pytest.fixture(params=[python_server, pytest.param(nginx_server, marks=pytest.mark.needs("nginx"))])
+def serve(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def site(static: Static, serve: Any, tmp_path: Path) -> Iterator[str]:
+    static.folder.mkdir()
+    with serve(static.folder, tmp_path / "run") as url:
+        yield url
+
+
+@pytest.mark.filterwarnings(WHOLE_ONLY)
+def test_keys_are_read(static: Static, site: str) -> None:
+    folder, web = FolderBlobs(static.folder), WebBlobs(RegistrySession(site))
+    for key, body in {"a/body": BODY, "a/empty": b"", "a/b+c.json": b"{}"}.items():
+        folder.put(key, io.BytesIO(body))
+        assert (web.read(key, len(body)), web.size(key)) == (body, len(body))
+        for start, stop in [(0, None), (0, 10), (5, 6), (100, 2_000_000), (len(BODY) - 3, None), (7, len(BODY) + 9)]:
+            with web.open(key, start, stop) as stream:
+                assert stream.read() == body[start:stop], (key, start, stop)
+    for key in ("a/nothing", "nothing"):
+        assert web.size(key) is None
+        with pytest.raises(NotFound, match=key):
+            web.read(key, 10)
+        with pytest.raises(NotFound, match=key):
+            web.open(key, 1, 2)
+    with pytest.raises(Unreachable, match="more than 1,000 bytes"):
+        web.read("a/body", 1_000)
+
+
+def test_nothing_is_changed(site: str) -> None:
+    web = WebBlobs(RegistrySession(site))
+    for change in (
+        lambda: web.put("a", io.BytesIO(b"")),
+        lambda: web.create("a", b""),
+        lambda: web.delete("a"),
+        lambda: web.copy("a", "b"),
+        lambda: list(web.list()),
+    ):
+        with pytest.raises(ReadOnly, match="can only be read"):
+            change()
+
+
+def filled(static: Static, folder: Path) -> str:
+    """Push small tables and a big file, twice; return the hash of the last state."""
+    folder.mkdir()
+    hash = ""
+    for extra in (b"", b"changed"):
+        (folder / "big.bin").write_bytes(BODY + extra)
+        for number in range(30):
+            (folder / f"t{number}.csv").write_text(f"n\n{number}\n")
+        build_package(static.home(), REF, folder)
+        hash = push_package(static.home(), REF, version="1.0" if not extra else None).hash
+    return hash
+
+
+@pytest.mark.filterwarnings(WHOLE_ONLY)
+@pytest.mark.parametrize("path", ["", "/mirror/data"])
+def test_install_and_search(static: Static, serve: Any, tmp_path: Path, path: str) -> None:
+    static = Static(Path(f"{static.folder}{path}"), static.machines)
+    static.folder.parent.mkdir(parents=True, exist_ok=True)
+    hash = filled(static, tmp_path / "data")
+    with serve(tmp_path / "registry", tmp_path / "run") as url:
+        home = Home({"DATAPKG_HOME": str(tmp_path / "reader"), "DATAPKG_REGISTRY": url + path})
+        first, last = install_packages(home, [Ref.parse("ada/iris@1.0"), REF])
+        assert (first.error, last.error) == (None, None)
+        assert last.installed
+        assert last.installed.hash == hash
+        assert last.installed.bytes_received < 1 << 20, "of a changed file, only what changed is fetched"
+        assert verify(home).damaged == []
+        assert [each["package"] for each in search(home, "iris")] == ["ada/iris"]
+        with pytest.raises(Refused, match="cannot tell which of two pushers was first"):
+            push_package(home, Ref.parse(f"ada/iris@sha256:{hash}"))
+
+
+def test_lazy_reads_say_that_they_fetch_whole_files(
+    static: Static, serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(static, tmp_path / "data")
+    with serve(static.folder, tmp_path / "run") as url:
+        monkeypatch.setenv("DATAPKG_REGISTRY", url)
+        with pytest.warns(Notice, match="sends whole files only") if serve is python_server else nullcontext():
+            package = open_package("ada/iris")
+            assert package.t7()["n"].tolist() == [7]
+        with package["big.bin"].open() as file:
+            file.seek(1 << 20)
+            assert file.read(10) == BODY[1 << 20 : (1 << 20) + 10]
+
+
+def test_a_file_without_ranges_is_sent_once(static: Static, tmp_path: Path) -> None:
+    static.folder.mkdir()
+    FolderBlobs(static.folder).put("packs/a.pack", io.BytesIO(BODY))
+    with python_server(static.folder, tmp_path) as url, faulty_way(url) as way:
+        web = WebBlobs(RegistrySession(way.url))
+        with pytest.warns(Notice, match="sends whole files only"):
+            web.open("packs/a.pack", 0, 10).close()
+        for start in range(0, len(BODY), 100_000):
+            with web.open("packs/a.pack", start, start + 100_000) as stream:
+                assert stream.read() == BODY[start : start + 100_000]
+        assert len(way.seen) == 2, "one request shows that there are no ranges"
+
+
+@pytest.mark.filterwarnings(WHOLE_ONLY)
+def test_a_connection_that_breaks_goes_on(static: Static, site: str) -> None:
+    FolderBlobs(static.folder).put("packs/a.pack", io.BytesIO(BODY))
+    with faulty_way(site) as way:
+        way.faults += [Fault("503", "/packs/", 1), Fault("cut", "/packs/", 2)]
+        web = WebBlobs(RegistrySession(way.url))
+        with web.open("packs/a.pack") as stream:
+            assert stream.read() == BODY
+        assert len(way.seen) > 1
