@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, cast
 
 from datapkg.objects.blobs.base import BlobInfo, Blobs
@@ -35,6 +35,11 @@ class CountedBlobs(Blobs):
         raw = _Counted(self.blobs.open(key, start, stop), self._received)
         return cast(BinaryIO, io.BufferedReader(raw, READ_BYTES))
 
+    def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        found = self.blobs.read_ranges(key, ranges)
+        self._received(sum(map(len, found)))
+        return found
+
     def size(self, key: str) -> int | None:
         return self.blobs.size(key)
 
@@ -50,6 +55,12 @@ class CountedBlobs(Blobs):
 
     def copy(self, key: str, target: str) -> None:
         self.blobs.copy(key, target)
+
+    def rename(self, key: str, target: str) -> None:
+        self.blobs.rename(key, target)
+
+    def signed_url(self, key: str, seconds: int) -> str | None:
+        return self.blobs.signed_url(key, seconds)
 
     def list(self, prefix: str = "") -> Iterator[BlobInfo]:
         return self.blobs.list(prefix)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from msgspec.structs import replace
 
-from datapkg.errors import DatapkgError, IntegrityError, NotFound, Refused
+from datapkg.errors import Conflict, DatapkgError, IntegrityError, NotFound, Notice, Refused
 from datapkg.format import static_registry as layout
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref
@@ -26,6 +28,16 @@ MAX_TRIES = 1_000
 Decide = Callable[[Heads], dict[str, Any] | None]
 """Returns the fields of the next entry, after these pointers, or None if there is nothing to change; raises what
 forbids it. It is asked again when somebody else was first."""
+
+
+@contextmanager
+def derived(url: str) -> Iterator[None]:
+    """Inside, what fails costs time only: it writes what is derived from an entry that is in the log already."""
+    try:
+        yield
+    except (DatapkgError, OSError) as error:
+        message = f"the change is in the log at {url}; what readers start from could not be written: {error}"
+        warnings.warn(message, Notice, stacklevel=3)
 
 
 @dataclass(frozen=True)
@@ -155,7 +167,7 @@ class PackageLog:
                 self._seen.keep(self._ref, change.number, self._position.entry, _versions(self._position.heads))
                 self._write_checkpoint(self._position.heads)
                 return self._position, change
-        raise DatapkgError(f"{MAX_TRIES:,} others pushed to {self._ref.package} first; nothing was pushed")
+        raise Conflict(f"{MAX_TRIES:,} others pushed to {self._ref.package} first; nothing was pushed")
 
     def _change(self, position: Position, author: str, fields: dict[str, Any]) -> Change:
         change = Change(
@@ -181,7 +193,8 @@ class PackageLog:
             )
 
     def _write_checkpoint(self, heads: Heads) -> None:
-        self._blobs.put(layout.heads_key(self._ref), io.BytesIO(layout.encode(heads)))
+        with derived(self._blobs.url):
+            self._blobs.put(layout.heads_key(self._ref), io.BytesIO(layout.encode(heads)))
 
     def entries(self) -> Iterator[Change]:
         """Yield the entries of the log from the last to the first; raise `IntegrityError` where they do not connect."""

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from datapkg.errors import InvalidInput
 from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.blobs.folder import FolderBlobs
-from datapkg.remote.addresses import is_web
+from datapkg.remote.addresses import BUCKETS, is_web
 from datapkg.remote.session import RegistrySession
 from datapkg.remote.static.web import WebBlobs
 
@@ -18,6 +18,10 @@ def open_blobs(url: str, session: RegistrySession | None = None) -> Blobs:
     scheme = urlsplit(url).scheme
     if scheme == "file":
         return FolderBlobs(Path(unquote(urlsplit(url).path)))
+    if scheme in BUCKETS:
+        from datapkg.objects.blobs.bucket import BucketBlobs
+
+        return BucketBlobs(url)
     if is_web(url) and session is not None:
         return WebBlobs(session)
     raise InvalidInput(f"{url} is not the address of a registry")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 from datapkg.errors import InvalidInput, Unreachable
 from datapkg.format import wire
@@ -62,11 +62,10 @@ class StaticPackage:
     def info(self) -> wire.PackageInfo:
         """Return what a server would tell of the package."""
         heads = self.heads()
-        role: Literal["owner", "public"] = "owner" if self.blobs.can_create else "public"
         return wire.PackageInfo(
             package=self.ref.package,
             public=True,
-            role=role,
+            role="owner",
             latest=heads.latest,
             tags={tag: pointer.hash for tag, pointer in sorted(heads.tags.items())},
             versions=names.version_entries(heads),

@@ -17,6 +17,7 @@ from datapkg.format.names import Ref
 from datapkg.format.static_registry import Heads, SearchIndex, Summary
 from datapkg.format.texts import quoted
 from datapkg.objects.blobs.base import Blobs
+from datapkg.remote.static.log import derived
 
 MAX_TITLE, MAX_DESCRIPTION, MAX_KEYWORDS = 300, 2_000, 100
 MAX_QUERY, MAX_WORDS = 200, 10
@@ -46,6 +47,11 @@ def _text(manifest: Manifest, key: str, limit: int) -> str:
 
 def keep(blobs: Blobs, ref: Ref, summary: Summary) -> None:
     """Write the summary of a package, and its line in the common file; older summaries are deleted."""
+    with derived(blobs.url):
+        _keep(blobs, ref, summary)
+
+
+def _keep(blobs: Blobs, ref: Ref, summary: Summary) -> None:
     blobs.put(layout.summary_key(ref, summary.number), io.BytesIO(layout.encode(summary)))
     for each in list(blobs.list(f"index/{ref.user}/{ref.name}/")):
         if each.key < layout.summary_key(ref, summary.number):
