@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 import codecs
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,6 +31,8 @@ from datapkg.reading.tables.cell_text import (
 from datapkg.reading.tables.quoting import quoted
 from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.ordered_map import in_threads
+
+Check = Callable[[pa.RecordBatch, bytes], Any]
 
 
 @dataclass(frozen=True)
@@ -62,23 +65,27 @@ class Dialect:
     date_formats: Mapping[str, str] = field(default_factory=dict)
     full_times: bool = False
 
+    def marker(self, label: str) -> str:
+        """Return the marker of a null in a column."""
+        return self.missing_of.get(label, self.missing)
 
-def write_text(table: StoredTable, dialect: Dialect) -> Iterator[bytes]:
-    """Yield the bytes of a table as text.
+
+def write_text(table: StoredTable, dialect: Dialect, check: Check | None = None) -> Iterator[bytes]:
+    """Yield the bytes of a table as text; `check` is called with each batch and its text in UTF-8, in threads.
 
     Raise `InvalidInput` for values that are not what their type says, UnicodeEncodeError for a character that the
     dialect's encoding lacks.
     """
-    yield from explained(table, _write_text(table, dialect))
+    yield from explained(table, _write_text(table, dialect, check))
 
 
-def _write_text(table: StoredTable, dialect: Dialect) -> Iterator[bytes]:
+def _write_text(table: StoredTable, dialect: Dialect, check: Check | None) -> Iterator[bytes]:
     columns = _in_places(columns_of(arrow_reader.schema(table)), dialect.index_at)
     encoder = codecs.getincrementalencoder(dialect.encoding)()
     is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
     digits = {} if dialect.full_times else digits_of_times(table, columns)
     yield encoder.encode(_head(columns, dialect))
-    lines_of = partial(_lines, columns=columns, dialect=dialect, digits=digits)
+    lines_of = partial(_checked_lines, columns=columns, dialect=dialect, digits=digits, check=check)
     for lines in in_threads(lines_of, pieces(table)):
         yield lines if is_utf8 else encoder.encode(lines.decode())
     yield encoder.encode((dialect.separator * (len(columns) - 1) + "-\n") * dialect.footer, final=True)
@@ -128,13 +135,20 @@ def _levels(column: TextColumn, levels: int) -> tuple[str, ...]:
     return (column.label, *[""] * (levels - 1))
 
 
+def _checked_lines(batch: pa.RecordBatch, check: Check | None, **how: Any) -> bytes:
+    text = _lines(batch, **how)
+    if check is not None:
+        check(batch, text)
+    return text
+
+
 def _lines(batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, digits: dict[int, int]) -> bytes:
     if not len(batch):
         return b""
     arrays = []
     for column in columns:
         cells = _cells(batch.column(column.at), column, dialect, digits.get(column.at))
-        missing = dialect.missing_of.get(column.label, dialect.missing)
+        missing = dialect.marker(column.label)
         missing = missing if missing or len(columns) > 1 else dialect.quote * 2
         arrays.append(cells.fill_null(missing) if cells.null_count else cells)
     arrays[-1] = pc.binary_join_element_wise(arrays[-1], _large("\n"), _large(""))

@@ -84,6 +84,11 @@ class ArrowCsvStream:
         self._needs = self._first_needs()
 
     @property
+    def layout(self) -> CsvDialect:
+        """Return how records are read, except the types of columns."""
+        return self._layout
+
+    @property
     def schema(self) -> pa.Schema:
         """Return the schema for the types inferred so far."""
         if self._instead is not None:
