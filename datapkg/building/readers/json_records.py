@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-import msgspec
-
 from datapkg.building.readers.compression import ERRORS, LONGEST_BYTES, for_pandas, open_text
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
@@ -25,9 +23,9 @@ from datapkg.format.texts import quoted
 _FIRST_BYTES = 65_536
 _RECORDS = re.compile(rb"\s*\[\s*\{")
 _SPACES = re.compile(r"[ \t\n\r]*")
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 # Limits of what is held in memory: the text of one read, and of the records that become a batch.
-_READ_CHARS, _GROUP_BYTES, _LINES_BYTES = 1 << 20, 32 << 20, 1 << 20
+_READ_CHARS, _GROUP_BYTES = 1 << 20, 32 << 20
 
 # The number of a record (or of its line), the length of its text, and its value.
 Numbered = tuple[int, int, Any]
@@ -37,75 +35,23 @@ def begins_with_records(path: Path) -> bool:
     """Return whether a JSON file begins like a list of records: `[{`."""
     try:
         with open_text(path) as stream:
-            return _RECORDS.match(stream.read(_FIRST_BYTES).removeprefix(_BOM)) is not None
+            return _RECORDS.match(stream.read(_FIRST_BYTES).removeprefix(BOM)) is not None
     except ERRORS:
         return False
 
 
 def json(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
     """Return the table of a list of records."""
-    return _by_pandas(path, kwargs) if kwargs else _stream(partial(_listed, path), "record")
+    return _by_pandas(path, kwargs) if kwargs else _stream(partial(_listed, path))
 
 
 def jsonl(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
     """Return the table of one record per line; empty lines are skipped."""
     if kwargs:
         return _by_pandas(path, {"lines": True, **kwargs})
-    from datapkg.building.readers.records import Records
+    from datapkg.building.readers.json_lines import JsonLines
 
-    return Records(lambda: _line_groups(path))
-
-
-def _line_groups(path: Path) -> Iterator[list[dict[str, Any]]]:
-    """Yield the records of some thousand lines at a time, which are decoded without a step of Python for each."""
-    decoder = msgspec.json.Decoder()
-    number = 1
-    for lines in _lines(path):
-        try:
-            records = list(map(decoder.decode, filter(None, lines)))
-            is_plain = set(map(type, records)) <= {dict}
-        except msgspec.MsgspecError:
-            is_plain = False
-        if is_plain:
-            if records:
-                yield records
-        else:
-            yield from _groups(_one_by_one(decoder, lines, number), "line")
-        number += len(lines)
-
-
-def _lines(path: Path) -> Iterator[list[bytes]]:
-    """Yield lists of lines without their ends: at most `BATCH_ROWS` lines, of about `_LINES_BYTES`."""
-    from datapkg.building.readers.batches import BATCH_ROWS
-
-    before, first = b"", True
-    with open_text(path) as stream:
-        while text := stream.read(_LINES_BYTES):
-            text, first = text.removeprefix(_BOM) if first else text, False
-            *lines, before = (before + text).split(b"\n")
-            for start in range(0, len(lines), BATCH_ROWS):
-                yield lines[start : start + BATCH_ROWS]
-            if len(before) >= LONGEST_BYTES:
-                raise InvalidInput(f"a line is longer than {LONGEST_BYTES >> 20} MiB")
-    if before:
-        yield [before]
-
-
-def _one_by_one(decoder: Any, lines: list[bytes], number: int) -> Iterator[Numbered]:
-    for at, line in enumerate(lines, start=number):
-        try:
-            if line.strip():
-                yield at, len(line), _value(decoder, line)
-        except ValueError as error:
-            raise InvalidInput(f"line {at} is not JSON: {error}") from error
-
-
-def _value(decoder: Any, line: bytes) -> Any:
-    """Return the value of a line: by msgspec, which is faster, else by `json`, which accepts more, such as NaN."""
-    try:
-        return decoder.decode(line)
-    except msgspec.MsgspecError:
-        return json_library.loads(line)
+    return JsonLines(path)
 
 
 def _listed(path: Path) -> Iterator[Numbered]:
@@ -189,13 +135,13 @@ def _by_pandas(path: Path, kwargs: dict[str, Any]) -> Any:
         return table_from_frame(pandas.read_json(source, **options), dtype_kwarg)
 
 
-def _stream(read: Callable[[], Iterator[Numbered]], what: str) -> Any:
+def _stream(read: Callable[[], Iterator[Numbered]]) -> Any:
     from datapkg.building.readers.records import Records
 
-    return Records(lambda: _groups(read(), what))
+    return Records(lambda: record_groups(read(), "record"))
 
 
-def _groups(numbered: Iterator[Numbered], what: str) -> Iterator[list[dict[str, Any]]]:
+def record_groups(numbered: Iterator[Numbered], what: str) -> Iterator[list[dict[str, Any]]]:
     """Yield records in groups that fit easily in memory."""
     from datapkg.building.readers.batches import BATCH_ROWS
 

@@ -34,24 +34,28 @@ class Records:
     def parts(self) -> Iterator[TablePart]:
         """Yield all rows in order; raise `RestartRead` at the end if their types differ from `schema`."""
         seen = _InferredColumns()
-        groups = self._read()
-        for group in groups:
-            found = seen.see(group)
+        pieces = self._pieces()
+        for piece in pieces:
+            found = seen.see(piece)
             if not seen.fits(self.schema):
-                for rest in groups:
+                for rest in pieces:
                     seen.see(rest)
                 break
-            yield TablePart(self._table(group, found))
+            yield TablePart(self._table(piece, found))
         settled = seen.schema()
         if settled != self.schema or settled.metadata != self.schema.metadata:
             self.schema = settled
             raise RestartRead
 
-    def _table(self, group: Group, found: dict[str, pa.Array]) -> pa.Table:
+    def _pieces(self) -> Iterator[Group | pa.Table]:
+        """Yield all records in order; those that a table holds are in the types of `schema`."""
+        return self._read()
+
+    def _table(self, group: Group | pa.Table, found: dict[str, pa.Array]) -> pa.Table:
         columns = []
         for field in self.schema:
             here = found.get(field.name)
-            if here is None or here.type != field.type:
+            if not isinstance(group, pa.Table) and (here is None or here.type != field.type):
                 here = array(field.name, [record.get(field.name) for record in group], field.type)
             columns.append(here)
         return pa.Table.from_arrays(columns, schema=self.schema)
@@ -64,13 +68,16 @@ class _InferredColumns:
         self.columns: dict[str, TypeInference] = {}
         self.rows = 0
 
-    def see(self, group: Group) -> dict[str, pa.Array]:
-        """Add records; return their columns, each in the type of these records alone."""
-        for name in dict.fromkeys(chain.from_iterable(group)):
+    def see(self, group: Group | pa.Table) -> dict[str, pa.Array]:
+        """Add records; return their columns, each in the type of these records alone, or of the table they are in."""
+        is_table = isinstance(group, pa.Table)
+        for name in group.column_names if is_table else dict.fromkeys(chain.from_iterable(group)):
             if name not in self.columns:
                 self.columns[name] = TypeInference(name)
                 self.columns[name].missing(self.rows)
         self.rows += len(group)
+        if is_table:
+            return {name: self.columns[name].see_typed(group.column(name)) for name in group.column_names}
         values = _values(group, list(self.columns))
         return {name: each.see(here) for (name, each), here in zip(self.columns.items(), values, strict=True)}
 

@@ -10,7 +10,7 @@ import pandas
 import pytest
 
 import datapkg
-from datapkg.building.readers import batches, json_records
+from datapkg.building.readers import batches, json_lines, json_records
 from datapkg.errors import TransformFailed
 from tests.building.builds import Bench, kinds, write
 
@@ -224,6 +224,7 @@ def test_text_in_other_encodings(tmp_path: Path) -> None:
 def test_size_of_a_record_is_limited(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small compressed file with an endless record does not exhaust memory."""
     monkeypatch.setattr(json_records, "LONGEST_BYTES", 1 << 20)
+    monkeypatch.setattr(json_lines, "LONGEST_BYTES", 1 << 20)
     monkeypatch.setattr(json_records, "_READ_CHARS", 1 << 16)
     body = ("[" if ".jsonl" not in name else "").encode() + b'{"a": "' + b" " * (5 << 20)
     with pytest.raises(TransformFailed, match="is longer than 1 MiB"):

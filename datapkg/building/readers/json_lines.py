@@ -1,0 +1,134 @@
+"""Read JSON lines as a table: blocks of lines are parsed by pyarrow in threads where that gives what msgspec gives.
+
+pyarrow's parser is told the types found so far, for columns of integers, floats, booleans and text. It refuses other
+values, other columns, names that occur twice and whatever is not JSON; such blocks are decoded line by line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from datapkg.building.readers.batches import BATCH_ROWS
+from datapkg.building.readers.compression import LONGEST_BYTES, open_text
+from datapkg.building.readers.json_records import BOM, Numbered, record_groups
+from datapkg.building.readers.records import Group, Records
+from datapkg.errors import InvalidInput
+from datapkg.tables.ordered_map import in_threads
+
+_READ_BYTES = 1 << 20
+_PARSED = (pa.int64(), pa.float64(), pa.bool_(), pa.string())
+# From here on, a float may be an integer that is not exact.
+_EXACT = 2.0**53
+
+# The number of the first line of a block, counted from 1, and the text of its lines.
+Block = tuple[int, bytes]
+
+
+class JsonLines(Records):
+    """The table of one record per line; empty lines are skipped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        super().__init__(lambda: (group for block in _blocks(path) for group in _decoded(block)))
+
+    def _pieces(self) -> Iterator[Group | pa.Table]:
+        kinds = pa.schema(zip(self.schema.names, self.schema.types, strict=True))
+        if not kinds.names or not all(kind in _PARSED for kind in kinds.types):
+            yield from super()._pieces()
+            return
+        for block, table in in_threads(partial(_parsed, kinds=kinds), _blocks(self._path)):
+            if table is None:
+                yield from _decoded(block)
+            else:
+                yield table
+
+
+def _blocks(path: Path) -> Iterator[Block]:
+    """Yield blocks of whole lines, without the last line end; a line that is longer is a block of its own."""
+    number, before, size = 1, [b""], 0
+    with open_text(path) as stream:
+        while text := stream.read(_READ_BYTES):
+            text = text.removeprefix(BOM) if number == 1 and not size else text
+            end = text.rfind(b"\n")
+            if end >= 0:
+                block = b"".join((*before, text[:end]))
+                yield number, block
+                number, before, size = number + block.count(b"\n") + 1, [], 0
+            before.append(text[end + 1 :])
+            size += len(before[-1])
+            if size >= LONGEST_BYTES:
+                raise InvalidInput(f"a line is longer than {LONGEST_BYTES >> 20} MiB")
+    if last := b"".join(before):
+        yield number, last
+
+
+def _parsed(block: Block, kinds: pa.Schema) -> tuple[Block, pa.Table | None]:
+    """Return the block with its table in these types, None unless each line is certainly a record of such values."""
+    import pyarrow.json
+
+    data = block[1]
+    # Between `}` and `{`, a line end separates two records, so with as many rows each line is one record.
+    lines = data.count(b"\n") + 1
+    if b"\0" in data or data.count(b"}\n{") + data.count(b"}\r\n{") != lines - 1:
+        return block, None
+    reading = pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    parsing = pyarrow.json.ParseOptions(explicit_schema=kinds, unexpected_field_behavior="error")
+    try:
+        str(data, "utf-8")
+        table = pyarrow.json.read_json(pa.BufferReader(pa.py_buffer(data)), reading, parsing).combine_chunks()
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        return block, None
+    is_same = len(table) == lines and table.schema.equals(kinds) and all(map(_are_exact, table.columns))
+    return block, table if is_same else None
+
+
+def _are_exact(column: pa.ChunkedArray) -> bool:
+    """Return whether floats are finite and, if they were written as integers, equal to these."""
+    import pyarrow.compute as pc
+
+    if not pa.types.is_floating(column.type) or column.null_count == len(column):
+        return True
+    return bool(pc.all(pc.less(pc.abs(column), _EXACT)).as_py())
+
+
+def _decoded(block: Block) -> Iterator[Group]:
+    """Yield the records of a block, some thousand lines at a time, decoded without a step of Python for each."""
+    decoder = msgspec.json.Decoder()
+    number, data = block
+    every = data.split(b"\n")
+    for start in range(0, len(every), BATCH_ROWS):
+        lines = every[start : start + BATCH_ROWS]
+        try:
+            records = list(map(decoder.decode, filter(None, lines)))
+            is_plain = set(map(type, records)) <= {dict}
+        except msgspec.MsgspecError:
+            is_plain = False
+        if is_plain:
+            if records:
+                yield records
+        else:
+            yield from record_groups(_one_by_one(decoder, lines, number + start), "line")
+
+
+def _one_by_one(decoder: Any, lines: list[bytes], number: int) -> Iterator[Numbered]:
+    for at, line in enumerate(lines, start=number):
+        try:
+            if line.strip():
+                yield at, len(line), _value(decoder, line)
+        except ValueError as error:
+            raise InvalidInput(f"line {at} is not JSON: {error}") from error
+
+
+def _value(decoder: Any, line: bytes) -> Any:
+    """Return the value of a line: by msgspec, which is faster, else by `json`, which accepts more, such as NaN."""
+    try:
+        return decoder.decode(line)
+    except msgspec.MsgspecError:
+        return json.loads(line)
