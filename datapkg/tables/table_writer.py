@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ from datapkg.objects.base import Objects
 from datapkg.objects.progress import AGAIN, Share, ignore_share
 from datapkg.objects.threads import PendingCall, ThreadPool
 from datapkg.tables import block_metadata
-from datapkg.tables.block_boundaries import Cutter
+from datapkg.tables.block_boundaries import WIDE_COLUMNS, Cutter
 from datapkg.tables.block_writer import Choices, choose, write_block
 from datapkg.tables.content_hash import block_digests, column_texts, content_hash
 from datapkg.tables.derived_objects import put_made
@@ -236,7 +236,7 @@ class _TableWriter:
                     jobs.append(self._write(step, text))
                 else:
                     self._settle(step)
-                    jobs.append(pool.submit(self._write, step, text))
+                    jobs.append(pool.submit(self._write, _apart(step), text))
                 while len(jobs) > WORKERS:
                     yield _result(jobs.popleft())
             while jobs:
@@ -257,8 +257,19 @@ class _TableWriter:
             data = write_block(rows, self._choices or Choices(), block_metadata.metadata(rows, digests))
             block = Block(put_made(self._objects, pa.BufferReader(data)), len(rows), data.size)
             self.put.append(block.hash)
+        if _is_wide(rows):
+            pa.default_memory_pool().release_unused()  # else freed memory of thousands of columns stays with threads
         known = fresh.known(text, block, digests) if text is not None else None
         return _Done(block, digests, known, taken_over=taken_over)
+
+
+def _is_wide(rows: pa.Table) -> bool:
+    return bool(rows.num_columns > WIDE_COLUMNS)
+
+
+def _apart(step: NewBlock) -> NewBlock:
+    """Return a block of a wide table with memory of its own, so that the pieces it was cut from can be freed."""
+    return replace(step, rows=step.rows.combine_chunks()) if _is_wide(step.rows) else step
 
 
 def _result(job: PendingCall[_Done] | _Done) -> _Done:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Warn = Callable[[str], None]
-_COLUMN_BYTES = 4 << 10
+_COLUMN_BYTES = 2 << 10
 _GUESSED_ROW = 256
 _METHODS = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 
@@ -72,8 +72,9 @@ def _fast(text: Text, head: bytes, kwargs: dict[str, Any], warn: Warn, limits: E
 
 
 def _for_width(pace: BlockSizeControl, width: int) -> BlockSizeControl:
-    """Return longer pieces for many columns, each of which takes some time per piece."""
-    return replace(pace, piece=max(pace.piece, min(8 * pace.piece, width * _COLUMN_BYTES)))
+    """Return longer pieces for many columns, each of which takes some time per piece, and fewer of them at once."""
+    piece = max(pace.piece, min(8 * pace.piece, width * _COLUMN_BYTES))
+    return pace if piece == pace.piece else replace(pace, piece=piece, waiting=2)
 
 
 def _slow(path: Path, head: bytes, kwargs: dict[str, Any], warn: Warn, limits: EngineLimits) -> pa.Table | TableStream:
