@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 from datapkg.objects.threads import PendingCall, ThreadPool
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 _MOST_WORKERS = 8
 
 
-def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
     """Yield the result of each item in order, with a thread a core and one item more than threads at a time."""
     workers = min(_MOST_WORKERS, cores())
     return ordered_map(work, items, workers, workers + 1)
@@ -27,7 +27,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], workers: int, count: int) -> Iterator[Result]:
+def ordered_map(
+    work: Callable[[Item], Result], items: Iterable[Item], workers: int, count: int
+) -> Generator[Result, None, None]:
     """Yield the result of each item in order, with up to `count` items running or queued.
 
     Closing the iterator stops the workers.

@@ -7,7 +7,8 @@ values, other columns, names that occur twice and whatever is not JSON; such blo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,17 @@ class JsonLines(Records):
         self._path = path
         super().__init__(lambda: (group for block in _blocks(path) for group in _decoded(block)))
 
-    def _pieces(self) -> Iterator[Group | pa.Table]:
+    def _pieces(self) -> Generator[Group | pa.Table, None, None]:
         kinds = pa.schema(zip(self.schema.names, self.schema.types, strict=True))
         if not kinds.names or not all(kind in _PARSED for kind in kinds.types):
             yield from super()._pieces()
             return
-        for block, table in in_threads(partial(_parsed, kinds=kinds), _blocks(self._path)):
-            if table is None:
-                yield from _decoded(block)
-            else:
-                yield table
+        with closing(in_threads(partial(_parsed, kinds=kinds), _blocks(self._path))) as found:
+            for block, table in found:
+                if table is None:
+                    yield from _decoded(block)
+                else:
+                    yield table
 
 
 def _blocks(path: Path) -> Iterator[Block]:

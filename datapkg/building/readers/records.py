@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -34,22 +35,22 @@ class Records:
     def parts(self) -> Iterator[TablePart]:
         """Yield all rows in order; raise `RestartRead` at the end if their types differ from `schema`."""
         seen = _InferredColumns()
-        pieces = self._pieces()
-        for piece in pieces:
-            found = seen.see(piece)
-            if not seen.fits(self.schema):
-                for rest in pieces:
-                    seen.see(rest)
-                break
-            yield TablePart(self._table(piece, found))
+        with closing(self._pieces()) as pieces:
+            for piece in pieces:
+                found = seen.see(piece)
+                if not seen.fits(self.schema):
+                    for rest in pieces:
+                        seen.see(rest)
+                    break
+                yield TablePart(self._table(piece, found))
         settled = seen.schema()
         if settled != self.schema or settled.metadata != self.schema.metadata:
             self.schema = settled
             raise RestartRead
 
-    def _pieces(self) -> Iterator[Group | pa.Table]:
+    def _pieces(self) -> Generator[Group | pa.Table, None, None]:
         """Yield all records in order; those that a table holds are in the types of `schema`."""
-        return self._read()
+        yield from self._read()
 
     def _table(self, group: Group | pa.Table, found: dict[str, pa.Array]) -> pa.Table:
         columns = []
