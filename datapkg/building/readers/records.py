@@ -71,13 +71,13 @@ class _InferredColumns:
 
     def see(self, group: Group | pa.Table) -> dict[str, pa.Array]:
         """Add records; return their columns, each in the type of these records alone, or of the table they are in."""
-        is_table = isinstance(group, pa.Table)
-        for name in group.column_names if is_table else dict.fromkeys(chain.from_iterable(group)):
+        names = group.column_names if isinstance(group, pa.Table) else dict.fromkeys(chain.from_iterable(group))
+        for name in names:
             if name not in self.columns:
                 self.columns[name] = TypeInference(name)
                 self.columns[name].missing(self.rows)
         self.rows += len(group)
-        if is_table:
+        if isinstance(group, pa.Table):
             return {name: self.columns[name].see_typed(group.column(name)) for name in group.column_names}
         values = _values(group, list(self.columns))
         return {name: each.see(here) for (name, each), here in zip(self.columns.items(), values, strict=True)}
