@@ -6,6 +6,7 @@ values, other columns, names that occur twice and whatever is not JSON; such blo
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -18,8 +19,7 @@ import pyarrow as pa
 
 from datapkg.building.readers.batches import BATCH_ROWS
 from datapkg.building.readers.compression import LONGEST_BYTES, open_text
-from datapkg.building.readers.json_records import BOM, Numbered, record_groups
-from datapkg.building.readers.records import Group, Records
+from datapkg.building.readers.records import Group, Numbered, Records, record_groups
 from datapkg.errors import InvalidInput
 from datapkg.tables.ordered_map import in_threads
 
@@ -57,7 +57,7 @@ def _blocks(path: Path) -> Iterator[Block]:
     number, before, size = 1, [b""], 0
     with open_text(path) as stream:
         while text := stream.read(_READ_BYTES):
-            text = text.removeprefix(BOM) if number == 1 and not size else text
+            text = text.removeprefix(codecs.BOM_UTF8) if number == 1 and not size else text
             end = text.rfind(b"\n")
             if end >= 0:
                 block = b"".join((*before, text[:end]))

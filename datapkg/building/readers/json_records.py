@@ -7,6 +7,7 @@ types.
 
 from __future__ import annotations
 
+import codecs
 import io
 import itertools
 import json as json_library
@@ -14,28 +15,27 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from datapkg.building.readers.compression import ERRORS, LONGEST_BYTES, for_pandas, open_text
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
 
+if TYPE_CHECKING:
+    from datapkg.building.readers.records import Numbered
+
 _FIRST_BYTES = 65_536
 _RECORDS = re.compile(rb"\s*\[\s*\{")
 _SPACES = re.compile(r"[ \t\n\r]*")
-BOM = b"\xef\xbb\xbf"
-# Limits of what is held in memory: the text of one read, and of the records that become a batch.
-_READ_CHARS, _GROUP_BYTES = 1 << 20, 32 << 20
-
-# The number of a record (or of its line), the length of its text, and its value.
-Numbered = tuple[int, int, Any]
+# The text of one read, which is held in memory.
+_READ_CHARS = 1 << 20
 
 
 def begins_with_records(path: Path) -> bool:
     """Return whether a JSON file begins like a list of records: `[{`."""
     try:
         with open_text(path) as stream:
-            return _RECORDS.match(stream.read(_FIRST_BYTES).removeprefix(BOM)) is not None
+            return _RECORDS.match(stream.read(_FIRST_BYTES).removeprefix(codecs.BOM_UTF8)) is not None
     except ERRORS:
         return False
 
@@ -136,24 +136,6 @@ def _by_pandas(path: Path, kwargs: dict[str, Any]) -> Any:
 
 
 def _stream(read: Callable[[], Iterator[Numbered]]) -> Any:
-    from datapkg.building.readers.records import Records
+    from datapkg.building.readers.records import Records, record_groups
 
     return Records(lambda: record_groups(read(), "record"))
-
-
-def record_groups(numbered: Iterator[Numbered], what: str) -> Iterator[list[dict[str, Any]]]:
-    """Yield records in groups that fit easily in memory."""
-    from datapkg.building.readers.batches import BATCH_ROWS
-
-    records: list[dict[str, Any]] = []
-    size = 0
-    for number, length, record in numbered:
-        if not isinstance(record, dict):
-            raise InvalidInput(f"{what} {number} is not a record {{…}}: {quoted(json_library.dumps(record))}")
-        records.append(record)
-        size += length
-        if len(records) == BATCH_ROWS or size > _GROUP_BYTES:
-            yield records
-            records, size = [], 0
-    if records:
-        yield records

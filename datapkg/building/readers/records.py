@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
@@ -10,11 +11,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from datapkg.building.readers.batches import described
+from datapkg.building.readers.batches import BATCH_ROWS, described
 from datapkg.building.readers.type_inference import TypeInference, array, joined
+from datapkg.errors import InvalidInput
+from datapkg.format.texts import quoted
 from datapkg.tables.table_stream import RestartRead, TablePart
 
 Group = list[dict[str, Any]]
+# The number of a record (or of its line), the length of its text, and its value.
+Numbered = tuple[int, int, Any]
+# The text of the records that become a batch.
+_GROUP_BYTES = 32 << 20
 
 
 class Records:
@@ -111,3 +118,19 @@ def _is_within(column: TypeInference, kind: pa.DataType) -> bool:
         return joined(column.type, kind, column.lowest) == kind
     except TypeError:
         return False
+
+
+def record_groups(numbered: Iterator[Numbered], what: str) -> Iterator[Group]:
+    """Yield records in groups that fit easily in memory."""
+    records: Group = []
+    size = 0
+    for number, length, record in numbered:
+        if not isinstance(record, dict):
+            raise InvalidInput(f"{what} {number} is not a record {{…}}: {quoted(json.dumps(record))}")
+        records.append(record)
+        size += length
+        if len(records) == BATCH_ROWS or size > _GROUP_BYTES:
+            yield records
+            records, size = [], 0
+    if records:
+        yield records
