@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from datapkg.errors import ObjectNotFound
+from datapkg.format.hashing import hash_bytes
 
 if TYPE_CHECKING:
     from datapkg.format.chunks import Chunk
@@ -86,8 +87,21 @@ class Writable(Readable):
 
     def put_many(self, items: Iterable[bytes]) -> list[str]:
         """Store many small objects; return their hashes in the same order."""
+        hashes: list[str] = []
+
+        def named() -> Iterator[tuple[str, bytes]]:
+            for item in items:
+                hashes.append(hash_bytes(item))
+                yield hashes[-1], item
+
+        self.put_verified(named())
+        return hashes
+
+    def put_verified(self, items: Iterable[tuple[str, bytes]]) -> None:
+        """Store many small objects whose hashes the caller has just computed from these bytes."""
         with self.batch():
-            return [self.put_bytes(item) for item in items]
+            for hash, data in items:
+                self.put_bytes(data, hash)
 
     def check_room(self, size: int, what: str) -> None:
         """Raise `DiskFull` if there is no room for so many bytes more of `what`, where that is known."""

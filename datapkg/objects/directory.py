@@ -39,6 +39,7 @@ READ_BUFFER_BYTES = 1 << 20
 LOCK_WAIT_S = 10
 WORK_BYTES_PER_S = 20_000_000
 """How fast a slow disk is read, hashed and synced."""
+MANY = 256  # as many folders there may be
 
 Named = Callable[[Iterable[Path]], None]
 
@@ -73,8 +74,21 @@ class DirectoryObjects(Objects):
         check_hash(hash)
         return f"{self._prefix}{hash[:2]}/{hash[2:]}"
 
+    def has(self, hash: str) -> bool:
+        """Return whether the object is here."""
+        return hash in self._pending or os.path.exists(self._path(hash))
+
     def missing(self, hashes: Iterable[str]) -> set[str]:
-        return {hash for hash in hashes if hash not in self._pending and not os.path.exists(self._path(hash))}
+        """Return the hashes that are not here; one for which there is no folder needs no look at the disk."""
+        wanted = set(hashes)
+        if len(wanted) > MANY:
+            try:
+                folders = set(os.listdir(self.folder))
+            except (FileNotFoundError, NotADirectoryError):
+                folders = set()
+            here = {hash for hash in wanted if hash in self._pending or hash[:2] in folders}
+            return {hash for hash in wanted if hash not in here or not self.has(hash)}
+        return {hash for hash in wanted if not self.has(hash)}
 
     def find(self, hash: str) -> tuple[Path, int] | None:
         """Return the file of an object and its size in bytes, or None."""

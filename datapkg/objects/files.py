@@ -178,6 +178,12 @@ def sync_file(file: IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
+def sync_path(path: Path) -> None:
+    """What was written to the file at this path is on the disk when this returns."""
+    with open(path, "rb", buffering=0) as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """The names in this folder are on the disk when this returns."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)

@@ -13,7 +13,7 @@ import hashlib
 import io
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -140,11 +140,13 @@ class PackWriter:
         self.file.close()
         self.temp.unlink(missing_ok=True)
 
-    def add(self, digest: bytes, data: bytes) -> None:
-        """Append an object, whose sha256 is `digest`."""
+    def add(self, bodies: Mapping[bytes, bytes]) -> None:
+        """Add new objects by the 32 bytes of their hashes, in one write: all of them or, where that fails, none."""
         at = self.size
-        self._write(data)
-        self.entries[digest] = at, len(data)
+        self._write(b"".join(bodies.values()))
+        for digest, data in bodies.items():
+            self.entries[digest] = at, len(data)
+            at += len(data)
 
     def finish(self) -> str:
         """Write the index and close the file; return the pack's hash."""
@@ -262,6 +264,7 @@ class OpenFiles:
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._packs: dict[Path, io.FileIO] = {}
+        self.last_pack: Pack | None = None
 
     def read(self, place: PackLocation) -> bytes:
         """Return the whole object at this place, in memory."""
@@ -276,6 +279,7 @@ class OpenFiles:
 
     def close(self) -> None:
         self._packs.clear()
+        self.last_pack = None
         self._stack.close()
 
 

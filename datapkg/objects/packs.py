@@ -23,19 +23,13 @@ from datapkg.format.chunks import Step
 from datapkg.format.hashing import hash_bytes, mismatch
 from datapkg.objects.base import Objects, not_found
 from datapkg.objects.directory import ChainedStream, DirectoryObjects, Named, no_notice, read_up_to
-from datapkg.objects.files import rename, sync_all, sync_file, sync_folder, temp_path
-from datapkg.objects.pack_file import (
-    OpenFiles,
-    Pack,
-    PackLocation,
-    PackWriter,
-    open_places,
-    readable_bytes,
-)
+from datapkg.objects.files import rename, sync_folder, sync_path, temp_path
+from datapkg.objects.pack_file import OpenFiles, Pack, PackLocation, PackWriter, open_places, readable_bytes
 from datapkg.objects.recipes import Recipes, clipped
 
 SMALL_BYTES = 1 << 20
 PACK_BYTES = 256 << 20
+GATHERED_BYTES = 1 << 20
 MERGED_AT, MERGED_BYTES = 16, 64 << 20
 FEW_LOOKUPS = 64
 TICK_NS = 50_000_000  # two changes of a folder within this time may leave it the same modification time
@@ -165,7 +159,26 @@ class PackedObjects(Objects):
 
     def read_from(self, files: OpenFiles, hash: str) -> bytes:
         """Return the whole object in memory; of many objects, each pack is opened once."""
-        return self._at_places(hash, lambda places: b"".join(map(files.read, places)))
+        if place := self.near(files, hash):
+            return files.read(place)
+        return self._at_places(hash, lambda places: b"".join(self._read_piece(files, place) for place in places))
+
+    def near(self, files: OpenFiles, hash: str) -> PackLocation | None:
+        """Return where an object is in the pack that `files` read last, which stays readable; None if elsewhere.
+
+        Objects that are read together were mostly stored together, and searching one pack takes less than all.
+        """
+        place = files.last_pack.find(bytes.fromhex(hash)) if files.last_pack else None
+        return place if place and not self.loose.has(hash) else None
+
+    def _read_piece(self, files: OpenFiles, place: PackLocation) -> bytes:
+        data = files.read(place)
+        self.stay_near(files, place)
+        return data
+
+    def stay_near(self, files: OpenFiles, place: PackLocation) -> None:
+        """Make the pack that was just read at a place the first in which `near` looks."""
+        files.last_pack = self._packs.get(place.path.name) if place.path.parent == self.packs_folder else None
 
     def _at_places(
         self, hash: str, read: Callable[[list[PackLocation]], T], start: int = 0, stop: int | None = None
@@ -199,15 +212,37 @@ class PackedObjects(Objects):
         hash = hash_bytes(data)
         if expected not in (None, hash):
             raise mismatch(str(expected), hash)
-        digest = bytes.fromhex(hash)
+        self._add({bytes.fromhex(hash): data})
+        return hash
+
+    def _add(self, bodies: dict[bytes, bytes]) -> None:
+        """Add objects, by the 32 bytes of their hashes, to the pack of the open batch."""
         with self._lock:
-            if self._writer is None:
+            if self._writer is None and bodies:
                 self._writer = PackWriter(temp_path(self.tmp, "pack"))
-            if digest not in self._writer.entries:
-                self._writer.add(digest, data)
+            known = self._writer.entries if self._writer else {}
+            new = {digest: data for digest, data in bodies.items() if digest not in known}
+            if self._writer and new:
+                self._writer.add(new)
                 if self._writer.size >= PACK_BYTES:
                     self._finish_writer()
-        return hash
+
+    def put_verified(self, items: Iterable[tuple[str, bytes]]) -> None:
+        gathered: dict[bytes, bytes] = {}
+        size = 0
+        with self.batch():
+            try:
+                for hash, data in items:
+                    if len(data) >= SMALL_BYTES:
+                        self.loose.put_bytes(data, hash)
+                        continue
+                    gathered[bytes.fromhex(hash)] = data
+                    size += len(data)
+                    if size >= GATHERED_BYTES:
+                        self._add(gathered)
+                        gathered, size = {}, 0
+            finally:
+                self._add(gathered)
 
     def discard(self, hashes: Iterable[str]) -> None:
         self.loose.discard(hashes)
@@ -234,8 +269,8 @@ class PackedObjects(Objects):
         unfinished = self._writer
         try:
             self._finish_writer()
-            if self._finished:
-                sync_all(self.tmp)
+            for _, temp, _ in self._finished:  # few files: `sync_all` would wait for what other programs wrote too
+                sync_path(temp)
             for hash, temp, _ in self._finished:
                 rename(temp, self.packs_folder / f"{hash}.pack")
             if self._finished:
@@ -283,7 +318,7 @@ class PackedObjects(Objects):
                 if place and digest.hex() not in without:
                     data = readable_bytes(place)
                     if hashlib.sha256(data).digest() == digest:
-                        writer.add(digest, data)
+                        writer.add({digest: data})
             if not writer.entries:
                 writer.discard()
                 return 0
@@ -345,14 +380,13 @@ class PackedObjects(Objects):
                 data = readable_bytes(place) if place else b""
                 if hashlib.sha256(data).digest() != digest:
                     return False
-                writer.add(digest, data)
+                writer.add({digest: data})
         return True
 
     def _name_pack(self, writer: PackWriter) -> None:
         """Give a pack, written outside of a batch, its name."""
         path = self.packs_folder / f"{writer.finish()}.pack"
-        with open(writer.temp, "rb") as file:
-            sync_file(file)
+        sync_path(writer.temp)
         rename(writer.temp, path)
         sync_folder(self.packs_folder)
         self.look_again()

@@ -91,7 +91,7 @@ def _move_one(source: Readable, target: Writable, hash: str, size: int, moved: M
 def _move_batch(source: Readable, target: Writable, sizes: Mapping[str, int], moved: Moved) -> None:
     wrong: list[str] = []
 
-    def right() -> Iterator[bytes]:
+    def right() -> Iterator[tuple[str, bytes]]:
         for hash, data in source.read_many(sizes):
             if hash_bytes(data) != hash:
                 wrong.append(hash)
@@ -99,9 +99,9 @@ def _move_batch(source: Readable, target: Writable, sizes: Mapping[str, int], mo
             if len(data) != sizes[hash]:
                 raise _not_as_stated(hash, sizes[hash], "longer" if len(data) > sizes[hash] else "shorter")
             moved(len(data))
-            yield data
+            yield hash, data
 
-    target.put_many(right())
+    target.put_verified(right())
     for hash in wrong:
         _move_one(source, target, hash, sizes[hash], moved)
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, ObjectNotFound, QuotaExceeded, Unreachable
 from datapkg.format import wire
 from datapkg.format.chunks import Chunk, Step, decode_chunks, max_map_bytes
-from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
+from datapkg.format.hashing import HashingReader, check_hash, mismatch
 from datapkg.format.manifest.delta import HEAD_BYTES, encode_delta
 from datapkg.objects.deltas import new_bytes
 from datapkg.objects.transfer import twice
@@ -215,16 +215,12 @@ class RegistryObjects(PushTarget):
 
         self._session.retried(attempt)
 
-    def put_many(self, items: Iterable[bytes]) -> list[str]:
+    def put_verified(self, items: Iterable[tuple[str, bytes]]) -> None:
         path = self._path(wire.PUSH_OBJECTS, push=self._pushed())
-        hashes: list[str] = []
         for group in _groups_by_size(items):
-            named = [hash_bytes(data) for data in group]
-            body = b"".join(wire.frames(zip(named, group, strict=True)))
+            body = b"".join(wire.frames(group))
             group.clear()  # it is in memory once
             twice(partial(self._session.retried, partial(self._send_frames, path, body)), self._session.url + path)
-            hashes += named
-        return hashes
 
     def _send_frames(self, path: str, body: bytes) -> None:
         headers = {"Content-Type": wire.FRAMES}
@@ -253,15 +249,15 @@ def _groups(hashes: Iterable[str], count: int) -> Iterator[list[str]]:
         yield group
 
 
-def _groups_by_size(items: Iterable[bytes]) -> Iterator[list[bytes]]:
-    group: list[bytes] = []
+def _groups_by_size(items: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    group: list[tuple[str, bytes]] = []
     size = 0
-    for item in items:
-        if group and size + len(item) > wire.BATCH_BYTES:
+    for hash, data in items:
+        if group and size + len(data) > wire.BATCH_BYTES:
             yield group
             group, size = [], 0
-        group.append(item)
-        size += len(item)
+        group.append((hash, data))
+        size += len(data)
     if group:
         yield group
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datapkg.errors import DatapkgError
 from datapkg.format.hashing import check_bytes
@@ -14,6 +16,9 @@ from datapkg.objects.files import replacing, seal, sweep_temp, temp_path
 from datapkg.objects.pack_file import PackLocation
 from datapkg.store.index import Index
 from datapkg.store.verified import VerifiedObjects
+
+if TYPE_CHECKING:
+    from datapkg.format.chunks import Chunk
 
 LONG_BYTES = 4 << 20  # shorter ones are parsed in less than 0.1 s
 KEPT = 32
@@ -38,16 +43,20 @@ def read_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest
         kept = decode_chunks(found.get(chunks, b""))
         if kept and kept[-1].stop == place.size:
             manifest.chunks = kept
+    manifest.keep_chunks = partial(_keep_map, cache, hash)
     return manifest
 
 
 def keep_chunks(cache: Index, manifest: Manifest) -> None:
-    """Cache the chunk map of a long manifest, which takes half a second to compute for a million nodes."""
-    from datapkg.format.chunks import encode_chunks
-    from datapkg.format.manifest.mapped import MappedManifest
+    """Cache the chunk map of a long manifest if it was made, to compare it with another one."""
+    if chunks := vars(manifest).get("chunks"):
+        _keep_map(cache, manifest.hash, chunks)
 
-    if isinstance(manifest, MappedManifest):
-        cache.put_many({_CHUNKS + manifest.hash: encode_chunks(manifest.chunks)})
+
+def _keep_map(cache: Index, hash: str, chunks: list[Chunk]) -> None:
+    from datapkg.format.chunks import encode_chunks
+
+    cache.put_many({_CHUNKS + hash: encode_chunks(chunks)})
 
 
 def open_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest:

@@ -118,6 +118,9 @@ class _SharedDownloads(Writable):
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         return self._shared.put(stream, expected)
 
+    def put_verified(self, items: Iterable[tuple[str, bytes]]) -> None:
+        self._shared.put_verified(items)
+
     def batch(self) -> AbstractContextManager[None]:
         return self._shared.batch()
 

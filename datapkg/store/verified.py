@@ -274,7 +274,8 @@ class VerifiedObjects(Objects):
         whole: set[Path] = set()
         with contextlib.closing(OpenFiles()) as files:
             for hash in hashes:
-                place = self._whole(hash)
+                near = self.packed.near(files, hash)
+                place = near or self._whole(hash)
                 if place.path not in whole:
                     place = self.trusted(hash)
                     if self._is_verified(place):
@@ -282,12 +283,19 @@ class VerifiedObjects(Objects):
                 try:
                     data = files.read(place)
                 except ObjectNotFound:
-                    data = files.read(self.trusted(hash))
+                    place = self.trusted(hash)
+                    data = files.read(place)
+                if not near:
+                    self.packed.stay_near(files, place)
                 yield hash, data
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         """Store the bytes of a stream, and return their hash."""
         return self.packed.put(stream, expected)
+
+    def put_verified(self, items: Iterable[tuple[str, bytes]]) -> None:
+        """Store small objects whose hashes were just computed from these bytes."""
+        self.packed.put_verified(items)
 
     def check_room(self, size: int, what: str) -> None:
         """Raise `DiskFull` if the store has no room for so many bytes more."""

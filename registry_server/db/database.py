@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    Table,
+    TableValuedAlias,
+    cast,
+    column,
+    create_engine,
+    event,
+    func,
+    literal,
+    select,
+    true,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 
@@ -74,9 +91,38 @@ def insert_new(connection: Connection, table: Table, rows: Collection[Mapping[st
     """Insert the rows whose key does not exist yet."""
     if not rows:
         return
-    dialect = {"sqlite": sqlite, "postgresql": postgresql}[connection.dialect.name]
-    statement: Insert = dialect.insert(table).on_conflict_do_nothing()
-    connection.execute(statement, list(rows))
+    connection.execute(_insert(connection)(table).on_conflict_do_nothing(), list(rows))
+
+
+def insert_hashes(connection: Connection, table: Table, hashes: Mapping[str, int | None], **same: Any) -> None:
+    """Insert a row for each hash, except for keys that exist; the other columns are the same in all rows.
+
+    A number that a hash has in the mapping is its `size`. All rows are one parameter of one statement: with one set of
+    parameters per row, preparing these takes most of the time. Hashes are inserted in order, since the tables are
+    clustered by them.
+    """
+    rows = _rows_of(connection, {hash: hashes[hash] for hash in sorted(hashes)})
+    sized = {"size": cast(rows.c.value, BigInteger)} if "size" in table.c else {}
+    values = {"hash": rows.c.key, **sized, **{name: literal(value, table.c[name].type) for name, value in same.items()}}
+    chosen = select(*values.values()).where(true())  # without a condition, SQLite takes ON CONFLICT for one of a join
+    connection.execute(_insert(connection)(table).from_select(list(values), chosen).on_conflict_do_nothing())
+
+
+def is_among(connection: Connection, hash: ColumnElement[str], hashes: Iterable[str]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of these hashes, which are one parameter however many they are."""
+    return hash.in_(select(_rows_of(connection, dict.fromkeys(hashes)).c.key))
+
+
+def _rows_of(connection: Connection, values: Mapping[str, int | None]) -> TableValuedAlias:
+    """Return a mapping as a table with the columns `key` and `value`, in its order."""
+    columns, text = (column("key", String), column("value", String)), json.dumps(values)
+    if connection.dialect.name == "sqlite":
+        return func.json_each(text).table_valued(*columns)
+    return func.json_each_text(cast(literal(text, String), postgresql.JSON)).table_valued(*columns)
+
+
+def _insert(connection: Connection) -> Any:
+    return {"sqlite": sqlite, "postgresql": postgresql}[connection.dialect.name].insert
 
 
 def batches(values: Iterable[str], size: int = BATCH) -> Iterator[list[str]]:

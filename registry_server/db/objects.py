@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, delete, or_, select, true, upd
 
 from datapkg.objects.base import Readable
 from registry_server.db import recipes
-from registry_server.db.database import batches, insert_new
+from registry_server.db.database import insert_hashes, insert_new, is_among
 from registry_server.db.packages import visible
 from registry_server.db.roots import is_referenced
 from registry_server.db.tables import (
@@ -80,8 +80,7 @@ def set_damaged(connection: Connection, hash: str, now: datetime) -> bool:
 
 def set_whole(connection: Connection, hashes: Collection[str]) -> None:
     """Mark objects as intact."""
-    for batch in batches(hashes):
-        connection.execute(delete(damaged_objects).where(damaged_objects.c.hash.in_(batch)))
+    connection.execute(delete(damaged_objects).where(is_among(connection, damaged_objects.c.hash, hashes)))
 
 
 def after(connection: Connection, hash: str, limit: int) -> dict[str, int]:
@@ -107,9 +106,8 @@ def unreferenced_after(connection: Connection, hash: str, limit: int) -> list[st
 def remove(connection: Connection, hashes: Collection[str]) -> None:
     """Delete the rows of objects that nothing refers to."""
     recipes.remove(connection, hashes)
-    for batch in batches(hashes):
-        connection.execute(delete(damaged_objects).where(damaged_objects.c.hash.in_(batch)))
-        connection.execute(delete(objects).where(objects.c.hash.in_(batch)))
+    set_whole(connection, hashes)
+    connection.execute(delete(objects).where(is_among(connection, objects.c.hash, hashes)))
 
 
 def holders(connection: Connection, hash: str) -> list[str]:
@@ -125,11 +123,10 @@ def holders(connection: Connection, hash: str) -> list[str]:
 
 
 def _sizes(connection: Connection, hashes: Collection[str], where: ColumnElement[bool]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for batch in batches(hashes):
-        rows = connection.execute(select(objects.c.hash, objects.c.size).where(objects.c.hash.in_(batch), where))
-        found.update((hash, size) for hash, size in rows)
-    return found
+    if not hashes:
+        return {}
+    query = select(objects.c.hash, objects.c.size).where(is_among(connection, objects.c.hash, hashes), where)
+    return {row.hash: row.size for row in connection.execute(query)}
 
 
 def _in_package(package_id: int) -> ColumnElement[bool]:
@@ -167,7 +164,7 @@ def sent_before(connection: Connection, hashes: Collection[str], user_id: int, p
 
 def list_sent(connection: Connection, push: str, hashes: Collection[str]) -> None:
     """Add listed objects to those that were sent in a push."""
-    insert_new(connection, push_objects, [{"push_id": push, "hash": hash} for hash in sorted(hashes)])
+    insert_hashes(connection, push_objects, dict.fromkeys(hashes), push_id=push)
 
 
 def sent_in(connection: Connection, push: str, min_bytes: int) -> list[str]:
@@ -178,24 +175,22 @@ def sent_in(connection: Connection, push: str, min_bytes: int) -> list[str]:
 
 def add_sent(connection: Connection, push: str, sizes: dict[str, int], now: datetime) -> None:
     """Add objects (hash to size in bytes) whose bytes were sent in a push."""
-    ordered = sorted(sizes)  # the tables are clustered in this order: inserting at random places is many times slower
-    insert_new(connection, objects, [{"hash": hash, "size": sizes[hash], "created_at": now} for hash in ordered])
-    list_sent(connection, push, ordered)
+    insert_hashes(connection, objects, sizes, created_at=now)
+    list_sent(connection, push, sizes)
     if bad := damaged(connection):
         set_whole(connection, bad.intersection(sizes))
 
 
 def hold(connection: Connection, package_id: int, hashes: Collection[str]) -> None:
     """Add objects to those that the package holds."""
-    insert_new(connection, package_objects, [{"package_id": package_id, "hash": hash} for hash in sorted(hashes)])
+    insert_hashes(connection, package_objects, dict.fromkeys(hashes), package_id=package_id)
 
 
 def list_held(connection: Connection, package_id: int, sizes: dict[str, int], now: datetime) -> None:
     """Make the rows of objects (hash to size in bytes) that a package holds what they should be."""
-    ordered = sorted(sizes)
-    insert_new(connection, objects, [{"hash": hash, "size": sizes[hash], "created_at": now} for hash in ordered])
+    insert_hashes(connection, objects, sizes, created_at=now)
     set_sizes(connection, sizes)
-    hold(connection, package_id, ordered)
+    hold(connection, package_id, sizes)
 
 
 def set_sizes(connection: Connection, sizes: dict[str, int]) -> None:

@@ -192,14 +192,17 @@ def _read_manifest(request: PushRequest, hash: str) -> tuple[Manifest, MappedMan
     if size is None:
         raise _absent([hash])
     _check_bound("the manifest", size, request.registry.settings.max_manifest_bytes, "max_manifest_bytes")
+    data = downloads.read_checked(request.registry, hash)
+    if before and before.hash == hash:
+        return read_manifest(data, hash, verified=True), None
     older = None
     if before and size >= LONG_BYTES and before.manifest_size >= LONG_BYTES:
         # The older manifest only saves work: without it, all lines of the new one are validated.
         with contextlib.suppress(CorruptObject):
             older = MappedManifest(downloads.read_checked(request.registry, before.hash), before.hash)
             request.registry.chunk_maps.fill(older)
-    manifest = read_manifest(downloads.read_checked(request.registry, hash), hash, older=older)
-    if isinstance(manifest, MappedManifest):
+    manifest = read_manifest(data, hash, older=older)
+    if older is not None and isinstance(manifest, MappedManifest):  # a map is only needed to compare two
         request.registry.chunk_maps.fill(manifest)
     return manifest, older
 

@@ -224,8 +224,8 @@ def _keep(registry: Registry, batch: dict[str, bytes]) -> None:
         damaged = objects.damaged(connection).intersection(batch)
     for hash in damaged:  # as single files, which are found before the pack that may have the damaged copy
         registry.new_writer(1).put_bytes(batch[hash], hash)
-    if rest := [data for hash, data in batch.items() if hash not in damaged]:
-        registry.new_writer(len(rest)).put_many(rest)
+    if rest := {hash: data for hash, data in batch.items() if hash not in damaged}:
+        registry.new_writer(len(rest)).put_verified(rest.items())
 
 
 def _note(request: PushRequest, sizes: dict[str, int], deletions: int) -> None:

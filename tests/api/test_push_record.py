@@ -91,5 +91,5 @@ def forbid_sending(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **options: Any) -> Callable[..., None]:
         raise AssertionError("an object was sent")
 
-    for method in ("put", "put_delta", "put_many", "put_bytes"):
+    for method in ("put", "put_delta", "put_verified", "put_bytes"):
         monkeypatch.setattr(RegistryObjects, method, refuse)

@@ -257,6 +257,36 @@ class TestPacks(ObjectsContract):
         target.put_many([b"new"])
         assert other.read(hash_bytes(b"new")) == b"new"
 
+    def test_objects_before_a_broken_stream_are_kept_in_order(self, target: PackedObjects) -> None:
+        bodies = [bytes([65 + number]) * 200_000 for number in range(12)]
+
+        def broken() -> Iterator[tuple[str, bytes]]:
+            yield from ((hash_bytes(body), body) for body in bodies)
+            raise OSError("broke")
+
+        with pytest.raises(OSError, match="broke"):
+            target.put_verified(broken())
+        assert target.missing(map(hash_bytes, bodies)) == set()
+        (pack,) = target.packs()
+        assert b"".join(bodies) in pack.path.read_bytes()
+
+    def test_whole_file_takes_precedence_when_many_are_read(self, target: PackedObjects) -> None:
+        bodies = [b"one", b"two", b"three"]
+        hashes = target.put_many(bodies)
+        (pack,) = target.packs()
+        pack.path.chmod(0o600)
+        pack.path.write_bytes(pack.path.read_bytes().replace(b"two", b"bad"))
+        target.loose.put_bytes(b"two")  # sent again because the pack is damaged
+        assert list(target.read_many(hashes)) == list(zip(hashes, bodies, strict=True))
+
+    def test_pack_that_is_replaced_while_many_are_read(self, target: PackedObjects) -> None:
+        bodies = [b"one", b"two", b"three"]
+        hashes = target.put_many(bodies)
+        reading = target.read_many(hashes)
+        assert next(reading) == (hashes[0], b"one")
+        PackedObjects(target.folder).delete(hashes[0])
+        assert list(reading) == list(zip(hashes[1:], bodies[1:], strict=True))
+
     def test_pack_is_named_by_its_own_hash(self, target: PackedObjects) -> None:
         target.put_many([b"a", b"b"])
         (pack,) = target.packs()

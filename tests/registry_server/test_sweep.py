@@ -144,12 +144,12 @@ def test_upload_restores_objects_swept_meanwhile(house: House, ada: Client, coun
     class Swept(PackedObjects):
         """A home that is swept as soon as something is stored in it."""
 
-        def put_many(self, items: Iterable[bytes]) -> list[str]:
-            stored = real.new_writer(count).put_many(items)
+        def put_verified(self, items: Iterable[tuple[str, bytes]]) -> None:
+            stored = dict(items)
+            real.new_writer(count).put_verified(stored.items())
             assert set(stored) <= on_disk(house)
             sweep(real, THE_OPERATOR)
             assert on_disk(house) == set()
-            return stored
 
     house.registry = replace(real, new_writer=lambda _: Swept(house.settings.data))
     path = f"{wire.PACKAGES}/ada/iris/pushes/{push}"

@@ -72,10 +72,9 @@ class Sweeping:
         self._sweep()
         return stored
 
-    def put_many(self, items: Iterable[bytes]) -> list[str]:
-        stored = self._home.put_many(items)
+    def put_verified(self, items: Iterable[tuple[str, bytes]]) -> None:
+        self._home.put_verified(items)
         self._sweep()
-        return stored
 
 
 class Interleavings(RuleBasedStateMachine):
