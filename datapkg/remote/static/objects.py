@@ -157,7 +157,7 @@ class StaticObjects(PushTarget):
                 folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="datapkg-"))
                 self._writer = PackWriter(Path(folder) / "pack")
             if bytes.fromhex(hash) not in self._writer.entries:
-                self._writer.add(bytes.fromhex(hash), data)
+                self._writer.add({bytes.fromhex(hash): data})
                 if self._writer.size >= PACK_BYTES:
                     self._finish()
         return hash
