@@ -30,7 +30,6 @@ from datapkg.objects.recipes import Recipes, clipped
 SMALL_BYTES = 1 << 20
 PACK_BYTES = 256 << 20
 GATHERED_BYTES = 1 << 20
-MERGED_AT, MERGED_BYTES = 16, 64 << 20
 FEW_LOOKUPS = 64
 TICK_NS = 50_000_000  # two changes of a folder within this time may leave it the same modification time
 T = TypeVar("T")
@@ -322,68 +321,13 @@ class PackedObjects(Objects):
             if not writer.entries:
                 writer.discard()
                 return 0
-            self._name_pack(writer)
+            self.name_pack(writer)
         except BaseException:
             writer.discard()
             raise
         return writer.size
 
-    def merge_packs(self) -> None:
-        """Write many packs of similar size as one, so that their number does not grow with that of batches.
-
-        As in a log-structured merge tree: packs count as similar up to a factor of 8, and merge when they are
-        `MERGED_AT`; each byte is written again a few times at most, and those in packs of `MERGED_BYTES` never. A pack
-        with a wrong byte stays as it is, for `verify`. Only one process may merge, and no other may rewrite meanwhile.
-        """
-        self.has_new_packs = False
-        while similar := self._similar_packs():
-            merged = self._written_as_one(similar)
-            if len(merged) < 2:
-                return
-            # Only after the merged pack is synced and named; a kill in between leaves copies, which `gc`
-            # removes.
-            for pack in merged:
-                pack.path.unlink(missing_ok=True)
-            self.look_again()
-
-    def _similar_packs(self) -> list[Pack]:
-        """Return the smallest packs of a size of which there are `MERGED_AT`, together at most `PACK_BYTES`."""
-        sizes: dict[int, list[Pack]] = {}
-        for pack in sorted(self.packs(), key=lambda pack: pack.size):
-            if pack.size < MERGED_BYTES:
-                sizes.setdefault((max(pack.size >> 16, 1).bit_length() - 1) // 3, []).append(pack)
-        similar = next((each for each in sizes.values() if len(each) >= MERGED_AT), [])
-        total, chosen = 0, []
-        for pack in similar:
-            total += pack.size
-            chosen += [pack] if total <= PACK_BYTES else []
-        return chosen
-
-    def _written_as_one(self, packs: list[Pack]) -> list[Pack]:
-        """Write the objects of packs into a new one, and return the packs of which it has all."""
-        writer = PackWriter(temp_path(self.tmp, "pack"))
-        try:
-            merged = [pack for pack in packs if self._copy_all(pack, writer)]
-            if len(merged) > 1:
-                self._name_pack(writer)
-            else:
-                writer.discard()
-        except BaseException:
-            writer.discard()
-            raise
-        return merged
-
-    def _copy_all(self, pack: Pack, writer: PackWriter) -> bool:
-        """Copy the objects of a pack; return False at the first that is not right."""
-        for digest, place in pack.entries():
-            if digest not in writer.entries:
-                data = readable_bytes(place) if place else b""
-                if hashlib.sha256(data).digest() != digest:
-                    return False
-                writer.add({digest: data})
-        return True
-
-    def _name_pack(self, writer: PackWriter) -> None:
+    def name_pack(self, writer: PackWriter) -> None:
         """Give a pack, written outside of a batch, its name."""
         path = self.packs_folder / f"{writer.finish()}.pack"
         sync_path(writer.temp)

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from datapkg.errors import DatapkgError
+from datapkg.objects import pack_merging
 from datapkg.store import leftovers, writer_lock
 from datapkg.store.deletion import GRACE_S, DeletionResult, Garbage, delete, put_all_back
 from datapkg.store.inventory import Inventory, inventory_of
@@ -138,7 +139,7 @@ def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Fr
 
 
 def merge_packs(store: CollectableStore) -> None:
-    """Merge small packs (`PackedObjects.merge_packs`), unless another process is doing that or frees space.
+    """Merge small packs (`objects.pack_merging`), unless another process is doing that or frees space.
 
     Whatever fails, such as a full disk, is left for the next time: nothing that was stored depends on it.
     """
@@ -147,7 +148,7 @@ def merge_packs(store: CollectableStore) -> None:
         writer_lock.exclusive(store.folder / "trash" / "lock", wait=False) as is_held,
     ):
         if is_held:
-            store.objects.packed.merge_packs()
+            pack_merging.merge_packs(store.objects.packed)
 
 
 def has_removed(store: CollectableStore) -> bool:

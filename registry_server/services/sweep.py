@@ -27,6 +27,7 @@ from typing import BinaryIO
 from datapkg.errors import Conflict, CorruptObject
 from datapkg.objects.files import sweep_temp
 from datapkg.objects.pack_file import Pack
+from datapkg.objects.pack_merging import merge_packs
 from registry_server.db import objects, pushes
 from registry_server.db.database import batches
 from registry_server.services import policy, recipes
@@ -223,7 +224,7 @@ class _Sweep:
                 self._sweep_pack(pack)
             yield
         if not self.report.dry_run:  # each push of many objects makes a pack, and packs are searched one by one
-            self.registry.objects.merge_packs()
+            merge_packs(self.registry.objects)
 
     def _sweep_pack(self, pack: Pack) -> None:
         sizes = {digest.hex(): place.size if place else 0 for digest, place in pack.entries()}

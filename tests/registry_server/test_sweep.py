@@ -21,7 +21,8 @@ from sqlalchemy import select
 from datapkg.errors import Conflict, CorruptObject
 from datapkg.format import wire
 from datapkg.format.manifest.parsed import Manifest
-from datapkg.objects.packs import MERGED_AT, PackedObjects
+from datapkg.objects.pack_merging import MERGED_AT
+from datapkg.objects.packs import PackedObjects
 from registry_server.db.tables import objects
 from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR

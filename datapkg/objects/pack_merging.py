@@ -1,0 +1,69 @@
+"""Merge packs of similar size, so that their number does not grow with that of batches."""
+
+from __future__ import annotations
+
+import hashlib
+
+from datapkg.objects.files import temp_path
+from datapkg.objects.pack_file import Pack, PackWriter, readable_bytes
+from datapkg.objects.packs import PACK_BYTES, PackedObjects
+
+MERGED_AT, MERGED_BYTES = 16, 64 << 20
+
+
+def merge_packs(home: PackedObjects) -> None:
+    """Write many packs of similar size as one.
+
+    As in a log-structured merge tree: packs count as similar up to a factor of 8, and merge when they are `MERGED_AT`;
+    each byte is written again a few times at most, and those in packs of `MERGED_BYTES` never. A pack with a wrong byte
+    stays as it is, for `verify`. Only one process may merge, and no other may rewrite meanwhile.
+    """
+    home.has_new_packs = False
+    while similar := _similar(home.packs()):
+        merged = _written_as_one(home, similar)
+        if len(merged) < 2:
+            return
+        # Only after the merged pack is synced and named; a kill in between leaves copies, which `gc` removes.
+        for pack in merged:
+            pack.path.unlink(missing_ok=True)
+        home.look_again()
+
+
+def _similar(packs: list[Pack]) -> list[Pack]:
+    """Return the smallest packs of a size of which there are `MERGED_AT`, together at most `PACK_BYTES`."""
+    sizes: dict[int, list[Pack]] = {}
+    for pack in sorted(packs, key=lambda pack: pack.size):
+        if pack.size < MERGED_BYTES:
+            sizes.setdefault((max(pack.size >> 16, 1).bit_length() - 1) // 3, []).append(pack)
+    similar = next((each for each in sizes.values() if len(each) >= MERGED_AT), [])
+    total, chosen = 0, []
+    for pack in similar:
+        total += pack.size
+        chosen += [pack] if total <= PACK_BYTES else []
+    return chosen
+
+
+def _written_as_one(home: PackedObjects, packs: list[Pack]) -> list[Pack]:
+    """Write the objects of packs into a new one, and return the packs of which it has all."""
+    writer = PackWriter(temp_path(home.tmp, "pack"))
+    try:
+        merged = [pack for pack in packs if _copy_all(pack, writer)]
+        if len(merged) > 1:
+            home.name_pack(writer)
+        else:
+            writer.discard()
+    except BaseException:
+        writer.discard()
+        raise
+    return merged
+
+
+def _copy_all(pack: Pack, writer: PackWriter) -> bool:
+    """Copy the objects of a pack; return False at the first that is not right."""
+    for digest, place in pack.entries():
+        if digest not in writer.entries:
+            data = readable_bytes(place) if place else b""
+            if hashlib.sha256(data).digest() != digest:
+                return False
+            writer.add({digest: data})
+    return True
