@@ -51,6 +51,11 @@ def locations_key(ref: Ref, state: str) -> str:
     return f"{package_key(ref)}/states/{state}.loc"
 
 
+def begun_key(ref: Ref, state: str) -> str:
+    """Return the key of the file that says what a push of a state, which did not end yet, has stored."""
+    return f"{package_key(ref)}/begun/{state}.loc"
+
+
 def object_key(hash: str) -> str:
     """Return the key of an object that has a file of its own."""
     return f"objects/{hash[:2]}/{hash[2:]}"

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from datapkg.api.accounts import login, whoami
@@ -30,8 +31,12 @@ from datapkg.errors import (
     Unreachable,
     VersionNotFound,
 )
+from datapkg.format.chunks import LONG_BYTES
+from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.remote.client import Client
+from tests.conftest import Person
 from tests.static_registry import Static
 
 REF = Ref("ada", "iris")
@@ -228,3 +233,43 @@ def test_a_dry_run_sends_nothing(static: Static) -> None:
     dry = static.push(REF, "2", dry_run=True)
     assert (dry.changed, dry.objects_sent) == (True, 2)
     assert static.files() == before
+
+
+def test_a_server_and_a_folder_have_the_same(person: Person, static: Static, tmp_path: Path) -> None:
+    """Every byte, and all that is told of a package, but for times and who pushed."""
+    folder, ref = tmp_path / "data", person.ref("p")
+    checks = "checks: {all: {columns: [n], not_null: true}}\n"
+    folder.mkdir()
+    homes = [person.home("server"), static.home("static")]
+    for number in range(3):
+        (folder / "big.bin").write_bytes(random.Random(0).randbytes(3 << 20) + b"!" * number)
+        (folder / "t.csv").write_text(f"n\n{number}\n")
+        (folder / "build.yml").write_text(
+            checks + "contents: {t: {file: t.csv, checks: [all]}, big: {file: big.bin, transform: id}}\n"
+        )
+        for home in homes:
+            build_package(home, ref, folder, message=f"number {number}")
+            push_package(home, ref, tag=f"t{number}", version=f"1.{number}")
+    server, files = (home.client() for home in homes)
+    assert [told(server, ref, number) for number in range(3)] == [told(files, ref, number) for number in range(3)]
+
+
+def told(client: Client, ref: Ref, number: int) -> list[Any]:
+    """Return what a registry tells of a version, and all its bytes."""
+    resolved = client.resolve(Ref.parse(f"{ref}@1.{number}"))
+    manifest = client.manifest(ref, resolved.hash)
+    sizes = read_manifest(manifest, resolved.hash).objects()
+    objects = client.objects(ref)
+    return [
+        msgspec.structs.replace(resolved, unchecked=None),
+        manifest,
+        {hash: objects.read(hash) for hash in sizes},
+        {hash: objects.chunks(hash, size) for hash, size in sizes.items() if size >= LONG_BYTES},
+        {hash: objects.size(hash) for hash in sizes},
+        client.checks(ref, resolved.hash),
+        [msgspec.structs.replace(each, author="", pushed_at="") for each in client.log(ref)],
+        client.tag_list(ref).tags,
+        [(each.version, each.hash) for each in client.versions(ref)],
+        client.package(ref).latest,
+        [each.hash for each in client.log(ref)] == [client.resolve(Ref.parse(f"{ref}@t{n}")).hash for n in (2, 1, 0)],
+    ]

@@ -124,10 +124,12 @@ class StaticClient(Client):
 
     def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> wire.PushStarted:
         self._check_place()
-        heads = self.package_of(ref, is_new=True).log.read().heads
-        objects = self.objects(ref, check_hash(manifest))
-        for state in filter(None, (manifest, heads.latest)):
-            objects.places.of_state(state)
+        package = self.package_of(ref, is_new=True)
+        heads, objects = package.log.read().heads, package.objects(check_hash(manifest))
+        if heads.latest:
+            objects.places.of_state(heads.latest)
+        if not package.push_of(heads, manifest):
+            objects.places.resume(manifest)
         missing = objects.missing(hashes)
         return wire.PushStarted(
             push=manifest,

@@ -98,7 +98,7 @@ class StaticPackage:
 
     def _by_hash(self, heads: Heads, prefix: str) -> str:
         """Return the state whose hash begins like this; a full one is mostly found without reading the whole log."""
-        if prefix in names.states_named(heads) or self._push_of(heads, prefix):
+        if prefix in names.states_named(heads) or self.push_of(heads, prefix):
             return prefix
         found = {each.hash for each in self.pushed() if each.hash.startswith(prefix)}
         if not found:
@@ -111,7 +111,7 @@ class StaticPackage:
             )
         return found.pop()
 
-    def _push_of(self, heads: Heads, state: str) -> Change | None:
+    def push_of(self, heads: Heads, state: str) -> Change | None:
         """Return the push of a state by the number that is written with the places of its objects, None without one."""
         found = self.places.of_state(state) if is_hash(state) else None
         change = self.log.change(found.number) if found and heads.first <= found.number <= heads.number else None
@@ -149,7 +149,7 @@ class StaticPackage:
         """Return the entry with the last record of a state; raise `ObjectNotFound`."""
         heads = self.heads()
         number = heads.records.get(check_hash(hash))
-        found = self.log.change(number) if number else self._push_of(heads, hash)
+        found = self.log.change(number) if number else self.push_of(heads, hash)
         found = found or next((each for each in self.pushed() if each.hash == hash), None)
         if found is None:
             raise names.no_state(self.ref, hash)

@@ -37,16 +37,14 @@ class Places:
         """Return the file of a state, None where it is absent or damaged; it and its bases are searched from now on."""
         with self._lock:
             if state not in self._read:
-                self._read[state] = self._fetched(state)
+                self._read[state] = self._fetched(layout.locations_key(self._ref, state))
                 for base in found.bases if (found := self._read[state]) else ():
                     self.of_state(base)
             return self._read[state]
 
-    def _fetched(self, state: str) -> StateLocations | None:
+    def _fetched(self, key: str) -> StateLocations | None:
         try:
-            return decode_locations(
-                self._blobs.read(layout.locations_key(self._ref, state), layout.MAX_LOCATIONS_BYTES)
-            )
+            return decode_locations(self._blobs.read(key, layout.MAX_LOCATIONS_BYTES))
         except (NotFound, CorruptObject, QuotaExceeded):
             return None
 
@@ -84,29 +82,44 @@ class Places:
         key = layout.recipe_key(hash)
         return decode_recipe(self._blobs.read(key, MAX_RECIPE_BYTES), f"{self._blobs.url}/{key}")
 
+    def resume(self, state: str) -> None:
+        """Add what an earlier push of this state has stored that did not end; packs that are gone are passed over."""
+        with self._lock:
+            self._read.pop(state, None)
+        for key in (layout.locations_key(self._ref, state), layout.begun_key(self._ref, state)):
+            if found := self._fetched(key):
+                here = {pack for pack in found.packs if self._blobs.size(layout.pack_key(pack)) is not None}
+                self.added |= {hash: place for hash, place in found if place.pack in here}
+
     def write(self, state: str, before: str | None, needed: Iterable[str], sizes: Mapping[str, int]) -> None:
         """Write the file of a state with the places of `needed`; those that are in the file of `before` are left there.
 
-        `sizes` has the fields `number`, `manifest_size` and `bytes_logical`.
+        A file of this state that is there already is replaced by one that is as complete, unless nothing of it was put
+        anew. `sizes` has the fields `number`, `manifest_size` and `bytes_logical`.
         """
+        needed = list(needed)
+        if self.of_state(state) and not self.added.keys() & set(needed):
+            return
         bases: list[str] = []
-        if before and before != state and (found := self.of_state(before)):
+        if before and (found := self.of_state(before)):
             bases = [*found.bases, before]
+        if len(bases) > MAX_BASES or state in bases:  # a base must not have left anything to this file itself
+            bases = []
         held = [each for base in bases if (each := self._read.get(base))]
-        if len(bases) > MAX_BASES:
-            bases, held = [], []
-        own = {hash: self.find(hash) for hash in needed if not any(each.find(hash) for each in held)}
+        is_held = {hash: any(each.find(hash) for each in held) and hash not in self.added for hash in needed}
+        own = {hash: self.find(hash) for hash in needed if not is_held[hash]}
         for hash in [hash for hash, place in own.items() if place.pack == RECIPE]:
             for step in self.recipe(hash):  # what it is made of is kept, and found, with it
                 own.setdefault(str(step.source), self.find(str(step.source)))
-        self._put(state, encode_locations(own, bases=bases, **sizes))
-
-    def write_begun(self, state: str) -> None:
-        """Write what was put until now as the file of a state that is being pushed, so that its push can be resumed."""
-        if (found := self._read.get(state)) is None or not found.number:
-            self._put(state, encode_locations(self.added))
-
-    def _put(self, state: str, data: bytes) -> None:
-        self._blobs.put(layout.locations_key(self._ref, state), io.BytesIO(data))
+        data = encode_locations(own, bases=bases, **sizes)
+        self._put(layout.locations_key(self._ref, state), data)
         with self._lock:
             self._read[state] = decode_locations(data)
+        self._blobs.delete(layout.begun_key(self._ref, state))
+
+    def write_begun(self, state: str) -> None:
+        """Write where what was put until now is, so that the push of this state can be resumed."""
+        self._put(layout.begun_key(self._ref, state), encode_locations(self.added))
+
+    def _put(self, key: str, data: bytes) -> None:
+        self._blobs.put(key, io.BytesIO(data))
