@@ -169,7 +169,7 @@ PATH_OR_ADDRESS = PathOrAddressType()
 
 ref_argument = click.argument("ref", type=REF)
 registry_option = click.option(
-    "--registry", type=TEXT, metavar="R", help="A registry's address, or its name in the settings."
+    "--registry", type=TEXT, metavar="R", help="A registry's address or folder, or its name in the settings."
 )
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Show what would change and be transferred, and change nothing."
