@@ -154,7 +154,8 @@ def fetcher(home: Home, progress: Progress) -> Fetcher:
     from datapkg.building.sources.fetcher import Fetcher
 
     limit_bytes, timeout_s, jobs = (home.settings.get(name).value for name in ("max_source_bytes", "timeout_s", "jobs"))
-    return Fetcher(DownloadCache(home.cache / "sources", home.index), limit_bytes, timeout_s, progress, jobs)
+    downloads, environ = DownloadCache(home.cache / "sources", home.index), home.settings.environ
+    return Fetcher(downloads, limit_bytes, timeout_s, progress, jobs, environ)
 
 
 def _built(

@@ -11,6 +11,7 @@ from datapkg.format.names import check_node_name
 from datapkg.format.texts import quoted
 
 SCHEMES = ("http", "https")
+BUCKETS = ("s3", "gs", "az")
 MAX_ADDRESS = 8_192
 _NO_ADDRESS = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029]")
 
@@ -27,14 +28,22 @@ def check_url(text: str) -> str:
         raise InvalidInput("this is not an address: its host or port cannot be read", hint=hint) from None
     if _NO_ADDRESS.search(text):
         raise InvalidInput("this is not an address: it has spaces or control characters; write them as %20", hint=hint)
-    if parts.scheme.lower() not in SCHEMES:
+    if parts.scheme.lower() not in SCHEMES and not is_in_bucket(text):
         got = f"{quoted(parts.scheme, 20)}:" if parts.scheme else f"{quoted(text)} without a scheme"
-        raise InvalidInput(f"an address begins with https:// or http://, got {got}", hint=hint)
+        raise InvalidInput(f"an address begins with https://, http://, s3://, gs:// or az://, got {got}", hint=hint)
+    if is_in_bucket(text) and (not parts.path.strip("/") or parts.query or parts.fragment):
+        hint = f"write it as {parts.scheme}://bucket/folder/file.csv"
+        raise InvalidInput("the address of a file in a bucket is the bucket and a path, without a query", hint=hint)
     if not host:
         raise InvalidInput("this is not an address: it names no host", hint=hint)
     if parts.username is not None or parts.password is not None:
         raise InvalidInput("an address has no user and no password in it: credentials never stand in a build file")
     return text
+
+
+def is_in_bucket(url: str) -> bool:
+    """Return whether a URL names a file in an object store: S3, Google Cloud Storage, Azure Blob Storage."""
+    return url.partition("://")[0] in BUCKETS
 
 
 def without_credentials(url: str) -> str:

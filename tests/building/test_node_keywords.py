@@ -147,9 +147,12 @@ def test_groups_may_be_named_like_keywords(tmp_path: Path) -> None:
         ),
         (
             f"url: a.csv, sha256: {SUM}",
-            "contents.n.url: an address begins with https:// or http://, got 'a.csv' without",
+            "contents.n.url: an address begins with https://, http://, s3://, gs:// or az://, got 'a.csv' without",
         ),
-        (f"url: 'ftp://a/x', sha256: {SUM}", "contents.n.url: an address begins with https:// or http://, got 'ftp':"),
+        (
+            f"url: 'ftp://a/x', sha256: {SUM}",
+            "contents.n.url: an address begins with https://, http://, s3://, gs:// or az://, got 'ftp':",
+        ),
         (f"url: 'https://u:hidden@a/x', sha256: {SUM}", "contents.n.url: an address has no user and no password in it"),
         (f"url: , sha256: {SUM}", "contents.n.url: expected an address, https://…, got nothing"),
         (f"url: [a], sha256: {SUM}", "contents.n.url: expected an address, https://…, got a list"),

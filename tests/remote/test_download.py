@@ -163,7 +163,7 @@ def test_size_is_limited(web: Web, tmp_path: Path, length: bool) -> None:
 
 
 def test_insufficient_disk_space(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SPARE_BYTES", 1 << 62)
+    monkeypatch.setattr("datapkg.remote.download_file.SPARE_BYTES", 1 << 62)
     with pytest.raises(DiskFull, match="are lacking"):
         get(web.put("/a", BODY), tmp_path / "a")
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ _Key = tuple[str, str, str]  # URL, checksum, name
 class Fetcher:
     """The download cache and limits: the bytes of one file, the seconds that a server may send nothing.
 
-    At most `jobs` files are downloaded at once.
+    At most `jobs` files are downloaded at once. `environ` is where credentials for buckets are looked for.
     """
 
     downloads: DownloadCache
@@ -48,6 +48,7 @@ class Fetcher:
     timeout_s: float
     progress: Progress = silent
     jobs: int = 1
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -178,12 +179,20 @@ class _Downloads:
         from datapkg.remote.download import download
 
         fetcher = self._fetcher
-        limits = {"limit_bytes": fetcher.limit_bytes, "timeout_s": fetcher.timeout_s}
-        got = download(url, piece, progress=progress, **limits)  # type: ignore[arg-type]
+        bring = partial(
+            download,
+            url,
+            piece,
+            limit_bytes=fetcher.limit_bytes,
+            timeout_s=fetcher.timeout_s,
+            progress=progress,
+            environ=fetcher.environ,
+        )
+        got = bring()
         if got.resumed_bytes and got.hash != sha256:
             # The server claimed that the file is unchanged and may have been wrong, so download it again in full.
             piece.unlink(missing_ok=True)
-            got = download(url, piece, progress=progress, **limits)  # type: ignore[arg-type]
+            got = bring()
         return got.hash
 
     def raise_changed(self, hint: str) -> None:

@@ -44,14 +44,15 @@ RACES, RACERS = 4, 8
 class BucketBlobs(Blobs):
     """The keys of a bucket that begin with the path of its URL, such as `s3://bucket/some/prefix`.
 
-    Where the store refuses the credentials, raise `refused`.
+    Where the store refuses the credentials, raise `refused`. Without `is_signed`, none are sent.
     """
 
     jobs = 8
 
-    def __init__(self, url: str, *, refused: type[DatapkgError] = Refused) -> None:
+    def __init__(self, url: str, *, refused: type[DatapkgError] = Refused, is_signed: bool = True) -> None:
         self._url = check_bucket_url(url)
         self._refused = refused
+        self._unsigned: dict[str, Any] = {} if is_signed else {"skip_signature": True}
         self._store = self._opened(max_retries=3)
 
     def _opened(self, max_retries: int) -> S3Store | GCSStore | AzureStore:
@@ -59,6 +60,7 @@ class BucketBlobs(Blobs):
         try:
             return from_url(  # type: ignore[no-any-return]
                 self._url,
+                **self._unsigned,
                 # http is used only where the operator set an endpoint with it.
                 client_options={"allow_http": True, "timeout": TIMEOUT, "read_timeout": READ_TIMEOUT},
                 retry_config={"max_retries": max_retries, "retry_timeout": timedelta(seconds=20)},
