@@ -1,0 +1,82 @@
+"""A folder behind a real SSH server as a home of bytes under keys: the contract, and what only SSH does."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from datapkg.errors import InvalidInput, Refused, Unreachable
+from datapkg.objects.blobs.ssh import SshBlobs
+from tests.blob_contract import BODY, BlobsContract
+from tests.ssh_server import SSHD, SshServer, ssh_server
+
+pytestmark = pytest.mark.skipif(SSHD is None, reason="there is no sshd here (Debian: openssh-server)")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    with ssh_server(tmp_path_factory.mktemp("ssh")) as server:
+        yield server
+
+
+@pytest.fixture
+def home(server: SshServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(server.home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return server.home
+
+
+class TestSsh(BlobsContract):
+    @pytest.fixture
+    def blobs(self, server: SshServer, home: Path, tmp_path: Path) -> SshBlobs:  # type: ignore[override]
+        return SshBlobs(server.url(tmp_path / "data"))
+
+
+def test_lost_connection_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ssh_server(tmp_path) as server:
+        monkeypatch.setenv("HOME", str(server.home))
+        blobs = SshBlobs(server.url(tmp_path / "data"))
+        blobs.put("a", io.BytesIO(BODY))
+        server.restart()
+        assert blobs.read("a", len(BODY)) == BODY
+        server.restart()
+        assert blobs.create("b", b"1")
+        server.stop()
+        with pytest.raises(Unreachable, match="cannot be reached by ssh"):
+            blobs.size("a")
+
+
+def test_unknown_host_key_is_refused(
+    server: SshServer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "home"
+    (other / ".ssh").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(other))
+    (other / ".ssh" / "known_hosts").write_text("")
+    with pytest.raises(Refused, match=r"the key of host .* is not known here") as caught:
+        SshBlobs(server.url(tmp_path)).size("a")
+    assert caught.value.hint.startswith("connect once by hand")
+    (other / ".ssh" / "known_hosts").write_bytes((home / ".ssh" / "known_hosts").read_bytes())
+    with pytest.raises(Refused, match="does not let you in"):
+        SshBlobs(server.url(tmp_path)).size("a")
+
+
+def test_folder_of_the_home(server: SshServer, home: Path) -> None:
+    assert SshBlobs(server.url(Path("/~/nothing-here"))).size("a") is None
+    assert list(SshBlobs(server.url(Path("/~/nothing-here"))).list()) == []
+
+
+def test_folder_that_may_not_be_written(server: SshServer, home: Path) -> None:
+    with pytest.raises((Refused, Unreachable), match="/proc"):
+        SshBlobs(server.url(Path("/proc/nothing"))).put("a", io.BytesIO(b"1"))
+
+
+@pytest.mark.parametrize(
+    "url", ["ssh:///path", "sftp://host/a", "ssh://user:secret@host/a", "ssh://-oProxyCommand=x/a"]
+)
+def test_what_is_not_an_address(url: str) -> None:
+    with pytest.raises(InvalidInput, match="not the address of a folder over SSH"):
+        SshBlobs(url)
