@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Debian packages that the tests need beside Python packages: a browser with a font, FUSE, a web server, a database.
-APT_PACKAGES := chromium fonts-dejavu-core fuse3 nginx postgresql
+# Debian packages that the tests need beside Python packages: a browser with a font, FUSE, servers, a database.
+APT_PACKAGES := chromium fonts-dejavu-core fuse3 nginx openssh-server postgresql
 # Only `make test-all` needs them: Ceph, whose gateway speaks S3.
 APT_PACKAGES_ALL := $(APT_PACKAGES) ceph-mon ceph-osd radosgw
 

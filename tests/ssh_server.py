@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.conftest import find_program
+
 START_S = 20
-SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 
 
 @dataclass
@@ -47,7 +48,8 @@ class SshServer:
 @contextlib.contextmanager
 def ssh_server(folder: Path) -> Iterator[SshServer]:
     """Run a server in a folder of its own; it needs no rights of root."""
-    assert SSHD is not None
+    sshd = find_program("sshd")
+    assert sshd is not None
     home = folder / "home"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     with socket.socket() as listener:
@@ -65,7 +67,7 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
     )
     with contextlib.suppress(PermissionError):  # where it runs as root, it wants this folder
         Path("/run/sshd").mkdir(exist_ok=True)
-    command = [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
+    command = [sshd, "-D", "-e", "-f", str(folder / "sshd_config")]
     server = SshServer(port, home, subprocess.Popen(command, stderr=subprocess.DEVNULL), command)
     try:
         _wait(port)

@@ -11,9 +11,9 @@ import pytest
 from datapkg.errors import InvalidInput, Refused, Unreachable
 from datapkg.objects.blobs.ssh import SshBlobs
 from tests.blob_contract import BODY, BlobsContract
-from tests.ssh_server import SSHD, SshServer, ssh_server
+from tests.ssh_server import SshServer, ssh_server
 
-pytestmark = pytest.mark.skipif(SSHD is None, reason="there is no sshd here (Debian: openssh-server)")
+pytestmark = pytest.mark.needs("sshd")
 
 
 @pytest.fixture(scope="module")

@@ -204,7 +204,7 @@ class SshBlobs(Blobs):
                 elif stat.S_ISREG(mode):
                     yield BlobInfo(key, size, datetime.fromtimestamp(changed_at, UTC))
 
-    def _listed(self, folder: str) -> list[tuple[str, int, int, float]]:
+    def _listed(self, folder: str) -> Sequence[tuple[str, int, int, float]]:
         async def scan(sftp: asyncssh.SFTPClient) -> list[tuple[str, int, int, float]]:
             found = []
             async for each in sftp.scandir(posixpath.join(self._root, folder)):

@@ -24,4 +24,8 @@ def open_blobs(url: str, session: RegistrySession | None = None) -> Blobs:
         return BucketBlobs(url)
     if is_web(url) and session is not None:
         return WebBlobs(session)
+    if scheme == "ssh":
+        from datapkg.objects.blobs.ssh import SshBlobs
+
+        return SshBlobs(url)
     raise InvalidInput(f"{url} is not the address of a registry")
