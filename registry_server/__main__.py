@@ -22,7 +22,7 @@ from registry_server.cli import exports, maintenance, users
 from registry_server.cli.command import CONTEXT, PROGRAM, OperatorGroup, data_option, json_option
 from registry_server.settings import Settings, read_settings, setting_name
 
-OPTIONS = ("data", "host", "port", "public_url")
+OPTIONS = ("data", "objects", "host", "port", "public_url")
 SYSTEM_HINTS = {
     **dict.fromkeys(NO_ROOM, "make room there, and run it again"),
     **dict.fromkeys(UNWRITABLE, "see who may read and write there: ls -ld"),
@@ -127,6 +127,12 @@ def _bounds() -> str:
 @cli.command(epilog=_bounds())
 @data_option
 @click.option(
+    "--objects",
+    metavar="URL",
+    help="Where a new registry keeps its objects, if not in the data folder: s3://BUCKET/PREFIX, gs://…, az://…. "
+    "[env: DATAPKG_REGISTRY_OBJECTS]",
+)
+@click.option(
     "--host", metavar="HOST", help="The address to listen on; default 127.0.0.1. [env: DATAPKG_REGISTRY_HOST]"
 )
 @click.option(
@@ -142,7 +148,9 @@ def _bounds() -> str:
     "[env: DATAPKG_REGISTRY_PUBLIC_URL]",
 )
 @json_option
-def serve(data: Path | None, host: str | None, port: int | None, public_url: str | None, as_json: bool) -> None:
+def serve(
+    data: Path | None, objects: str | None, host: str | None, port: int | None, public_url: str | None, as_json: bool
+) -> None:
     """Serve a registry until it is stopped (Ctrl-C, or SIGTERM).
 
     The first line on standard output is JSON with the address: {"url": "http://127.0.0.1:8484"}
@@ -151,10 +159,11 @@ def serve(data: Path | None, host: str | None, port: int | None, public_url: str
     Examples:
       datapkg-registry serve --data ./registry
       datapkg-registry serve --data /srv/registry --host 0.0.0.0 --public-url https://data.example.org
+      datapkg-registry serve --data ./registry --objects s3://my-bucket/datapkg
     """
     from registry_server import app
 
-    settings = read_settings(data=data, host=host, port=port, public_url=public_url)
+    settings = read_settings(data=data, objects=objects, host=host, port=port, public_url=public_url)
     app.serve(settings, _announce)
 
 

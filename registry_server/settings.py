@@ -27,6 +27,7 @@ class Settings:
     """All settings of a registry; `DATAPKG_REGISTRY_` and the name in capitals sets one in the environment."""
 
     data: Path = field(default_factory=_default_data)
+    objects: str = ""
     host: str = "127.0.0.1"
     port: int = 8484
     public_url: str = ""
@@ -50,6 +51,7 @@ class Settings:
     body_timeout_s: int = 60
     push_age_s: int = 24 * 3600
     sweep_every_s: int = 3600
+    signed_urls_s: int = 0
 
     @property
     def database(self) -> Path:
@@ -149,11 +151,19 @@ def _read_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _read_objects(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("file", "s3", "gs", "az") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError(f"{value!r} is not a URL such as s3://BUCKET/PREFIX, gs://…, az://… or file:///FOLDER")
+    return value.rstrip("/")
+
+
 # By the name of a setting, else by its type. By hand rather than with pydantic-settings: options override the
 # environment here, and each problem names the option or variable and what it expects. Translating pydantic's texts into
 # that takes more code than these readers.
 _READERS: dict[str, Callable[[Any], Any]] = {
     "public_url": _read_url,
+    "objects": _read_objects,
     "port": _read_port,
     "Path": _read_path,
     "int": _read_count,

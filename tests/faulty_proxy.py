@@ -103,7 +103,7 @@ def faulty_way(target: str, port: int = 0) -> Iterator[Way]:
             body = self._request_body()
             way.seen.append((self.command, self.path))
             kind = way.fault(self.command, self.path)
-            if kind in STATUSES:
+            if kind in (*STATUSES, "403"):
                 status, _, after = kind.partition(" after ")
                 more = {"Retry-After": after} if after else {}
                 self.answer(int(status), b"<h1>Bad day</h1>", {"Content-Type": "text/html", **more})

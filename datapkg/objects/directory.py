@@ -140,13 +140,10 @@ class DirectoryObjects(Objects):
                 # The bytes are on the disk before the name is: after a power cut no name leads to
                 # bytes that were lost.
                 sync_file(file)
-            rename(temp, self.path(hash))
+            self._take(temp, hash)
         except BaseException:
             temp.unlink(missing_ok=True)
             raise
-        # A name is durable only once its folder is synced; the caller may now refer to it from a manifest.
-        sync_folder(self.path(hash).parent)
-        self._named([self.path(hash)])
         return hash
 
     def put_rest(self, stream: BinaryIO, expected: str, begun: Path, offset: int) -> str:
@@ -200,6 +197,7 @@ class DirectoryObjects(Objects):
     def _take(self, path: Path, hash: str) -> None:
         """Give a verified file of this file system its name."""
         rename(path, self.path(hash))
+        # A name is durable only once its folder is synced; the caller may now refer to it from a manifest.
         sync_folder(self.path(hash).parent)
         self._named([self.path(hash)])
 

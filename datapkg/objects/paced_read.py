@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from datapkg.errors import ObjectNotFound
-from datapkg.objects.pack_file import JoinedPlaces
 from datapkg.objects.packs import PackedObjects
 
 
@@ -17,7 +16,7 @@ def pieces(home: PackedObjects, hash: str, start: int, stop: int, piece_bytes: C
     """
     at, failed_at = start, -1
     while at < stop:
-        with JoinedPlaces(home.places(hash, at, stop)) as stream:
+        with home.unbuffered(home.places(hash, at, stop)) as stream:
             try:
                 while piece := stream.read(min(piece_bytes(), stop - at)):
                     at += len(piece)

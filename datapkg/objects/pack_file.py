@@ -13,11 +13,11 @@ import hashlib
 import io
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
-from typing import IO, BinaryIO, cast
+from pathlib import Path, PurePath
+from typing import IO, BinaryIO, Self, cast
 
 from datapkg.errors import CorruptObject
 from datapkg.format.hashing import hash_stream
@@ -58,20 +58,39 @@ class Pack:
     """A pack's index, in memory; no file stays open, however many packs there are."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.hash = path.stem
         with open(path, "rb", buffering=0) as file:
-            self.size = size = os.fstat(file.fileno()).st_size
+            size = os.fstat(file.fileno()).st_size
             if size < len(MAGIC) + TAIL_BYTES or file.read(len(MAGIC)) != MAGIC:
                 raise _damaged(path)
-            tail = os.pread(file.fileno(), TAIL_BYTES, size - TAIL_BYTES)
-            self.count = int.from_bytes(tail[:8], "little")
-            self._bodies_end = size - TAIL_BYTES - self.count * ENTRY_BYTES
-            if tail[8:] != MAGIC or self._bodies_end < len(MAGIC):
-                raise _damaged(path)
-            self._index = os.pread(file.fileno(), self.count * ENTRY_BYTES, self._bodies_end)
+            self._read(path, size, lambda start, stop: os.pread(file.fileno(), stop - start, start))
+
+    @classmethod
+    def elsewhere(cls, path: PurePath, size: int, read: Callable[[int, int], bytes]) -> Self:
+        """Return the index of a pack of `size` bytes of which `read` returns the bytes from start up to stop."""
+        pack = cls.__new__(cls)
+        if size < len(MAGIC) + TAIL_BYTES:
+            raise _damaged(path)
+        pack._read(path, size, read)
+        return pack
+
+    def _read(self, path: PurePath, size: int, read: Callable[[int, int], bytes]) -> None:
+        self.path = cast(Path, path)
+        self.hash = path.stem
+        self.size = size
+        tail = read(size - TAIL_BYTES, size)
+        self.count = int.from_bytes(tail[:8], "little")
+        self._bodies_end = size - TAIL_BYTES - self.count * ENTRY_BYTES
+        if tail[8:] != MAGIC or self._bodies_end < len(MAGIC):
+            raise _damaged(path)
+        self._index = read(self._bodies_end, size - TAIL_BYTES)
         if len(self._index) != self.count * ENTRY_BYTES:
             raise _damaged(path)
+
+    def renamed(self, path: PurePath) -> Self:
+        """Return the same index for the place that the pack has now."""
+        self.path = cast(Path, path)
+        self.hash = path.stem
+        return self
 
     def hashes(self) -> Iterator[bytes]:
         """Yield the 32-byte hashes in order."""
@@ -101,7 +120,7 @@ class Pack:
         return None
 
 
-def _damaged(path: Path) -> CorruptObject:
+def _damaged(path: PurePath) -> CorruptObject:
     return CorruptObject(
         f"pack {path.name} is damaged: its index cannot be read", hint="datapkg verify", pack=path.stem
     )
@@ -291,12 +310,12 @@ def read_place(place: PackLocation) -> bytes:
 
 def hash_place(place: PackLocation) -> str:
     """Return the sha256 of the bytes at this place, "" if the disk fails to read them."""
-    return hash_places([place])
+    return hash_opened(lambda: open_place(place))
 
 
-def hash_places(places: Sequence[PackLocation]) -> str:
-    """Return the sha256 of the bytes at these places, one after the other, "" if the disk fails to read them."""
-    with _FailingDisk(), open_places(places) as stream:
+def hash_opened(opened: Callable[[], BinaryIO]) -> str:
+    """Return the sha256 of a stream, which is closed, "" if the disk fails to read it."""
+    with _FailingDisk(), opened() as stream:
         return hash_stream(stream)[0]
     return ""
 

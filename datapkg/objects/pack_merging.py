@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from datapkg.objects.files import temp_path
-from datapkg.objects.pack_file import Pack, PackWriter, readable_bytes
+from datapkg.objects.pack_file import Pack, PackWriter
 from datapkg.objects.packs import PACK_BYTES, PackedObjects
 
 MERGED_AT, MERGED_BYTES = 16, 64 << 20
@@ -25,8 +25,7 @@ def merge_packs(home: PackedObjects) -> None:
             return
         # Only after the merged pack is synced and named; a kill in between leaves copies, which `gc` removes.
         for pack in merged:
-            pack.path.unlink(missing_ok=True)
-        home.look_again()
+            home.delete_pack(pack)
 
 
 def _similar(packs: list[Pack]) -> list[Pack]:
@@ -47,7 +46,7 @@ def _written_as_one(home: PackedObjects, packs: list[Pack]) -> list[Pack]:
     """Write the objects of packs into a new one, and return the packs of which it has all."""
     writer = PackWriter(temp_path(home.tmp, "pack"))
     try:
-        merged = [pack for pack in packs if _copy_all(pack, writer)]
+        merged = [pack for pack in packs if _copy_all(home, pack, writer)]
         if len(merged) > 1:
             home.name_pack(writer)
         else:
@@ -58,11 +57,11 @@ def _written_as_one(home: PackedObjects, packs: list[Pack]) -> list[Pack]:
     return merged
 
 
-def _copy_all(pack: Pack, writer: PackWriter) -> bool:
+def _copy_all(home: PackedObjects, pack: Pack, writer: PackWriter) -> bool:
     """Copy the objects of a pack; return False at the first that is not right."""
     for digest, place in pack.entries():
         if digest not in writer.entries:
-            data = readable_bytes(place) if place else b""
+            data = home.readable_bytes(place) if place else b""
             if hashlib.sha256(data).digest() != digest:
                 return False
             writer.add({digest: data})

@@ -5,37 +5,40 @@ Creating a file is the dear thing on most file systems; a batch of 10,000 small 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, cast
 from weakref import WeakSet
 
-from datapkg.errors import CorruptObject, ObjectNotFound
+from datapkg.errors import CorruptObject
 from datapkg.format.chunks import Step
 from datapkg.format.hashing import hash_bytes, mismatch
-from datapkg.objects.base import Objects, not_found
+from datapkg.objects.base import not_found
+from datapkg.objects.blobs.base import Blobs
+from datapkg.objects.blobs.folder import FolderBlobs
 from datapkg.objects.directory import ChainedStream, DirectoryObjects, Named, no_notice, read_up_to
 from datapkg.objects.files import rename, sync_folder, sync_path, temp_path
-from datapkg.objects.pack_file import OpenFiles, Pack, PackLocation, PackWriter, open_places, readable_bytes
+from datapkg.objects.pack_file import Pack, PackLocation, PackWriter
+from datapkg.objects.packed_reads import PackedReads
 from datapkg.objects.recipes import Recipes, clipped
 
 SMALL_BYTES = 1 << 20
+PACK_FROM_OBJECTS = 64
 PACK_BYTES = 256 << 20
 GATHERED_BYTES = 1 << 20
 FEW_LOOKUPS = 64
 TICK_NS = 50_000_000  # two changes of a folder within this time may leave it the same modification time
-T = TypeVar("T")
 
 
-class PackedObjects(Objects):
+class PackedObjects(PackedReads):
     """Folders `objects/` of single objects, `packs/` and `recipes/`; many processes read and write at once.
 
     `named` is called with the files that have just got their names.
@@ -148,49 +151,18 @@ class PackedObjects(Objects):
     def size(self, hash: str) -> int:
         return sum(place.size for place in self.places(hash))
 
-    def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        return self._at_places(hash, open_places, start, stop)
+    def key(self, path: Path) -> str:
+        """Return the key of a file of this home, such as `packs/….pack`."""
+        return path.relative_to(self.folder).as_posix()
 
-    def read_many(self, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        with contextlib.closing(OpenFiles()) as files:
-            for hash in hashes:
-                yield hash, self.read_from(files, hash)
+    @cached_property
+    def blobs(self) -> Blobs:
+        """The files of this home by their keys."""
+        return FolderBlobs(self.folder)
 
-    def read_from(self, files: OpenFiles, hash: str) -> bytes:
-        """Return the whole object in memory; of many objects, each pack is opened once."""
-        if place := self.near(files, hash):
-            return files.read(place)
-        return self._at_places(hash, lambda places: b"".join(self._read_piece(files, place) for place in places))
-
-    def near(self, files: OpenFiles, hash: str) -> PackLocation | None:
-        """Return where an object is in the pack that `files` read last, which stays readable; None if elsewhere.
-
-        Objects that are read together were mostly stored together, and searching one pack takes less than all.
-        """
-        place = files.last_pack.find(bytes.fromhex(hash)) if files.last_pack else None
-        return place if place and not self.loose.has(hash) else None
-
-    def _read_piece(self, files: OpenFiles, place: PackLocation) -> bytes:
-        data = files.read(place)
-        self.stay_near(files, place)
-        return data
-
-    def stay_near(self, files: OpenFiles, place: PackLocation) -> None:
-        """Make the pack that was just read at a place the first in which `near` looks."""
-        files.last_pack = self._packs.get(place.path.name) if place.path.parent == self.packs_folder else None
-
-    def _at_places(
-        self, hash: str, read: Callable[[list[PackLocation]], T], start: int = 0, stop: int | None = None
-    ) -> T:
-        """Return what `read` gives for the object's places; a pack may be replaced between the two steps."""
-        places = self.places(hash, start, stop)
-        try:
-            return read(places)
-        # Another process may have merged or rewritten the pack between the two steps; its objects are
-        # elsewhere now.
-        except ObjectNotFound:
-            self.look_again()
-            return read(self.places(hash, start, stop))
+    def writer(self) -> PackedObjects:
+        """Return the same home with batches of its own: one is durable at its end if no other is under way in it."""
+        return PackedObjects(self.folder, self._named)
 
     def check_room(self, size: int, what: str) -> None:
         self.loose.check_room(size, what)
@@ -243,6 +215,10 @@ class PackedObjects(Objects):
             finally:
                 self._add(gathered)
 
+    def put_several(self, items: Mapping[str, bytes]) -> None:
+        """Store verified small objects: few as files of their own, since packs are searched one after the other."""
+        (self if len(items) >= PACK_FROM_OBJECTS else self.loose).put_verified(items.items())
+
     def discard(self, hashes: Iterable[str]) -> None:
         self.loose.discard(hashes)
 
@@ -270,13 +246,7 @@ class PackedObjects(Objects):
             self._finish_writer()
             for _, temp, _ in self._finished:  # few files: `sync_all` would wait for what other programs wrote too
                 sync_path(temp)
-            for hash, temp, _ in self._finished:
-                rename(temp, self.packs_folder / f"{hash}.pack")
-            if self._finished:
-                sync_folder(self.packs_folder)
-                self._listed_at = None
-                self.has_new_packs = True
-                self._named([self.packs_folder / f"{hash}.pack" for hash, _, _ in self._finished])
+            self._take_packs([(hash, temp) for hash, temp, _ in self._finished])
         except BaseException:
             if unfinished:
                 unfinished.discard()
@@ -286,9 +256,19 @@ class PackedObjects(Objects):
         finally:
             self._finished = []
 
+    def _take_packs(self, packs: Sequence[tuple[str, Path]]) -> None:
+        """Give finished and synced packs their names."""
+        paths = [self.packs_folder / f"{hash}.pack" for hash, _ in packs]
+        for path, (_, temp) in zip(paths, packs, strict=True):
+            rename(temp, path)
+        if packs:
+            sync_folder(self.packs_folder)
+            self.look_again()
+            self.has_new_packs = True
+            self._named(paths)
+
     def delete(self, hash: str) -> None:
-        # The recipe first: if this is killed, a whole object may stay, but no recipe whose bases are deleted
-        # next.
+        # The recipe first: if this is killed, no recipe stays whose bases are deleted next.
         self.recipes.delete(hash)
         self.loose.delete(hash)
         digest = bytes.fromhex(hash)
@@ -306,6 +286,10 @@ class PackedObjects(Objects):
         """
         # The new pack has its name before the old one goes, so that every object is found at any moment.
         self.write_without(pack, without)
+        self.delete_pack(pack)
+
+    def delete_pack(self, pack: Pack) -> None:
+        """Delete a pack with all that is in it."""
         pack.path.unlink(missing_ok=True)
         self.look_again()
 
@@ -315,7 +299,7 @@ class PackedObjects(Objects):
         try:
             for digest, place in pack.entries():
                 if place and digest.hex() not in without:
-                    data = readable_bytes(place)
+                    data = self.readable_bytes(place)
                     if hashlib.sha256(data).digest() == digest:
                         writer.add({digest: data})
             if not writer.entries:
@@ -329,12 +313,10 @@ class PackedObjects(Objects):
 
     def name_pack(self, writer: PackWriter) -> None:
         """Give a pack, written outside of a batch, its name."""
-        path = self.packs_folder / f"{writer.finish()}.pack"
+        hash, has_new = writer.finish(), self.has_new_packs
         sync_path(writer.temp)
-        rename(writer.temp, path)
-        sync_folder(self.packs_folder)
-        self.look_again()
-        self._named([path])
+        self._take_packs([(hash, writer.temp)])
+        self.has_new_packs = has_new
 
     def look_again(self) -> None:
         """List the packs anew at the next question: they were changed here, by other means than a batch."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datapkg.errors import CorruptObject
 from datapkg.format.chunks import Step
 from datapkg.objects.base import Writable
-from datapkg.objects.pack_file import PackLocation, hash_places, open_places
+from datapkg.objects.pack_file import PackLocation, hash_opened
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.recipes import with_remainder, worthwhile
 
@@ -21,7 +21,7 @@ def recipe_of(home: PackedObjects, writer: Writable, hash: str, steps: Sequence[
     own = [step for step in ranges if step.source is None]
     if own:
         whole = home.locate(hash)
-        with open_places([PackLocation(whole.path, whole.offset + at, size) for _, at, size in own]) as stream:
+        with home.open_places([PackLocation(whole.path, whole.offset + at, size) for _, at, size in own]) as stream:
             remainder = writer.put(stream)
         ranges = with_remainder(ranges, remainder)
     return ranges
@@ -36,5 +36,5 @@ def planned_recipe(
 
 def check_recipe(home: PackedObjects, hash: str, ranges: Sequence[Step]) -> None:
     """Raise `CorruptObject`, `ObjectNotFound` unless the ranges give the object's bytes."""
-    if hash_places(home.places_of(ranges)) != hash:
+    if hash_opened(lambda: home.open_places(home.places_of(ranges))) != hash:
         raise CorruptObject(f"object {hash} is not what its recipe gives", hash=hash)

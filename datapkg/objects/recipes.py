@@ -49,10 +49,13 @@ class Recipes:
                 known = changed, read_recipe(path)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        self._remember(hash, known)
+        return known[1]
+
+    def _remember(self, hash: str, known: tuple[int, list[Step]]) -> None:
         self._read[hash] = known
         if len(self._read) > _IN_MEMORY:
             self._read.popitem(last=False)
-        return known[1]
 
     def keep(self, hash: str, ranges: Sequence[Step]) -> None:
         """Write the recipe of an object; the caller has verified that it gives these bytes."""

@@ -259,6 +259,10 @@ class RegistrySession:
         error = self._explained(response, status)
         if to := self._other_origin(response):
             error.explain(f"redirected to {to}; tokens are not sent past a redirect")
+            if (
+                status in (400, 403) and method == "GET"
+            ):  # a signed address may have expired: the registry gives another
+                error.detail["again"] = True
         elif type(error) in (NotLoggedIn, Forbidden, PackageNotFound) and "needs" not in error.detail:
             rejected = self._auth.was_rejected and is_public_read(method, path)
             note = f"without the rejected token from {self.credential.source}" if rejected else self.credential.note

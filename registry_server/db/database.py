@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -31,6 +31,7 @@ from sqlalchemy.engine import URL
 
 BUSY_TIMEOUT_MS = 30_000
 POOL_CONNECTIONS = 64
+T = TypeVar("T")
 BATCH = 5_000
 
 
@@ -125,7 +126,7 @@ def _insert(connection: Connection) -> Any:
     return {"sqlite": sqlite, "postgresql": postgresql}[connection.dialect.name].insert
 
 
-def batches(values: Iterable[str], size: int = BATCH) -> Iterator[list[str]]:
+def batches(values: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
     """Yield the values in lists short enough for the parameters of one statement."""
     rest = iter(values)
     while batch := list(islice(rest, size)):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from datapkg.errors import DatapkgError, ObjectNotFound, exhausted
+from datapkg.errors import DatapkgError, ObjectNotFound, Unreachable, exhausted
 from datapkg.format.hashing import hash_stream
 from datapkg.objects.files import may_be_whole
 from registry_server.db import objects, schema
@@ -126,6 +126,8 @@ def _problem(registry: Registry, hash: str, size: int, quick: bool) -> str:
             found, count = hash_stream(stream)
     except ObjectNotFound:
         return "missing"
+    except Unreachable:  # a storage that does not answer says nothing about the object
+        raise
     except (DatapkgError, OSError) as error:
         if (lack := exhausted(error, f"checking object {hash}")) is not None:
             raise lack from error

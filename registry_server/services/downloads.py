@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,6 @@ from datapkg.format.record_lists import CHECK_LISTS, read_lists
 from datapkg.objects.base import not_found
 from datapkg.objects.chunking import chunks_of_object
 from datapkg.objects.paced_read import pieces
-from datapkg.objects.pack_file import OpenFiles
 from registry_server.db import objects, states
 from registry_server.services import policy
 from registry_server.services.policy import PackageRequest
@@ -25,6 +23,7 @@ from registry_server.services.reply_sizes import SLOW_BYTES, OpenReplies
 from registry_server.settings import setting_name
 
 MAX_LISTED = 100
+ReadObject = Callable[[str], bytes]
 logger = logging.getLogger(__name__)
 
 
@@ -42,14 +41,22 @@ class Served:
         """Whether it is read and verified as a whole."""
         return self.size <= wire.SMALL_BYTES
 
-    def read(self, files: OpenFiles | None = None) -> bytes:
-        """Return all of it, verified, with files that are open; raise `CorruptObject`."""
-        return read_checked(self.registry, self.hash, files)
+    def signed_url(self) -> str | None:
+        """Return an address in the storage, if it has one and the operator allows it; it is good for a short time.
 
-    def pieces(self, start: int, stop: int, files: OpenFiles | None = None) -> Generator[bytes, None, None]:
+        A reader that follows it sends no token there.
+        """
+        seconds = self.registry.settings.signed_urls_s
+        return self.registry.objects.signed_url(self.hash, seconds) if seconds and not self.small else None
+
+    def read(self, read: ReadObject | None = None) -> bytes:
+        """Return all of it, verified, by a function that reads several objects; raise `CorruptObject`."""
+        return read_checked(self.registry, self.hash, read)
+
+    def pieces(self, start: int, stop: int, read: ReadObject | None = None) -> Generator[bytes, None, None]:
         """Yield a range in pieces; a small object is verified as a whole first."""
         if self.small:
-            data = self.read(files)
+            data = self.read(read)
             if len(data) <= SLOW_BYTES:
                 yield data[start:stop]
                 return
@@ -66,10 +73,10 @@ class Served:
             raise CorruptObject(f"object {self.hash} ends {stop - at:,} bytes too early")
 
 
-def read_checked(registry: Registry, hash: str, files: OpenFiles | None = None) -> bytes:
+def read_checked(registry: Registry, hash: str, read: ReadObject | None = None) -> bytes:
     """Return a manifest or a small object; raise `CorruptObject` and mark it as damaged if its hash is wrong."""
     try:
-        data = registry.objects.read_from(files, hash) if files else registry.objects.read(hash)
+        data = (read or registry.objects.read)(hash)
     except ObjectNotFound:
         data = None
     if data is None or hash_bytes(data) != hash:
@@ -196,13 +203,15 @@ def objects_of(request: PackageRequest, hashes: Collection[str]) -> Iterator[byt
                 f"object {hash} has {size:,} bytes; objects over {wire.SMALL_BYTES:,} bytes are read one by one",
                 hash=hash,
             )
-    return _frames(Served(hash, sizes[hash], package.public, request.registry) for hash in hashes)
+    return _frames([Served(hash, sizes[hash], package.public, request.registry) for hash in hashes])
 
 
-def _frames(wanted: Iterable[Served]) -> Iterator[bytes]:
-    with closing(OpenFiles()) as files:
+def _frames(wanted: Sequence[Served]) -> Iterator[bytes]:
+    if not wanted:
+        return
+    with wanted[0].registry.objects.reading([served.hash for served in wanted]) as read:
         for served in wanted:
-            pieces = served.pieces(0, served.size, files)
+            pieces = served.pieces(0, served.size, read)
             try:
                 first = next(pieces, b"")
             except (CorruptObject, ObjectNotFound, OSError):

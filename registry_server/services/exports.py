@@ -167,8 +167,8 @@ def _marking(registry: Registry, hash: str = "") -> Iterator[None]:
 def _copy(source: Readable, target: PackedObjects, sizes: dict[str, int]) -> None:
     """Copy objects that the target lacks; those that the source keeps as recipes become recipes there too."""
     made = {}
-    if isinstance(source, PackedObjects) and source.recipes:
-        made = {hash: ranges for hash in target.missing(sizes) if (ranges := source.recipes.find(hash))}
+    if isinstance(source, PackedObjects):
+        made = {hash: source.recipes.find(hash) for hash in target.missing(sizes.keys() & set(source.recipes))}
     transfer(source, target, plan({hash: size for hash, size in sizes.items() if hash not in made}, target))
     for hash, ranges in made.items():
         check_recipe(target, hash, ranges)
@@ -194,8 +194,7 @@ def load(registry: Registry, actor: Actor, source: Path) -> ExportReport:
             raise _incomplete(source, f"{len(lost):,} objects are missing, {min(lost)} among them")
         sizes = {hash: size for hash, size in sizes.items() if hash not in damaged}
         copied = registry.objects.missing(sizes)
-        writer = PackedObjects(registry.settings.data)
-        _copy(home, writer, sizes)
+        _copy(home, registry.new_writer(), sizes)
         registry.objects.look_again()
         _load_rows(registry, home, document, source)
     return _report(tables, sizes, copied, sorted(damaged))

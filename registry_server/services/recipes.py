@@ -27,7 +27,7 @@ def prepare(registry: Registry, hash: str, steps: Sequence[Step]) -> None:
 
     A recipe that is relied on stays: what another one would be made of might be deleted.
     """
-    if ranges := recipe_of(registry.objects, registry.new_writer(1), hash, steps):
+    if ranges := recipe_of(registry.objects, registry.new_writer().loose, hash, steps):
         with registry.db.write() as connection:
             if not recipes.bases_of(connection, hash):
                 registry.objects.recipes.keep(hash, ranges)
@@ -44,7 +44,7 @@ def replace_wholes(registry: Registry, hashes: Iterable[str]) -> None:
         return
     for hash in hashes:
         # It was replaced already, which is the usual case in a sweep.
-        if not home.loose.path(hash).exists():
+        if not home.loose.find(hash):
             continue
         try:
             if not (ranges := home.recipes.find(hash)):
@@ -77,12 +77,12 @@ def _delete_whole(registry: Registry, hash: str, ranges: Sequence[Step]) -> None
     with registry.db.write() as connection:  # not the one that noted the bases: a kill would undo that alone
         noted = recipes.bases_of(connection, hash)
         if noted.issuperset(str(each.source) for each in ranges) and home.recipes.find(hash) == ranges:
-            home.loose.path(hash).unlink(missing_ok=True)
+            home.loose.delete(hash)
 
 
 def _delete_recipe(registry: Registry, hash: str) -> None:
     with registry.db.write() as connection:
-        if registry.objects.loose.path(hash).exists():
+        if registry.objects.loose.find(hash):
             recipes.remove(connection, [hash])
             registry.objects.recipes.delete(hash)
 

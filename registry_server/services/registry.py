@@ -12,20 +12,16 @@ from pathlib import Path
 from sqlalchemy.exc import DatabaseError
 
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, QuotaExceeded, Refused
-from datapkg.objects.base import Objects
-from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.trash import Trash
 from registry_server.db.database import Database, sqlite_url
 from registry_server.db.schema import migrate, problems
 from registry_server.services.chunk_maps import ChunkMaps
+from registry_server.services.object_store import NOTE, open_objects
 from registry_server.services.reply_sizes import OpenReplies
 from registry_server.settings import Settings
 from registry_server.workers.checker import ClaimChecker
 
-# Batches of at least this many objects share one file. Packs are searched one after the other, so there should not be
-# many of them.
-PACK_FROM_OBJECTS = 64
 # The folders of files that can hold objects, or hashes of objects, by what keeps such a file; a test finds any other.
 FOLDERS = {
     "packs": "the objects in it, while one is alive and half of the bytes are",
@@ -46,16 +42,16 @@ def _now() -> datetime:
 class Registry:
     """One registry.
 
-    `created` tells whether it was made when it was opened. `objects` is for reading. To write, call `new_writer` with
-    the number of objects: a batch is durable at its end only if no other batch is under way in the same home, so each
-    writer is a home of its own. `trash` has the files of objects that nothing refers to, until they are deleted.
+    `created` tells whether it was made when it was opened. `objects` is for reading. To write, call `new_writer`: a
+    batch is durable at its end only if no other batch is under way in the same home, so each writer is a home of its
+    own. `trash` has the files of objects that nothing refers to, until they are deleted.
     """
 
     settings: Settings
     db: Database
     objects: PackedObjects
     trash: Trash
-    new_writer: Callable[[int], Objects]
+    new_writer: Callable[[], PackedObjects]
     checker: ClaimChecker
     chunk_maps: ChunkMaps
     created: bool = False
@@ -98,20 +94,20 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
     """
     remains = _prepare_folder(settings, create)
     database, created = _open_database(settings, create, remains)
-    stored = PackedObjects(settings.data)
+    stored = open_objects(settings, create=create)
     return Registry(
         settings=settings,
         db=database,
         objects=stored,
         trash=Trash(stored),
         checker=ClaimChecker(
-            stored.places,
+            stored.local_places,
             seconds=settings.check_timeout_s,
             max_bytes=settings.max_check_bytes,
             memory_bytes=settings.max_check_memory_bytes,
         ),
         chunk_maps=ChunkMaps(settings.data / "maps", settings.temporary),
-        new_writer=lambda count: _new_writer(settings, count),
+        new_writer=stored.writer,
         created=created,
     )
 
@@ -191,6 +187,8 @@ def _remains(settings: Settings) -> str:
         folder = settings.data / name
         if folder.is_dir() and any(each.is_file() for each in folder.rglob("*")):
             return f"{name}/"
+    if (settings.data / NOTE).is_file() and not settings.database.is_file():
+        return NOTE
     wal = settings.database.with_name(settings.database.name + "-wal")
     return wal.name if wal.is_file() and wal.stat().st_size and not settings.database.is_file() else ""
 
@@ -206,9 +204,3 @@ def _no_registry(settings: Settings, remains: str) -> InvalidInput:
         f"there is no registry in {settings.data}; only `serve` makes one",
         hint=f"check --data; a new one: datapkg-registry serve --data {shlex.quote(str(settings.data))}",
     )
-
-
-def _new_writer(settings: Settings, count: int) -> Objects:
-    if count >= PACK_FROM_OBJECTS:
-        return PackedObjects(settings.data)
-    return DirectoryObjects(settings.data / "objects", settings.temporary)

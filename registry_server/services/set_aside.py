@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
-from pathlib import Path
 
-from datapkg.errors import CorruptObject, DatapkgError, exhausted
-from datapkg.format.hashing import hash_stream
-from datapkg.objects.files import may_be_whole, rename
-from datapkg.objects.pack_file import hash_place
+from datapkg.errors import CorruptObject, DatapkgError, NotFound, Unreachable, exhausted
+from datapkg.format.hashing import hash_bytes, hash_stream
+from datapkg.objects.cloud import recipe_key, single_key
+from datapkg.objects.files import may_be_whole
 from registry_server.db import objects
 from registry_server.services.registry import Registry
 
@@ -26,19 +25,19 @@ def repair(registry: Registry, hashes: Collection[str]) -> list[str]:
         return []
     home = registry.objects
     for hash in hashes:
-        if home.loose.path(hash).exists() and not _is_whole(registry, hash):
-            _set_aside(registry, home.loose.path(hash))
+        if home.loose.find(hash) and not _is_whole(registry, hash):
+            _set_aside(registry, single_key(hash))
         try:
             home.recipes.find(hash)
         except CorruptObject:
-            _set_aside(registry, home.recipes.path(hash))
+            _set_aside(registry, recipe_key(hash))
     wrong = {bytes.fromhex(hash) for hash in hashes}
     for pack in home.packs():
         inside = {digest.hex(): place for digest, place in pack.entries() if digest in wrong}
-        bad = {hash for hash, place in inside.items() if not (place and hash_place(place) == hash)}
+        bad = {hash for hash, place in inside.items() if not (place and hash_bytes(home.readable_bytes(place)) == hash)}
         if bad:
             home.write_without(pack, without=bad)
-            _set_aside(registry, pack.path)
+            _set_aside(registry, home.key(pack.path))
             home.look_again()
     with registry.db.write():  # as an upload: no sweep deletes it meanwhile
         registry.trash.restore(hashes)
@@ -52,6 +51,8 @@ def _is_whole(registry: Registry, hash: str) -> bool:
     try:
         with registry.objects.open(hash) as stream:
             return hash_stream(stream)[0] == hash
+    except Unreachable:  # a storage that does not answer says nothing about the object
+        raise
     except (DatapkgError, OSError) as error:
         if (lack := exhausted(error, f"checking object {hash}")) is not None:
             raise lack from error
@@ -60,7 +61,7 @@ def _is_whole(registry: Registry, hash: str) -> bool:
         return False
 
 
-def _set_aside(registry: Registry, path: Path) -> None:
+def _set_aside(registry: Registry, key: str) -> None:
     # The sweep, or a repair that was killed, has moved it already.
-    with contextlib.suppress(FileNotFoundError):
-        rename(path, registry.settings.data / FOLDER / path.relative_to(registry.settings.data))
+    with contextlib.suppress(NotFound):
+        registry.objects.blobs.rename(key, f"{FOLDER}/{key}")

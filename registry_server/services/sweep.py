@@ -10,21 +10,19 @@ checked: a damaged one may have lost rows.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import hashlib
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import BinaryIO
 
 from datapkg.errors import Conflict, CorruptObject
+from datapkg.format.hashing import hash_stream, is_hash
+from datapkg.objects.blobs.base import BlobInfo
 from datapkg.objects.files import sweep_temp
 from datapkg.objects.pack_file import Pack
 from datapkg.objects.pack_merging import merge_packs
@@ -137,11 +135,9 @@ class _Sweep:
     def _may_change(self) -> bool:
         return not self.report.dry_run and self._database_is_whole
 
-    def _is_old(self, path: Path) -> bool:
+    def _is_old(self, file: BlobInfo) -> bool:
         """Return whether the file has had its name for the grace period; a rename counts as a change."""
-        with contextlib.suppress(FileNotFoundError):
-            return self.registry.now().timestamp() - os.stat(path).st_ctime >= self.grace.total_seconds()
-        return False
+        return self.registry.now() - file.modified_at >= self.grace
 
     def temporary(self) -> Iterator[None]:
         """Delete what killed uploads left."""
@@ -153,21 +149,20 @@ class _Sweep:
     def trash(self) -> Iterator[None]:
         """Delete old files of the trash; restore those with objects that are alive again."""
         trash = self.registry.trash
-        for path, hashes in trash.files():
-            if self._is_old(path):
-                size = _size(path)
+        for file, hashes in trash.files():
+            if self._is_old(file):
                 if self._may_change():
                     with self.registry.db.write() as connection:
                         trash.restore(objects.referenced(connection, hashes))
-                        if not path.exists():
+                        if self.registry.objects.blobs.size(file.key) is None:
                             continue
                         # Counted before the file goes, so that an upload under way notices
                         # that it has to look for its objects again.
                         self._note_deletions()
-                        path.unlink(missing_ok=True)
+                        trash.delete(file.key)
                 elif self._dead(hashes) != set(hashes):
                     continue
-                self._count_deleted(size)
+                self._count_deleted(file.size)
                 yield
         if not self.report.dry_run:
             with self.registry.db.write():  # no upload looks for its objects meanwhile
@@ -196,65 +191,74 @@ class _Sweep:
 
     def recipes(self) -> Iterator[None]:
         """Delete recipes of dead objects, and whole objects that a killed process left beside their recipe."""
-        home = self.registry.objects.recipes
-        for hashes in batches(home, AT_ONCE):
-            dead = self._dead(hashes)
-            old = {hash: _size(home.path(hash)) for hash in dead if self._is_old(home.path(hash))}
+        for files in self._batches("recipes/"):
+            dead = self._dead(files)
+            old = {hash: files[hash].size for hash in dead if self._is_old(files[hash])}
             if old and self._may_change():
                 recipes.forget(self.registry, old)
             for size in old.values():
                 self._count_deleted(size)
             if not self.report.dry_run:
-                recipes.replace_wholes(self.registry, set(hashes) - dead)
+                recipes.replace_wholes(self.registry, files.keys() - dead)
             yield
+
+    def _batches(self, prefix: str) -> Iterator[dict[str, BlobInfo]]:
+        """Yield the files of a prefix that are named by hashes, many at a time."""
+        named = ((each.key.removeprefix(prefix).replace("/", "", 1), each) for each in self._listed(prefix))
+        for some in batches(((hash, each) for hash, each in named if is_hash(hash)), AT_ONCE):
+            yield dict(some)
+
+    def _listed(self, prefix: str) -> Iterator[BlobInfo]:
+        return self.registry.objects.blobs.list(prefix)
 
     def files(self) -> Iterator[None]:
         """Move dead objects that are files of their own to the trash."""
-        # In batches, between which uploads get the write transaction of the database.
-        loose = self.registry.objects.loose
-        for hashes in batches(loose, AT_ONCE):
-            if dead := {hash: path for hash in self._dead(hashes) if self._is_old(path := loose.path(hash))}:
+        for files in self._batches("objects/"):
+            if dead := {hash: files[hash] for hash in self._dead(files) if self._is_old(files[hash])}:
                 self._move(dead)
             yield
 
     def packs(self) -> Iterator[None]:
         """Move packs of dead objects to the trash; those that are half dead after they were rewritten."""
+        self.registry.objects.look_again()
+        files = {each.key: each for each in self._listed("packs/")}
         for pack in self.registry.objects.packs():
-            if self._is_old(pack.path):
-                self._sweep_pack(pack)
+            file = files.get(self.registry.objects.key(pack.path))
+            if file and self._is_old(file):
+                self._sweep_pack(pack, file)
             yield
         if not self.report.dry_run:  # each push of many objects makes a pack, and packs are searched one by one
             merge_packs(self.registry.objects)
 
-    def _sweep_pack(self, pack: Pack) -> None:
+    def _sweep_pack(self, pack: Pack, file: BlobInfo) -> None:
         sizes = {digest.hex(): place.size if place else 0 for digest, place in pack.entries()}
         dead = self._dead(sizes)
         is_rewritten = len(dead) < len(sizes)
         if not dead or (is_rewritten and sum(sizes[hash] for hash in dead) < DEAD_SHARE * sum(sizes.values())):
             return
         if self._may_change():
-            if not _is_whole(pack):
+            if not self._is_whole(file, pack):
                 logger.error("pack %s is damaged and was not changed; run: datapkg-registry check", pack.path.name)
                 return
             if is_rewritten:
                 self.registry.objects.write_without(pack, without=dead)
         self.report.rewritten_packs += is_rewritten
-        self._move(dict.fromkeys(dead, pack.path), all_or_none=True)
+        self._move(dict.fromkeys(dead, file), all_or_none=True)
 
-    def _move(self, paths: dict[str, Path], *, all_or_none: bool = False) -> None:
+    def _move(self, files: dict[str, BlobInfo], *, all_or_none: bool = False) -> None:
         """Move the files of dead objects, unless one of them is alive by now."""
-        moved = set(paths)
+        moved = set(files)
         if self._may_change():
             with self.registry.db.write() as connection:
-                again = objects.referenced(connection, paths)
+                again = objects.referenced(connection, files)
                 moved = set() if all_or_none and again else moved - again
-                sizes = {path: _size(path) for path in {paths[hash] for hash in moved}}
-                for path in sizes:
-                    self.registry.trash.move(path)
-        else:
-            sizes = {path: _size(path) for path in paths.values()}
-        self.report.moved_files += len(sizes)
-        self.report.moved_bytes += sum(sizes.values())
+                for file in {files[hash] for hash in moved}:
+                    self.registry.trash.move(file.key)
+        distinct = {files[hash] for hash in moved}
+        if distinct:
+            self.registry.objects.look_again()
+        self.report.moved_files += len(distinct)
+        self.report.moved_bytes += sum(file.size for file in distinct)
 
     def _dead(self, hashes: Iterable[str]) -> set[str]:
         hashes = set(hashes)
@@ -286,14 +290,7 @@ class _Sweep:
             self.report.removed_maps = self.registry.chunk_maps.remove(lambda all: all - self._dead(all), limit)
         yield
 
-
-def _size(path: Path) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        return os.stat(path).st_size
-    return 0
-
-
-def _is_whole(pack: Pack) -> bool:
-    """Return whether the pack matches its hash: a wrong index hides objects, which would then seem unreferenced."""
-    with open(pack.path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == pack.hash
+    def _is_whole(self, file: BlobInfo, pack: Pack) -> bool:
+        """Return whether the pack matches its hash: a wrong index hides objects, which would then seem unreferenced."""
+        with self.registry.objects.blobs.open(file.key) as stream:
+            return hash_stream(stream)[0] == pack.hash

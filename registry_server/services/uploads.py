@@ -18,7 +18,6 @@ from datapkg.format.manifest.delta import DeltaStream
 from datapkg.format.names import check_package
 from datapkg.format.texts import count_text, quoted
 from datapkg.objects.base import not_found
-from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.free_space import free_bytes
 from registry_server.db import objects, pushes, states
 from registry_server.db.pushes import Push
@@ -142,10 +141,10 @@ def put_object(request: PushRequest, hash: str, offset: int | None, stream: Bina
     push, deletions = _check_under_way(request), request.registry.deletions
     counted = _Counted(stream, request.registry.settings.max_object_bytes - (offset or 0))
     if offset is None:
-        request.registry.new_writer(1).put(counted, expected=hash)  # type: ignore[arg-type]
+        request.registry.new_writer().put(counted, expected=hash)  # type: ignore[arg-type]
     else:
-        writer = DirectoryObjects(request.registry.settings.data / "objects", request.registry.settings.temporary)
-        writer.put_rest(counted, hash, _begun(request, push, hash), offset)  # type: ignore[arg-type]
+        writer = request.registry.new_writer()
+        writer.loose.put_rest(counted, hash, _begun(request, push, hash), offset)  # type: ignore[arg-type]
     _note(request, {hash: (offset or 0) + counted.size_bytes}, deletions)
     return wire.Stored(hashes=[hash])
 
@@ -186,7 +185,7 @@ def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
         return request.registry.objects.open(source, start, stop)
 
     with closing(DeltaStream(stream, part, request.registry.settings.max_object_bytes)) as built:
-        request.registry.new_writer(1).put(built, expected=hash)  # type: ignore[arg-type]
+        request.registry.new_writer().put(built, expected=hash)  # type: ignore[arg-type]
         _note(request, {hash: built.size_bytes}, deletions)
         # The object is stored and noted already, so a failure here costs only disk space.
         recipes.prepare(request.registry, hash, built.steps)
@@ -222,10 +221,10 @@ def put_batch(request: PushRequest, stream: BinaryIO) -> wire.Stored:
 def _keep(registry: Registry, batch: dict[str, bytes]) -> None:
     with registry.db.read() as connection:
         damaged = objects.damaged(connection).intersection(batch)
-    for hash in damaged:  # as single files, which are found before the pack that may have the damaged copy
-        registry.new_writer(1).put_bytes(batch[hash], hash)
+    for hash in damaged:  # found before the pack that may have the damaged copy
+        registry.new_writer().put_bytes(batch[hash], hash)
     if rest := {hash: data for hash, data in batch.items() if hash not in damaged}:
-        registry.new_writer(len(rest)).put_verified(rest.items())
+        registry.new_writer().put_several(rest)
 
 
 def _note(request: PushRequest, sizes: dict[str, int], deletions: int) -> None:

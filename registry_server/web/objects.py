@@ -48,8 +48,11 @@ async def read_manifest_chunks(request: Request, package: ThePackage, hash: TheH
 
 @router.get(wire.OBJECT, response_class=Response, responses=_gives(BYTES))
 async def read_object(request: Request, package: ThePackage, hash: TheHash) -> Response:
-    """Return an object of the package, or a range of its bytes."""
-    return await reply(request, downloads.object(package, hash), BYTES)
+    """Return an object of the package, or a range of its bytes; or 307 to an address of the registry's storage."""
+    served = downloads.object(package, hash)
+    if request.method == "GET" and not request.scope.get("asked_by_head") and (url := served.signed_url()):
+        return Response(status_code=307, headers={"location": url, "cache-control": "no-store"})
+    return await reply(request, served, BYTES)
 
 
 @router.get(wire.OBJECT_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -20,6 +20,7 @@ from datapkg.format.manifest.parsed import TableNode
 from datapkg.objects.pack_file import PackLocation
 from registry_server.workers.jobs import CheckTask, Job, Location, Verdict, WorkerLimits
 
+Places = Callable[[str], list[PackLocation]]
 AT_ONCE = 2
 MAX_WAITING, MAX_WAITING_OF_USER = 16, 2
 # How long to wait for a worker after its own time limit.
@@ -54,9 +55,14 @@ class ClaimChecker:
     """
 
     def __init__(
-        self, places: Callable[[str], list[PackLocation]], *, seconds: int, max_bytes: int, memory_bytes: int
+        self,
+        local_places: Callable[[], AbstractContextManager[Places]],
+        *,
+        seconds: int,
+        max_bytes: int,
+        memory_bytes: int,
     ) -> None:
-        self._places = places
+        self._local_places = local_places
         self._seconds, self._max_bytes, self._memory_bytes = seconds, max_bytes, memory_bytes
         self._changed = threading.Condition()
         self._running: set[str] = set()
@@ -67,8 +73,12 @@ class ClaimChecker:
 
     def check(self, user: str, tables: Sequence[TableNode]) -> Verdicts:
         """Compare what manifests state of tables with their objects, on which the user must be allowed to rely."""
+        with self._local_places() as places:
+            return self._check(user, tables, places)
+
+    def _check(self, user: str, tables: Sequence[TableNode], places: Places) -> Verdicts:
         found = Verdicts()
-        tasks = self._tasks(tables, found)
+        tasks = self._tasks(tables, places, found)
         deadline = time.monotonic() + self._seconds
         if not tasks:
             return found
@@ -98,7 +108,7 @@ class ClaimChecker:
                 self._zygote.wait()
             self._control = self._zygote = None
 
-    def _tasks(self, tables: Sequence[TableNode], found: Verdicts) -> list[CheckTask]:
+    def _tasks(self, tables: Sequence[TableNode], local: Places, found: Verdicts) -> list[CheckTask]:
         """Return the tables that are small enough, with the locations of their objects."""
         tasks, left = [], self._max_bytes
         for table in tables:
@@ -106,7 +116,7 @@ class ClaimChecker:
                 found.unchecked[table.path] = f"a push is checked up to {self._max_bytes:,} bytes"
                 continue
             try:
-                places = [self._places(block.hash) for block in table.blocks]
+                places = [local(block.hash) for block in table.blocks]
             except (DatapkgError, OSError) as error:
                 found.unchecked[table.path] = str(error)
                 continue

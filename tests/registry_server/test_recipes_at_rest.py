@@ -134,7 +134,7 @@ def test_a_damaged_base_is_reported_and_comes_back_with_the_next_push(house: Hou
 
 
 def test_a_kill_before_the_whole_is_deleted_is_made_good_by_the_sweep(house: House, owner: Client) -> None:
-    house.registry.new_writer(1).put_bytes(VERSIONS[4])
+    house.registry.new_writer().put_bytes(VERSIONS[4])
     assert is_whole(house, VERSIONS[4])
     sweep(house.registry, THE_OPERATOR)
     assert not is_whole(house, VERSIONS[4])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 from datapkg.format import wire
 from datapkg.format.manifest.delta import Step, encode_delta
-from datapkg.objects.base import Objects
+from datapkg.objects.packs import PackedObjects
 from registry_server.services import publish
 from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
@@ -64,16 +64,17 @@ class Begun:
 class Sweeping:
     """A home of objects that is swept after each upload, before the database lists what was uploaded."""
 
-    def __init__(self, home: Objects, sweep: Callable[[], None]) -> None:
+    def __init__(self, home: PackedObjects, sweep: Callable[[], None]) -> None:
         self._home, self._sweep = home, sweep
+        self.loose = home.loose
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         stored = self._home.put(stream, expected)
         self._sweep()
         return stored
 
-    def put_verified(self, items: Iterable[tuple[str, bytes]]) -> None:
-        self._home.put_verified(items)
+    def put_several(self, items: Mapping[str, bytes]) -> None:
+        self._home.put_several(items)
         self._sweep()
 
 
@@ -181,7 +182,7 @@ class Interleavings(RuleBasedStateMachine):
             for grace in graces:
                 sweep(real, THE_OPERATOR, grace=grace)
 
-        self.house.registry = replace(real, new_writer=lambda count: Sweeping(real.new_writer(count), run))  # type: ignore[arg-type, return-value]
+        self.house.registry = replace(real, new_writer=lambda: Sweeping(real.new_writer(), run))  # type: ignore[arg-type, return-value]
         try:
             yield
         finally:

@@ -113,6 +113,9 @@ class Blobs(ABC):
             self.put(key, file)
         path.unlink()
 
+    def remove_empty(self, prefix: str) -> None:  # noqa: B027 - buckets have no folders
+        """Remove folders without files from those of a prefix, where the place has folders."""
+
     def signed_url(self, key: str, seconds: int) -> str | None:
         """Return an address from which anybody can read a key for some time, None where the place has none."""
         return None

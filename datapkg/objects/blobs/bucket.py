@@ -44,14 +44,13 @@ RACES, RACERS = 4, 8
 class BucketBlobs(Blobs):
     """The keys of a bucket that begin with the path of its URL, such as `s3://bucket/some/prefix`.
 
-    Where the store refuses the credentials, raise `refused`. Without `is_signed`, none are sent.
+    Without `is_signed`, no credentials are sent.
     """
 
     jobs = 8
 
-    def __init__(self, url: str, *, refused: type[DatapkgError] = Refused, is_signed: bool = True) -> None:
+    def __init__(self, url: str, *, is_signed: bool = True) -> None:
         self._url = check_bucket_url(url)
-        self._refused = refused
         self._unsigned: dict[str, Any] = {} if is_signed else {"skip_signature": True}
         self._store = self._opened(max_retries=3)
 
@@ -139,7 +138,7 @@ class BucketBlobs(Blobs):
             raise absent(key, self._url)
         pieces = [bytes(next(found)) if start < stop else b"" for start, stop in ranges]
         if any(len(data) != stop - start for data, (start, stop) in zip(pieces, ranges, strict=True)):
-            raise self._unreachable(key, "it sent fewer bytes than were asked for")
+            raise self.unreachable(key, "it sent fewer bytes than were asked for")
         return pieces
 
     def size(self, key: str) -> int | None:
@@ -243,19 +242,22 @@ class BucketBlobs(Blobs):
         except exceptions.AlreadyExistsError:
             raise
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise self._refusal(error) from None
+            raise self._refusal(_reason(error)) from None
         except exceptions.BaseError as error:
-            if any(word in _reason(error) for word in ("400 ExpiredToken", "401", "403")):
-                raise self._refusal(error) from None
-            raise self._unreachable(key, _reason(error)) from None
+            reason = _reason(error)
+            if reason.startswith(("401", "403")) or "ExpiredToken" in reason:
+                raise self._refusal(reason) from None
+            raise self.unreachable(key, reason) from None
 
-    def _refusal(self, error: Exception) -> DatapkgError:
-        return self._refused(
-            f"{self._url} refuses the request: {_reason(error)}",
+    def _refusal(self, reason: str) -> DatapkgError:
+        """Return the error for credentials that the store does not accept, or no longer."""
+        return Refused(
+            f"{self._url} refuses the request: {reason}",
             hint="check that the credentials in the environment are right and have not expired",
         )
 
-    def _unreachable(self, key: str, reason: str) -> Unreachable:
+    def unreachable(self, key: str, reason: str) -> Unreachable:
+        """Return the error for a store that does not answer, or not as it should."""
         return Unreachable(f"{self._url} did not serve {key or 'a list'}: {reason}", again=True)
 
 
@@ -302,7 +304,7 @@ class _Body(io.RawIOBase):
             except Unreachable:
                 if number == TRIES - 1:
                     raise
-        raise self._blobs._unreachable(self._key, reason)
+        raise self._blobs.unreachable(self._key, reason)
 
 
 def check_bucket_url(url: str) -> str:

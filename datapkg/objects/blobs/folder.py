@@ -143,6 +143,11 @@ class FolderBlobs(Blobs):
             super().take(key, path)
         sync_folder(target.parent)
 
+    def remove_empty(self, prefix: str) -> None:
+        for folder, _, _ in os.walk(self.folder / prefix, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
     def list(self, prefix: str = "") -> Iterator[BlobInfo]:
         top = self.folder / prefix
         for folder, folders, names in os.walk(top):
@@ -150,10 +155,14 @@ class FolderBlobs(Blobs):
                 folders.remove(TMP)
             for name in names:
                 path = Path(folder, name)
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     found = path.stat()
-                    key = path.relative_to(self.folder).as_posix()
-                    yield BlobInfo(key, found.st_size, datetime.fromtimestamp(found.st_ctime, UTC))
+                except OSError as error:
+                    if error.errno not in (errno.ENOENT, errno.ELOOP):
+                        raise
+                    continue
+                key = path.relative_to(self.folder).as_posix()
+                yield BlobInfo(key, found.st_size, datetime.fromtimestamp(found.st_ctime, UTC))
 
     @contextmanager
     def _new_file(self) -> Iterator[tuple[Path, IO[bytes]]]:

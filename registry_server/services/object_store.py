@@ -1,0 +1,124 @@
+"""Where a registry keeps its objects: its data folder, or a bucket or another folder by a URL.
+
+The data folder notes the URL, so that every later command uses the same objects. What is at the URL notes the registry,
+so that no other one deletes objects there that it does not know.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import uuid
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from datapkg.errors import Conflict, InvalidInput, NotFound, Unreachable
+from datapkg.objects.blobs.base import Blobs
+from datapkg.objects.blobs.bucket import BucketBlobs
+from datapkg.objects.blobs.folder import FolderBlobs
+from datapkg.objects.cloud import CloudObjects
+from datapkg.objects.files import read_json, write_atomic
+from datapkg.objects.packs import PackedObjects
+from registry_server.settings import Settings
+
+NOTE = "objects.json"
+MARK = "registry-objects.json"
+FORMAT = 1
+TELL = "tell the administrator of the registry"
+MAX_MARK_BYTES = 1 << 16
+logger = logging.getLogger(__name__)
+
+
+def open_objects(settings: Settings, *, create: bool) -> PackedObjects:
+    """Return the objects of a registry; with `create`, the settings say where those of a new one are to be.
+
+    Raise `InvalidInput` for another URL than the registry was made with, `Conflict` for objects of another registry.
+    """
+    try:
+        return _opened(settings, create)
+    except Unreachable as error:
+        error.explain(
+            settings.objects or "see objects.json in the data folder", "check the credentials in the environment"
+        )
+        raise
+
+
+def _opened(settings: Settings, create: bool) -> PackedObjects:
+    noted = _noted(settings)
+    if noted is None:
+        if not settings.objects:
+            return PackedObjects(settings.data)
+        if not create or next(iter(PackedObjects(settings.data)), None) is not None:
+            raise InvalidInput(
+                f"the objects of this registry are in {settings.data}, not in {settings.objects}",
+                hint="to move them: datapkg-registry export FOLDER, and import it with another --data and --objects",
+            )
+        noted = {"format": FORMAT, "url": settings.objects, "id": uuid.uuid4().hex}
+        blobs = open_blobs(settings.objects)
+        _set_mark(blobs, noted["id"])
+        write_atomic(settings.data / NOTE, json.dumps(noted).encode(), settings.temporary)
+    elif settings.objects not in ("", noted["url"]):
+        raise InvalidInput(
+            f"the objects of the registry in {settings.data} are in {noted['url']}, not in {settings.objects}",
+            hint=f"leave out --objects, or correct {settings.data / NOTE} if they were moved",
+        )
+    else:
+        blobs = open_blobs(noted["url"])
+        _check_mark(blobs, noted["id"])
+    return CloudObjects(blobs, settings.data)
+
+
+def _noted(settings: Settings) -> dict[str, Any] | None:
+    noted = read_json(settings.data / NOTE, "note of where the objects are", "restore it from a backup")
+    if not noted:
+        return None
+    if not isinstance(noted, dict) or noted.get("format") != FORMAT or not {"url", "id"} <= noted.keys():
+        raise InvalidInput(f"{settings.data / NOTE} is not a note of this version", hint="upgrade datapkg-registry")
+    return noted
+
+
+def open_blobs(url: str) -> Blobs:
+    """Return the keys at a URL: `file://`, `s3://`, `gs://` or `az://`."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+            raise InvalidInput(f"{url!r} is not the URL of a folder: expected file:///FOLDER")
+        return FolderBlobs(Path(unquote(parts.path)))
+    return StorageBlobs(url)
+
+
+class StorageBlobs(BucketBlobs):
+    """A bucket behind a registry: its users are not told where it is, and cannot do anything about its credentials."""
+
+    def _refusal(self, reason: str) -> Unreachable:
+        logger.error("%s refuses the request: %s; check the credentials of the registry", self.url, reason)
+        return Unreachable(f"the storage of the registry refuses its request: {reason}", hint=TELL)
+
+    def unreachable(self, key: str, reason: str) -> Unreachable:
+        logger.warning("%s did not serve %s: %s", self.url, key or "a list", reason)
+        return Unreachable(f"the storage of the registry did not answer as it should: {reason}", hint=TELL, again=True)
+
+
+def _set_mark(blobs: Blobs, registry: str) -> None:
+    mark = json.dumps({"format": FORMAT, "registry": registry}).encode()
+    try:
+        _check_mark(blobs, registry)
+    except NotFound:
+        if not blobs.can_create:
+            blobs.put(MARK, io.BytesIO(mark))
+        elif not blobs.create(MARK, mark):
+            _check_mark(blobs, registry)
+
+
+def _check_mark(blobs: Blobs, registry: str) -> None:
+    try:
+        found = json.loads(blobs.read(MARK, MAX_MARK_BYTES))["registry"]
+    except (ValueError, KeyError, TypeError):
+        found = None
+    if found != registry:
+        raise Conflict(
+            f"{blobs.url} has the objects of another registry; each needs a place of its own",
+            hint=f"give another prefix: --objects {blobs.url}/ANOTHER",
+        )
