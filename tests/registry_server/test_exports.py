@@ -200,7 +200,7 @@ def test_commands_export_and_import(house: House, ada: Client, tmp_path: Path) -
     assert json.loads(run("import", target, "--data", new, "--json").stdout)["packages"] == 1
     assert json.loads(run("check", "--data", new, "--json").stdout)["checked"] == 2
     assert check_failure(run("import", target, "--data", new, "--json"), 2)["code"] == "invalid"
-    assert check_failure(run("import", str(tmp_path / "no"), "--data", str(tmp_path / "x"), "--json"), 2)
+    assert check_failure(run("import", str(tmp_path / "no"), "--data", str(tmp_path / "x"), "--json"), 3)
 
 
 def test_import_notes_what_recipes_rely_on_by_the_recipes(house: House, ada: Client, tmp_path: Path) -> None:
