@@ -273,7 +273,7 @@ class DamagedObject:
     """A corrupt object, and where it is used (empty if nothing uses it).
 
     With a `problem`, it is a table whose objects are intact but whose values differ from its manifest; `hash` is that
-    of its first object.
+    of its first object. At a registry without a server, a problem without a hash is one of the package's log.
     """
 
     hash: str

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from datapkg.api.results import DamagedObject, VerifyResult
-from datapkg.errors import DatapkgError
+from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.format.manifest.claim_key import claim_key
 from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.names import Ref, State
@@ -69,6 +69,25 @@ def verify(
     return VerifyResult(
         len(hashes - absent), damaged, len((absent & used.keys()) - bad), set_aside, tables, len(repaired)
     )
+
+
+def verify_registry(home: Home, registry: str, ref: Ref | None = None, progress: Progress = silent) -> VerifyResult:
+    """Verify the log and every object of one package, or of all, in a registry without a server.
+
+    A damaged log has an entry without a hash. Raise `InvalidInput` for a server, which verifies itself.
+    """
+    from datapkg.remote.static import verification
+    from datapkg.remote.static.client import StaticClient
+
+    client = home.client(registry)
+    if not isinstance(client, StaticClient):
+        raise InvalidInput(
+            f"{client.url} is a server, which verifies what it has itself",
+            hint="its administrator types: datapkg-registry check",
+        )
+    refs = [ref] if ref else verification.packages_of(client)
+    found = verification.verify_registry(client, refs, progress)
+    return VerifyResult(len(found.checked), [DamagedObject(*each) for each in found.damaged])
 
 
 def _check_shared(home: Home, store: Store, used: dict[str, _Use], progress: Progress) -> set[str]:

@@ -1,4 +1,4 @@
-"""The command that copies a package under another name."""
+"""The commands that copy packages: cp under another name, mirror into another registry."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import click
 
 from datapkg.cli.arguments import (
     REF,
+    TEXT,
     message_option,
     pinned,
     ref_argument,
     registry_option,
 )
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.format.texts import size_text
+from datapkg.format.texts import count_text, size_text
 
 if TYPE_CHECKING:
     from datapkg.format.names import Ref
@@ -49,3 +50,31 @@ def cp(session: Session, ref: Ref, into: Ref, message: str, registry: str | None
     lines = [f"copied {ref} to {state}", f"  {size_text(done.bytes_logical)}{absent}"]
     lines.append(f"  publish it  datapkg push {done.package}")
     session.out.answer(asdict(done), lines, quiet=[state])
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    datapkg mirror https://data.example.org /mnt/backup/data
+    datapkg mirror work s3://bucket/prefix me/sales
+    """,
+)
+@click.argument("source", type=TEXT)
+@click.argument("target", type=TEXT)
+@click.argument("refs", type=REF, nargs=-1)
+@pass_session
+def mirror(session: Session, source: str, target: str, refs: tuple[Ref, ...]) -> None:
+    """Copy packages from a registry into a folder or bucket.
+
+    SOURCE and TARGET are addresses or names of the settings. Without REFS, all packages that you can read are copied,
+    with all states, tags and versions. TARGET is a registry without a server; the next time, only what is new is
+    copied. Everything is verified on the way. All who can read TARGET can read what is copied, private packages too.
+    """
+    from datapkg.api.mirror import mirror as copy
+
+    with session.progress() as progress:
+        done = copy(session.home, source, target, refs, progress=progress)
+    amount = f"{count_text(done.objects, 'object')}, {size_text(done.bytes_sent)}"
+    new = f"{count_text(done.packages, 'package')} with {count_text(done.entries, 'new change')}"
+    lines = [f"copied {new} from {done.source} to {done.target}: {amount}"] if done.packages else ["nothing is new"]
+    session.out.answer(asdict(done), lines, quiet=[])

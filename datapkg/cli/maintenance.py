@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     datapkg verify uciml/iris
     datapkg verify --all --repair
     datapkg verify --content uciml/iris
+    datapkg verify --registry /mnt/share/data
     """,
 )
 @click.argument("ref", type=REF, required=False)
 @click.option("--all", "all_", is_flag=True, help="Verify the whole store, as without REF.")
 @click.option("--repair", is_flag=True, help="Fetch what is corrupt from the registry that it came from.")
 @click.option("--content", is_flag=True, help="Also read all tables and compare their values with the manifest.")
+@registry_option
 @pass_session
-def verify(session: Session, ref: Ref | None, all_: bool, repair: bool, content: bool) -> None:
+def verify(session: Session, ref: Ref | None, all_: bool, repair: bool, content: bool, registry: str | None) -> None:
     """Verify stored data against its hashes.
 
     Verifies one package, or all. Corrupt data are set aside and never used; --repair, or installing or building again,
@@ -41,8 +43,19 @@ def verify(session: Session, ref: Ref | None, all_: bool, repair: bool, content:
 
     Hashes prove that the bytes are those that were published. With --content, each table is also read, and the hash of
     its values compared with the one in the manifest, which a malicious publisher may have invented.
+
+    With --registry, verifies the logs and all data of a registry without a server, instead of what is stored here.
     """
     from datapkg.api.verify import verify as check
+
+    if registry is not None:
+        if all_ or repair or content:
+            raise InvalidInput(
+                "--registry goes with none of --all, --repair and --content",
+                hint=f"datapkg verify --registry {registry}",
+            )
+        _verify_registry(session, ref, registry)
+        return
 
     if all_ and ref is not None:
         raise InvalidInput(f"--all is the whole store, and {ref} a part of it", hint="datapkg verify --all")
@@ -58,6 +71,19 @@ def verify(session: Session, ref: Ref | None, all_: bool, repair: bool, content:
         raise CorruptObject(
             f"{count_text(len(found.set_aside), 'small file')} of packages damaged, and set aside",
             hint="datapkg ls, then install again what is missing",
+        )
+
+
+def _verify_registry(session: Session, ref: Ref | None, registry: str) -> None:
+    from datapkg.api.verify import verify_registry
+
+    with session.progress() as progress:
+        found = verify_registry(session.home, registry, ref, progress)
+    session.out.answer(asdict(found), _verified_lines(found))
+    if found.damaged:
+        raise CorruptObject(
+            f"{count_text(len(found.damaged), 'object or log')} damaged at {registry}",
+            hint="see the guide of registries without a server: docs/static-registry.md",
         )
 
 

@@ -17,7 +17,7 @@ from datapkg.remote.static import names, search
 from datapkg.remote.static.counted import CountedBlobs
 from datapkg.remote.static.objects import StaticObjects
 from datapkg.remote.static.package import StaticPackage
-from datapkg.remote.static.publish import checked, publish
+from datapkg.remote.static.publish import checked, mark, publish
 from datapkg.remote.static.seen import SeenLogs
 
 OWN_NAMES = frozenset({"index", "maps", "objects", "packages", "packs", "previews", "recipes", "simple", "tmp"})
@@ -61,7 +61,7 @@ class StaticClient(Client):
         layout.decode(data, layout.Marker, f"{self.url}/{layout.MARKER}")
         return True
 
-    def _check_place(self) -> None:
+    def check_place(self) -> None:
         """Raise unless this is a registry that can be pushed to, or a place that is empty and can become one."""
         if self._is_registry():
             pass
@@ -75,6 +75,11 @@ class StaticClient(Client):
                 f"{self.url} cannot tell which of two pushers was first, so nothing is pushed there",
                 hint="the guide of registries without a server lists the places that can",
             )
+
+    def begin(self) -> None:
+        """Make the place a registry; raise `Refused` where that cannot be."""
+        self.check_place()
+        mark(self._raw)
 
     def check_may_change(self, ref: Ref) -> None:
         pass
@@ -123,7 +128,7 @@ class StaticClient(Client):
         return self.package_of(ref, is_new=push is not None).objects(push)
 
     def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> wire.PushStarted:
-        self._check_place()
+        self.check_place()
         package = self.package_of(ref, is_new=True)
         heads, objects = package.log.read().heads, package.objects(check_hash(manifest))
         if heads.latest:

@@ -74,7 +74,7 @@ class PackageLog:
         try:
             data = self._blobs.read(layout.heads_key(self._ref), layout.MAX_HEADS_BYTES)
             heads = layout.decode(data, Heads, "heads.json")
-            entry = self._entry(heads.number)
+            entry = self.raw(heads.number)
             change = layout.decode(entry, Change, "entry") if entry else None
         except (NotFound, IntegrityError):  # it was never written, or is not ours: the log says the same
             return None
@@ -85,7 +85,7 @@ class PackageLog:
     def _following(self, start: Position) -> Iterator[bytes]:
         """Yield the entries after a position: one at first, since there is mostly none; then several at once."""
         number = start.heads.number + 1
-        data = self._entry(number)
+        data = self.raw(number)
         while data is not None:
             yield data
             some = self._entries(range(number + 1, number + 1 + READ_AT_ONCE))
@@ -96,20 +96,21 @@ class PackageLog:
                 yield data
             else:
                 number += 1
-                data = self._entry(number)
+                data = self.raw(number)
 
     def _entries(self, numbers: range) -> list[bytes | None]:
         if self._blobs.jobs == 1:
-            return [self._entry(number) for number in numbers]
+            return [self.raw(number) for number in numbers]
         with ThreadPoolExecutor(READ_AT_ONCE) as pool:
-            return list(pool.map(self._entry, numbers))
+            return list(pool.map(self.raw, numbers))
 
     def change(self, number: int) -> Change | None:
         """Return an entry by its number, None where it is absent; that it follows from those before is not verified."""
-        data = self._entry(number)
+        data = self.raw(number)
         return layout.decode(data, Change, f"entry {number} of the log of {self._ref.package}") if data else None
 
-    def _entry(self, number: int) -> bytes | None:
+    def raw(self, number: int) -> bytes | None:
+        """Return the bytes of an entry, None where it is absent."""
         if number < 1:
             return None
         try:
@@ -138,7 +139,7 @@ class PackageLog:
         now = position.heads.number
         if now < number:
             raise self._seen.moved(self._ref, f"it had {number:,} entries and has {now:,}")
-        if number and (position.entry if now == number else hash_bytes(self._entry(number) or b"")) != entry:
+        if number and (position.entry if now == number else hash_bytes(self.raw(number) or b"")) != entry:
             raise self._seen.moved(self._ref, f"its entry {number:,} is another one")
         versions = _versions(position.heads)
         self._seen.check_versions(self._ref, versions)
@@ -165,7 +166,7 @@ class PackageLog:
             if self._blobs.create(layout.log_key(self._ref, change.number), data := layout.encode(change)):
                 self._position = Position(layout.applied(position.heads, change), hash_bytes(data))
                 self._seen.keep(self._ref, change.number, self._position.entry, _versions(self._position.heads))
-                self._write_checkpoint(self._position.heads)
+                self.write_checkpoint(self._position.heads)
                 return self._position, change
         raise Conflict(f"{MAX_TRIES:,} others pushed to {self._ref.package} first; nothing was pushed")
 
@@ -174,25 +175,24 @@ class PackageLog:
             format=layout.FORMAT,
             number=position.heads.number + 1,
             package=self._ref.package,
-            at=datetime.now(UTC).isoformat(),
             previous=position.entry or None,
             heads="",
             nonce=os.urandom(8).hex(),
-            author=author,
-            **fields,
+            **{"at": datetime.now(UTC).isoformat(), "author": author, **fields},
         )
         return replace(change, heads=layout.digest(layout.applied(position.heads, change)))
 
     def _check_free(self, number: int) -> None:
         """Raise `IntegrityError` if a later entry is there: this one was deleted, and must not be made anew."""
-        if self._blobs.size(layout.log_key(self._ref, number + 1)) is not None and self._entry(number) is None:
+        if self._blobs.size(layout.log_key(self._ref, number + 1)) is not None and self.raw(number) is None:
             raise IntegrityError(
                 f"entry {number} of the log of {self._ref.package} at {self._blobs.url} is missing, and later ones are "
                 "there; nothing was pushed",
                 hint=f"datapkg verify --registry {self._blobs.url}",
             )
 
-    def _write_checkpoint(self, heads: Heads) -> None:
+    def write_checkpoint(self, heads: Heads) -> None:
+        """Write the pointers beside the log."""
         with derived(self._blobs.url):
             self._blobs.put(layout.heads_key(self._ref), io.BytesIO(layout.encode(heads)))
 

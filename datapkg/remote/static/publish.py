@@ -15,6 +15,7 @@ from datapkg.format.hashing import check_bytes
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref, check_new_version, check_tag
 from datapkg.format.static_registry import Heads
+from datapkg.objects.blobs.base import Blobs
 from datapkg.remote.static import names, search
 from datapkg.remote.static.log import Position
 from datapkg.remote.static.objects import StaticObjects
@@ -31,7 +32,7 @@ def publish(package: StaticPackage, push: str, request: wire.Publish) -> wire.Pu
     stated = {manifest.hash: manifest.size_bytes, **manifest.objects()}
     _check_sent(objects, stated, request.record_object)
     needed = [*stated, *filter(None, [request.record_object])]
-    package.blobs.create(layout.MARKER, layout.encode(layout.Marker(format=layout.FORMAT)))
+    mark(package.blobs)
     if request.previews:
         data = canonical.encode(canonical.prepare(request.previews, "previews"))
         package.blobs.put(layout.previews_key(push), io.BytesIO(data))
@@ -57,6 +58,11 @@ def publish(package: StaticPackage, push: str, request: wire.Publish) -> wire.Pu
         changed=change is not None,
         public=True,
     )
+
+
+def mark(blobs: Blobs) -> None:
+    """Make a place a registry, if it is not one already."""
+    blobs.create(layout.MARKER, layout.encode(layout.Marker(format=layout.FORMAT)))
 
 
 def _read_back(objects: StaticObjects, hash: str) -> bytes:

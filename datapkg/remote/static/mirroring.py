@@ -1,0 +1,196 @@
+"""Copy packages into a registry without a server: the files of another one as they are, or what a server tells.
+
+What is there already is not copied again. Each file is verified on the way, and the log comes last, entry by entry.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+import msgspec
+
+from datapkg.errors import Conflict, CorruptObject, NotFound
+from datapkg.format import static_registry as layout
+from datapkg.format import wire
+from datapkg.format.hashing import HashingReader, hash_bytes, mismatch
+from datapkg.format.locations import RECIPE, WHOLE, StateLocations
+from datapkg.format.manifest.patch import read_manifest
+from datapkg.format.names import Ref
+from datapkg.format.static_registry import Change, Heads
+from datapkg.objects.blobs.base import Blobs
+from datapkg.objects.progress import Progress
+from datapkg.objects.transfer import plan, transfer
+from datapkg.remote.client import Client
+from datapkg.remote.static import search
+from datapkg.remote.static.client import StaticClient
+from datapkg.remote.static.package import StaticPackage
+
+MAX_SMALL_BYTES = 64 << 20
+
+
+@dataclass
+class Mirrored:
+    """What was copied: packages with something new, entries of their logs, and objects or files."""
+
+    packages: int = 0
+    entries: int = 0
+    objects: int = 0
+
+
+def mirror_files(source: StaticPackage, target: StaticClient, result: Mirrored) -> None:
+    """Copy what the log of a package has after the target's, entry for entry, with all that its states need.
+
+    Raise `Conflict` if the target's log is not the beginning of the source's.
+    """
+    copy = target.package_of(source.ref, is_new=True)
+    mine, theirs = copy.log.read(), source.log.read()
+    last = source.log.raw(mine.heads.number)
+    if mine.heads.number and (last is None or hash_bytes(last) != mine.entry):
+        raise Conflict(
+            f"{source.ref.package} at {copy.blobs.url} has changes that {source.blobs.url} does not have",
+            hint="mirror into another registry, which nobody pushes to",
+        )
+    for number in range(mine.heads.number + 1, theirs.heads.number + 1):
+        data = source.log.raw(number)
+        change = source.log.change(number)
+        if data is None or change is None:
+            raise NotFound(f"entry {number} of the log of {source.ref.package} at {source.blobs.url} is missing")
+        if change.kind in ("push", "record") and _is_alive(theirs.heads, change):
+            result.objects += _copy_state(source, copy.blobs, change.hash)
+        if not copy.blobs.create(layout.log_key(source.ref, number), data):
+            raise Conflict(
+                f"somebody pushed to {source.ref.package} at {copy.blobs.url} meanwhile", hint="mirror again"
+            )
+        result.entries += 1
+    if theirs.heads.number > mine.heads.number:
+        result.packages += 1
+        copy.log.write_checkpoint(copy.log.read().heads)
+        _index(copy)
+
+
+def mirror_pushes(source: Client, ref: Ref, target: StaticClient, result: Mirrored, progress: Progress) -> None:
+    """Copy the pushes of a package of a server after those that the target has; then its versions and tags.
+
+    Raise `Conflict` if the target's pushes are not the first ones of the source.
+    """
+    copy = target.package_of(ref, is_new=True)
+    pushes = list(source.log(ref))[::-1]
+    mine = [(each.hash, each.at) for each in copy.log.entries() if each.kind == "push"][::-1]
+    if mine != [(each.hash, each.pushed_at) for each in pushes[: len(mine)]]:
+        raise Conflict(
+            f"{ref.package} at {copy.blobs.url} has pushes that {source.url} does not have",
+            hint="mirror into another registry, which nobody pushes to",
+        )
+    before = copy.log.read().heads.number
+    for each in pushes[len(mine) :]:
+        result.objects += _bring(source, ref, copy, each, progress)
+    _copy_names(source, ref, copy)
+    after = copy.log.read().heads.number
+    if after > before:
+        result.packages, result.entries = result.packages + 1, result.entries + after - before
+        _index(copy)
+
+
+def _bring(source: Client, ref: Ref, copy: StaticPackage, push: wire.LogEntry, progress: Progress) -> int:
+    """Copy a state with its objects, and add its push to the log; return how many objects that took."""
+    objects, heads = copy.objects(push.hash), copy.log.read().heads
+    if heads.latest:
+        copy.places.of_state(heads.latest)
+    if not copy.push_of(heads, push.hash):
+        copy.places.resume(push.hash)
+    data = source.manifest(ref, push.hash)
+    manifest = read_manifest(data, push.hash)
+    planned = plan(manifest.objects(), objects)
+    transfer(source.objects(ref), objects, planned, progress)
+    objects.put_bytes(data, push.hash)
+    sizes = {"manifest_size": len(data), "bytes_logical": sum(manifest.objects().values())}
+    record = {key: value for key, value in msgspec.to_builtins(source.checks(ref, push.hash)).items() if value}
+
+    def pushed(heads: Heads) -> dict[str, Any]:
+        needed = [push.hash, *manifest.objects()]
+        copy.places.write(push.hash, heads.latest, needed, {"number": heads.number + 1, **sizes})
+        named = {"hash": push.hash, "parent": push.parent, "message": push.message, "record": record}
+        return {"kind": "push", "at": push.pushed_at, "author": push.author, **named, **sizes}
+
+    copy.log.append(pushed)
+    return len(planned.needed)
+
+
+def _copy_names(source: Client, ref: Ref, copy: StaticPackage) -> None:
+    known = copy.log.read().heads
+    for each in source.versions(ref):
+        if each.version not in known.versions:
+            copy.give_version(each.version, each.hash)
+    tags = source.tag_list(ref).tags
+    for tag, hash in tags.items():
+        copy.move_tag(tag, hash)
+    for tag in known.tags.keys() - tags.keys() - {layout.LATEST}:
+        copy.remove_tag(tag)
+
+
+def _is_alive(heads: Heads, change: Change) -> bool:
+    return bool(heads.first) and change.number >= heads.first
+
+
+def _index(package: StaticPackage) -> None:
+    heads = package.log.read().heads
+    manifest = read_manifest(package.manifest(heads.latest), heads.latest) if heads.latest else None
+    search.keep(package.blobs, package.ref, search.summary_of(package.ref, heads, manifest))
+
+
+def _copy_state(source: StaticPackage, target: Blobs, state: str) -> int:
+    """Copy the files of a state that are not there; return how many objects and packs these were."""
+    found = source.places.of_state(state)
+    if found is None:
+        raise CorruptObject(
+            f"it is not known where the objects of {source.ref.package}@sha256:{state[:12]} are",
+            hint=f"datapkg verify --registry {source.blobs.url}",
+        )
+    copied = sum(_copy(source.blobs, target, key, hash) for key, hash in _files(found))
+    for hash, _ in found:
+        _copy_derived(source.blobs, target, layout.map_key(hash))
+    _copy_derived(source.blobs, target, layout.previews_key(state))
+    _copy_derived(source.blobs, target, layout.locations_key(source.ref, state), is_new=True)
+    return copied
+
+
+def _files(found: StateLocations) -> Iterator[tuple[str, str]]:
+    """Yield the files that a state needs, each with the hash of its bytes, "" for one that holds its own."""
+    yield from ((layout.pack_key(pack), pack) for pack in found.packs)
+    for hash, place in found:
+        if place.pack == WHOLE:
+            yield layout.object_key(hash), hash
+        elif place.pack == RECIPE:
+            yield layout.recipe_key(hash), ""
+
+
+def _copy(source: Blobs, target: Blobs, key: str, hash: str) -> bool:
+    if target.size(key) is not None:
+        return False
+    with source.open(key) as stream:
+        target.put(key, cast(BinaryIO, _Verified(stream, hash)) if hash else stream)
+    return True
+
+
+def _copy_derived(source: Blobs, target: Blobs, key: str, *, is_new: bool = False) -> None:
+    if is_new or target.size(key) is None:
+        try:
+            target.put(key, io.BytesIO(source.read(key, MAX_SMALL_BYTES)))
+        except NotFound:
+            return
+
+
+class _Verified:
+    """A stream whose end raises `HashMismatch` unless its bytes have this hash."""
+
+    def __init__(self, stream: BinaryIO, expected: str) -> None:
+        self._stream, self._expected = HashingReader(stream), expected
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        if (not data or size < 0) and self._stream.hexdigest() != self._expected:
+            raise mismatch(self._expected, self._stream.hexdigest())
+        return data
