@@ -167,6 +167,7 @@ def _left_lines(bytes_left: int, frees_at: str | None, command: str) -> list[str
     datapkg gc --dry-run
     datapkg gc --keep 3 --older-than 90d
     datapkg gc --max-size 20GB --yes
+    datapkg gc --registry /mnt/share/data
     """,
 )
 @click.option(
@@ -177,6 +178,7 @@ def _left_lines(bytes_left: int, frees_at: str | None, command: str) -> list[str
 @click.option("--now", is_flag=True, help="Free all space now; no other datapkg process may be running.")
 @click.option("--yes", is_flag=True, help="Free the space without confirmation.")
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, without removing it.")
+@registry_option
 @pass_session
 def gc(
     session: Session,
@@ -186,6 +188,7 @@ def gc(
     now: bool,
     yes: bool,
     dry_run: bool,
+    registry: str | None,
 ) -> None:
     """Free space: unneeded data and, if asked, older states.
 
@@ -194,7 +197,15 @@ def gc(
     --max-size removes only states that were pushed or installed, so that they can be installed again. Data that
     arrived within a day stay for an interrupted install to go on with, unless --now. Large objects of older states are
     kept as their differences from newer ones, and read like all others.
+
+    With --registry, frees space in a registry without a server: leftovers of pushes and deleted packages. They move to
+    its trash after a day, and are deleted a day later; with --now at once, if nobody pushes meanwhile.
     """
+    if registry is not None:
+        if keep is not None or older_than or max_size:
+            raise InvalidInput("--registry keeps all states: it goes with none of --keep, --older-than and --max-size")
+        _free_registry(session, registry, now, dry_run)
+        return
     from datapkg.api.gc import free_space
     from datapkg.format.selection import parse_size
     from datapkg.store.gc import Policy
@@ -209,6 +220,19 @@ def gc(
             _ask_to_free(session, planned)
     done = free_space(session.home, policy, dry_run=dry_run)
     session.out.answer(asdict(done), _gc_lines(done), quiet=[])
+
+
+def _free_registry(session: Session, registry: str, now: bool, dry_run: bool) -> None:
+    from datapkg.api.gc import free_registry
+
+    done = free_registry(session.home, registry, now=now, dry_run=dry_run)
+    verb = "would delete" if dry_run else "deleted"
+    lines = [f"{verb} {count_text(done.files, 'file')}, {size_text(done.bytes_freed)}, at {done.registry}"]
+    if done.files_waiting:
+        lines.append(f"  {count_text(done.files_waiting, 'file')}, {size_text(done.bytes_waiting)}, wait in the trash")
+    if done.restored:
+        lines.append(f"  {count_text(done.restored, 'file')} came back out of the trash: a push needs them")
+    session.out.answer(asdict(done), lines, quiet=[])
 
 
 def _age_s(text: str) -> int:

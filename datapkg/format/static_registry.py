@@ -19,6 +19,7 @@ from datapkg.format.names import Ref, check_tag, check_version
 FORMAT = 1
 MARKER = "datapkg-registry.json"
 SEARCH_INDEX = "index/packages.json"
+TRASH = "trash/"
 LATEST = "latest"
 KINDS = frozenset({"push", "tag", "untag", "version", "record", "delete"})
 MAX_MARKER_BYTES = 4 << 10
@@ -79,6 +80,11 @@ def map_key(hash: str) -> str:
 def previews_key(state: str) -> str:
     """Return the key of the previews that were pushed with a state."""
     return f"previews/{state}"
+
+
+def trash_key(key: str) -> str:
+    """Return the key to which a file that nothing needs moves before it is deleted."""
+    return TRASH + key
 
 
 def summary_key(ref: Ref, number: int) -> str:

@@ -284,6 +284,11 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("verify --all --repair", "verify.verify", {"ref": None, "repair": True}),
     ("gc --yes", "gc.free_space", {"policy": Policy(), "dry_run": False}),
+    (
+        "gc --registry work --now --dry-run",
+        "gc.free_registry",
+        {"registry": "work", "now": True, "dry_run": True},
+    ),
     ("gc --dry-run", "gc.free_space", {"policy": Policy(), "dry_run": True}),
     (
         "gc --keep 3 --older-than 90d --max-size 20GB --now --yes",

@@ -20,7 +20,9 @@ from datapkg.remote.static.package import StaticPackage
 from datapkg.remote.static.publish import checked, mark, publish
 from datapkg.remote.static.seen import SeenLogs
 
-OWN_NAMES = frozenset({"index", "maps", "objects", "packages", "packs", "previews", "recipes", "simple", "tmp"})
+OWN_NAMES = frozenset(
+    {"index", "maps", "objects", "packages", "packs", "previews", "recipes", "simple", "tmp", "trash"}
+)
 
 
 class StaticClient(Client):

@@ -37,16 +37,10 @@ class Places:
         """Return the file of a state, None where it is absent or damaged; it and its bases are searched from now on."""
         with self._lock:
             if state not in self._read:
-                self._read[state] = self._fetched(layout.locations_key(self._ref, state))
+                self._read[state] = fetched(self._blobs, layout.locations_key(self._ref, state))
                 for base in found.bases if (found := self._read[state]) else ():
                     self.of_state(base)
             return self._read[state]
-
-    def _fetched(self, key: str) -> StateLocations | None:
-        try:
-            return decode_locations(self._blobs.read(key, layout.MAX_LOCATIONS_BYTES))
-        except (NotFound, CorruptObject, QuotaExceeded):
-            return None
 
     def known(self, hash: str) -> Location | None:
         """Return where an object is by what was read until now."""
@@ -87,7 +81,7 @@ class Places:
         with self._lock:
             self._read.pop(state, None)
         for key in (layout.locations_key(self._ref, state), layout.begun_key(self._ref, state)):
-            if found := self._fetched(key):
+            if found := fetched(self._blobs, key):
                 here = {pack for pack in found.packs if self._blobs.size(layout.pack_key(pack)) is not None}
                 self.added |= {hash: place for hash, place in found if place.pack in here}
 
@@ -117,9 +111,32 @@ class Places:
             self._read[state] = decode_locations(data)
         self._blobs.delete(layout.begun_key(self._ref, state))
 
+    def keep(self, needed: Iterable[str]) -> None:
+        """Make sure that what a push relies on is there now that it is in the log; some of it may be in the trash.
+
+        Raise `ObjectNotFound` for what is gone.
+        """
+        used = {hash: self.added[hash] for hash in needed if hash in self.added}
+        keys = {layout.pack_key(each.pack): hash for hash, each in used.items() if each.pack not in (WHOLE, RECIPE)}
+        keys |= {layout.object_key(hash): hash for hash, each in used.items() if each.pack == WHOLE}
+        for key, hash in keys.items():
+            if self._blobs.size(key) is None:
+                try:
+                    self._blobs.rename(layout.trash_key(key), key)
+                except NotFound as error:
+                    raise not_found(hash, f"at {self._blobs.url} any more; push again") from error
+
     def write_begun(self, state: str) -> None:
         """Write where what was put until now is, so that the push of this state can be resumed."""
         self._put(layout.begun_key(self._ref, state), encode_locations(self.added))
 
     def _put(self, key: str, data: bytes) -> None:
         self._blobs.put(key, io.BytesIO(data))
+
+
+def fetched(blobs: Blobs, key: str) -> StateLocations | None:
+    """Return a file of locations, None where it is absent or damaged: it is derived."""
+    try:
+        return decode_locations(blobs.read(key, layout.MAX_LOCATIONS_BYTES))
+    except (NotFound, CorruptObject, QuotaExceeded):
+        return None

@@ -48,6 +48,7 @@ def publish(package: StaticPackage, push: str, request: wire.Publish) -> wire.Pu
         return {"kind": "push", "hash": push, "parent": heads.latest, **sizes, **fields}
 
     position, change = package.log.append(pushed, package.author)
+    objects.places.keep(needed)
     if change is None:
         position = _publish_names(package, request, position, needed)
     search.keep(package.blobs, ref, search.summary_of(ref, position.heads, manifest))

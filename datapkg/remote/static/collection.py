@@ -1,0 +1,119 @@
+"""Free space in a registry without a server: what no state of any log needs, after it was unused for a while.
+
+A file that nothing needs moves to `trash/`; then the logs are read again, and what was pushed meanwhile comes back.
+What has been in the trash for the same while is deleted. After its entry is in the log, a pusher looks once more for
+the files that it relies on, so that of the two at least one notices the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from datapkg.errors import CorruptObject
+from datapkg.format import static_registry as layout
+from datapkg.format.locations import RECIPE, WHOLE, StateLocations
+from datapkg.objects.blobs.base import BlobInfo, Blobs
+from datapkg.remote.static.client import StaticClient
+from datapkg.remote.static.package import StaticPackage
+from datapkg.remote.static.places import fetched
+from datapkg.remote.static.verification import packages_of
+
+GRACE = timedelta(hours=24)
+_PREFIXES = ("objects/", "packs/", "recipes/", "maps/", "previews/")
+
+
+@dataclass
+class Collected:
+    """The files that were deleted, those that wait in the trash, and what came back out of it."""
+
+    deleted: list[BlobInfo] = field(default_factory=list)
+    waiting: list[BlobInfo] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
+
+
+def collect(client: StaticClient, now: datetime, *, grace: timedelta = GRACE, dry_run: bool = False) -> Collected:
+    """Delete what nothing has needed for the grace, which begins anew when it moves to the trash.
+
+    Raise `IntegrityError`, `CorruptObject`, before anything is moved, for a log that does not hold together, or a state
+    of which it is not known where its objects are.
+    """
+    blobs, result, before = client.blobs, Collected(), now - grace
+    needed = _needed(client, before)
+    for each in list(_unneeded(blobs, needed)):
+        if each.modified_at <= before:
+            if dry_run:
+                result.waiting.append(each)
+            else:
+                blobs.rename(each.key, layout.trash_key(each.key))
+    needed = needed if dry_run else _needed(client, before)
+    for each in list(blobs.list(layout.TRASH)):
+        key = each.key.removeprefix(layout.TRASH)
+        if key in needed:
+            _restore(blobs, key, result, dry_run)
+        elif grace and each.modified_at > before:
+            result.waiting.append(each)
+        else:
+            result.deleted.append(each)
+            if not dry_run:
+                blobs.delete(each.key)
+    return result
+
+
+def _restore(blobs: Blobs, key: str, result: Collected, dry_run: bool) -> None:
+    result.restored.append(key)
+    if not dry_run:
+        blobs.rename(layout.trash_key(key), key)
+
+
+def _needed(client: StaticClient, before: datetime) -> set[str]:
+    """Return the keys that states of the logs need, and pushes that began lately."""
+    needed = set[str]()
+    for ref in packages_of(client):
+        package = StaticPackage(client.blobs, ref, client.seen, "")
+        heads = package.log.read().heads
+        for change in package.log.entries():
+            if heads.first and change.number >= heads.first and change.kind in ("push", "record"):
+                needed |= {layout.previews_key(change.hash), *_of_state(package, change.hash)}
+    for each in client.blobs.list("packages/"):
+        if each.key.endswith(".loc") and each.modified_at > before and each.key not in needed:
+            needed.add(each.key)
+            needed |= _of_begun(client.blobs, each.key)
+    return needed
+
+
+def _of_state(package: StaticPackage, state: str) -> Iterator[str]:
+    found = package.places.of_state(state)
+    if found is None:
+        raise CorruptObject(
+            f"it is not known where the objects of {package.ref.package}@sha256:{state[:12]} are; nothing was removed",
+            hint=f"datapkg verify --registry {package.blobs.url}",
+        )
+    yield layout.locations_key(package.ref, state)
+    yield from _keys(found)
+    for base in found.bases:
+        yield layout.locations_key(package.ref, base)
+        if each := package.places.of_state(base):
+            yield from _keys(each)
+
+
+def _of_begun(blobs: Blobs, key: str) -> set[str]:
+    found = fetched(blobs, key)
+    return set(_keys(found)) if found else set()
+
+
+def _keys(found: StateLocations) -> Iterator[str]:
+    yield from map(layout.pack_key, found.packs)
+    for hash, place in found:
+        yield layout.map_key(hash)
+        if place.pack == WHOLE:
+            yield layout.object_key(hash)
+        elif place.pack == RECIPE:
+            yield layout.recipe_key(hash)
+
+
+def _unneeded(blobs: Blobs, needed: set[str]) -> Iterator[BlobInfo]:
+    for prefix in _PREFIXES:
+        yield from (each for each in list(blobs.list(prefix)) if each.key not in needed)
+    yield from (each for each in list(blobs.list("packages/")) if each.key.endswith(".loc") and each.key not in needed)
