@@ -59,6 +59,20 @@ class HashingReader:
         return self._sha256.hexdigest()
 
 
+class VerifyingReader:
+    """A stream that raises `HashMismatch` at its end unless its bytes have this hash, so that they get no name."""
+
+    def __init__(self, stream: BinaryIO, expected: str) -> None:
+        self._reader, self._expected = HashingReader(stream), expected
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes, by default all."""
+        data = self._reader.read(size)
+        if (not data or size < 0) and self._reader.hexdigest() != self._expected:
+            raise mismatch(self._expected, self._reader.hexdigest())
+        return data
+
+
 def hash_stream(stream: BinaryIO) -> tuple[str, int]:
     """Return the hash and size in bytes of a stream, read to its end piece by piece."""
     sha256, size = hashlib.sha256(), 0

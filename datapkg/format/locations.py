@@ -23,7 +23,7 @@ _HEAD_BYTES = len(MAGIC) + 6 * 8
 _ENTRY_BYTES = 52
 
 
-class Location(NamedTuple):
+class ObjectLocation(NamedTuple):
     """`pack` is the hash of a pack, `WHOLE` for a file of the object's own, or `RECIPE`; `size` is the object's."""
 
     pack: str
@@ -42,7 +42,7 @@ class StateLocations:
     packs: Sequence[str]
     entries: bytes
 
-    def find(self, hash: str) -> Location | None:
+    def find(self, hash: str) -> ObjectLocation | None:
         """Return where an object is, None where this file does not say."""
         digest = bytes.fromhex(hash)
         low, high = 0, len(self.entries) // _ENTRY_BYTES
@@ -55,20 +55,20 @@ class StateLocations:
             low, high = (middle + 1, high) if here < digest else (low, middle)
         return None
 
-    def __iter__(self) -> Iterator[tuple[str, Location]]:
+    def __iter__(self) -> Iterator[tuple[str, ObjectLocation]]:
         for at in range(0, len(self.entries), _ENTRY_BYTES):
             yield self.entries[at : at + 32].hex(), self._location(at)
 
-    def _location(self, at: int) -> Location:
+    def _location(self, at: int) -> ObjectLocation:
         pack, offset, size = (
             int.from_bytes(self.entries[start:stop], "little")
             for start, stop in ((at + 32, at + 36), (at + 36, at + 44), (at + 44, at + 52))
         )
-        return Location(_SPECIAL.get(pack) or self.packs[pack], offset, size)
+        return ObjectLocation(_SPECIAL.get(pack) or self.packs[pack], offset, size)
 
 
 def encode_locations(
-    found: Mapping[str, Location],
+    found: Mapping[str, ObjectLocation],
     *,
     number: int = 0,
     manifest_size: int = 0,

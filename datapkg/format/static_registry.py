@@ -98,7 +98,7 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     format: int
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class LogChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry of a log.
 
     `previous` is the sha256 of the entry before (None for the first), `heads` that of the pointers after this one, and
@@ -209,7 +209,7 @@ def no_package(ref: Ref) -> Heads:
     return Heads(format=FORMAT, package=ref.package, number=0)
 
 
-def applied(heads: Heads, change: Change) -> Heads:
+def applied(heads: Heads, change: LogChange) -> Heads:
     """Return the pointers after a change; raise `NewerFormat` for a kind that only a newer datapkg knows."""
     if change.kind not in KINDS:
         raise NewerFormat(f"the log of {heads.package} has an entry of kind {change.kind!r}", hint=UPGRADE_HINT)

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from datapkg.errors import IntegrityError, InvalidName, NewerFormat
 from datapkg.format import static_registry as layout
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.locations import RECIPE, WHOLE, Location, encode_locations
+from datapkg.format.locations import RECIPE, WHOLE, ObjectLocation, encode_locations
 from datapkg.format.names import Ref
-from datapkg.format.static_registry import Change, Heads, Marker, SearchIndex, Summary
+from datapkg.format.static_registry import Heads, LogChange, Marker, SearchIndex, Summary
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "static_registry"
 REF = Ref("ada", "iris")
@@ -37,12 +37,12 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
-def log() -> list[tuple[Change, Heads]]:
+def log() -> list[tuple[LogChange, Heads]]:
     """Return the changes above as entries of a log, each with the pointers after it."""
-    entries: list[tuple[Change, Heads]] = []
+    entries: list[tuple[LogChange, Heads]] = []
     heads, previous = layout.no_package(REF), None
     for number, fields in enumerate(CHANGES, start=1):
-        change = Change(
+        change = LogChange(
             format=1,
             number=number,
             package=REF.package,
@@ -63,9 +63,9 @@ def files() -> dict[str, bytes]:
     """Return the files of a registry by key."""
     summary = Summary(package=REF.package, number=8, latest="b" * 64, title="Iris", keywords=["flowers"])
     places = {
-        "a" * 64: Location("d" * 64, 8, 120),
-        "b" * 64: Location(WHOLE, 0, 1 << 21),
-        "c" * 64: Location(RECIPE, 0, 9),
+        "a" * 64: ObjectLocation("d" * 64, 8, 120),
+        "b" * 64: ObjectLocation(WHOLE, 0, 1 << 21),
+        "c" * 64: ObjectLocation(RECIPE, 0, 9),
     }
     entries = log()
     return {
@@ -87,7 +87,7 @@ def test_files_equal_the_golden_ones() -> None:
 
 def test_entries_come_back() -> None:
     for change, heads in log():
-        assert layout.decode(layout.encode(change), Change, "entry") == change
+        assert layout.decode(layout.encode(change), LogChange, "entry") == change
         assert layout.decode(layout.encode(heads), Heads, "heads") == heads
         assert change.heads == hash_bytes(layout.encode(heads))
 

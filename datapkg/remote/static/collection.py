@@ -25,7 +25,7 @@ _PREFIXES = ("objects/", "packs/", "recipes/", "maps/", "previews/")
 
 
 @dataclass
-class Collected:
+class CollectedFiles:
     """The files that were deleted, those that wait in the trash, and what came back out of it."""
 
     deleted: list[BlobInfo] = field(default_factory=list)
@@ -33,13 +33,13 @@ class Collected:
     restored: list[str] = field(default_factory=list)
 
 
-def collect(client: StaticClient, now: datetime, *, grace: timedelta = GRACE, dry_run: bool = False) -> Collected:
+def collect(client: StaticClient, now: datetime, *, grace: timedelta = GRACE, dry_run: bool = False) -> CollectedFiles:
     """Delete what nothing has needed for the grace, which begins anew when it moves to the trash.
 
     Raise `IntegrityError`, `CorruptObject`, before anything is moved, for a log that does not hold together, or a state
     of which it is not known where its objects are.
     """
-    blobs, result, before = client.blobs, Collected(), now - grace
+    blobs, result, before = client.blobs, CollectedFiles(), now - grace
     needed = _needed(client, before)
     for each in list(_unneeded(blobs, needed)):
         if each.modified_at <= before:
@@ -61,7 +61,7 @@ def collect(client: StaticClient, now: datetime, *, grace: timedelta = GRACE, dr
     return result
 
 
-def _restore(blobs: Blobs, key: str, result: Collected, dry_run: bool) -> None:
+def _restore(blobs: Blobs, key: str, result: CollectedFiles, dry_run: bool) -> None:
     result.restored.append(key)
     if not dry_run:
         blobs.rename(layout.trash_key(key), key)

@@ -18,7 +18,7 @@ from datapkg.errors import Conflict, DatapkgError, IntegrityError, NotFound, Not
 from datapkg.format import static_registry as layout
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref
-from datapkg.format.static_registry import Change, Heads
+from datapkg.format.static_registry import Heads, LogChange
 from datapkg.objects.blobs.base import Blobs
 from datapkg.remote.static.seen import SeenLogs
 
@@ -48,7 +48,7 @@ class Position:
     entry: str
 
 
-class PackageLog:
+class RegistryLog:
     """The log of one package in one registry."""
 
     def __init__(self, blobs: Blobs, ref: Ref, seen: SeenLogs) -> None:
@@ -75,7 +75,7 @@ class PackageLog:
             data = self._blobs.read(layout.heads_key(self._ref), layout.MAX_HEADS_BYTES)
             heads = layout.decode(data, Heads, "heads.json")
             entry = self.raw(heads.number)
-            change = layout.decode(entry, Change, "entry") if entry else None
+            change = layout.decode(entry, LogChange, "entry") if entry else None
         except (NotFound, IntegrityError):  # it was never written, or is not ours: the log says the same
             return None
         if entry is None or change is None or change.heads != hash_bytes(data) or heads.package != self._ref.package:
@@ -104,10 +104,10 @@ class PackageLog:
         with ThreadPoolExecutor(READ_AT_ONCE) as pool:
             return list(pool.map(self.raw, numbers))
 
-    def change(self, number: int) -> Change | None:
+    def change(self, number: int) -> LogChange | None:
         """Return an entry by its number, None where it is absent; that it follows from those before is not verified."""
         data = self.raw(number)
-        return layout.decode(data, Change, f"entry {number} of the log of {self._ref.package}") if data else None
+        return layout.decode(data, LogChange, f"entry {number} of the log of {self._ref.package}") if data else None
 
     def raw(self, number: int) -> bytes | None:
         """Return the bytes of an entry, None where it is absent."""
@@ -121,7 +121,7 @@ class PackageLog:
     def _after(self, position: Position, data: bytes) -> Position:
         number = position.heads.number + 1
         where = f"entry {number} of the log of {self._ref.package} at {self._blobs.url}"
-        change = layout.decode(data, Change, where)
+        change = layout.decode(data, LogChange, where)
         if (change.number, change.package) != (number, self._ref.package):
             raise IntegrityError(f"{where} is that of {change.package} with number {change.number}")
         if (change.previous or "") != position.entry:
@@ -146,7 +146,7 @@ class PackageLog:
         if now > number:
             self._seen.keep(self._ref, now, position.entry, versions)
 
-    def append(self, decide: Decide, author: str = "") -> tuple[Position, Change | None]:
+    def append(self, decide: Decide, author: str = "") -> tuple[Position, LogChange | None]:
         """Add the entry that `decide` describes, after all that others add meanwhile; return where the log ends then.
 
         The pointers are written beside it last. Raise what `decide` raises, `Refused` where two could be first.
@@ -170,8 +170,8 @@ class PackageLog:
                 return self._position, change
         raise Conflict(f"{MAX_TRIES:,} others pushed to {self._ref.package} first; nothing was pushed")
 
-    def _change(self, position: Position, author: str, fields: dict[str, Any]) -> Change:
-        change = Change(
+    def _change(self, position: Position, author: str, fields: dict[str, Any]) -> LogChange:
+        change = LogChange(
             format=layout.FORMAT,
             number=position.heads.number + 1,
             package=self._ref.package,
@@ -196,7 +196,7 @@ class PackageLog:
         with derived(self._blobs.url):
             self._blobs.put(layout.heads_key(self._ref), io.BytesIO(layout.encode(heads)))
 
-    def entries(self) -> Iterator[Change]:
+    def entries(self) -> Iterator[LogChange]:
         """Yield the entries of the log from the last to the first; raise `IntegrityError` where they do not connect."""
         position = self.read()
         expected, number = position.entry, position.heads.number
@@ -207,7 +207,7 @@ class PackageLog:
                 if data is None or hash_bytes(data) != expected:
                     what = "is missing" if data is None else "was changed after the next one was written"
                     raise IntegrityError(f"{where} {what}", hint=f"datapkg verify --registry {self._blobs.url}")
-                change = layout.decode(data, Change, where)
+                change = layout.decode(data, LogChange, where)
                 yield change
                 expected, number = change.previous or "", number - 1
 

@@ -15,11 +15,11 @@ import msgspec
 from datapkg.errors import Conflict, CorruptObject, NotFound
 from datapkg.format import static_registry as layout
 from datapkg.format import wire
-from datapkg.format.hashing import HashingReader, hash_bytes, mismatch
+from datapkg.format.hashing import VerifyingReader, hash_bytes
 from datapkg.format.locations import RECIPE, WHOLE, StateLocations
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref
-from datapkg.format.static_registry import Change, Heads
+from datapkg.format.static_registry import Heads, LogChange
 from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.progress import Progress
 from datapkg.objects.transfer import plan, transfer
@@ -131,7 +131,7 @@ def _copy_names(source: Client, ref: Ref, copy: StaticPackage) -> None:
         copy.remove_tag(tag)
 
 
-def _is_alive(heads: Heads, change: Change) -> bool:
+def _is_alive(heads: Heads, change: LogChange) -> bool:
     return bool(heads.first) and change.number >= heads.first
 
 
@@ -171,7 +171,7 @@ def _copy(source: Blobs, target: Blobs, key: str, hash: str) -> bool:
     if target.size(key) is not None:
         return False
     with source.open(key) as stream:
-        target.put(key, cast(BinaryIO, _Verified(stream, hash)) if hash else stream)
+        target.put(key, cast(BinaryIO, VerifyingReader(stream, hash)) if hash else stream)
     return True
 
 
@@ -181,16 +181,3 @@ def _copy_derived(source: Blobs, target: Blobs, key: str, *, is_new: bool = Fals
             target.put(key, io.BytesIO(source.read(key, MAX_SMALL_BYTES)))
         except NotFound:
             return
-
-
-class _Verified:
-    """A stream whose end raises `HashMismatch` unless its bytes have this hash."""
-
-    def __init__(self, stream: BinaryIO, expected: str) -> None:
-        self._stream, self._expected = HashingReader(stream), expected
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        if (not data or size < 0) and self._stream.hexdigest() != self._expected:
-            raise mismatch(self._expected, self._stream.hexdigest())
-        return data

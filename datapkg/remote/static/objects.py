@@ -16,8 +16,8 @@ from typing import BinaryIO, cast
 from datapkg.errors import CorruptObject, InvalidInput, NotFound, ObjectNotFound
 from datapkg.format import static_registry as layout
 from datapkg.format.chunks import Chunk, Step, decode_chunks, encode_chunks, max_map_bytes
-from datapkg.format.hashing import HashingReader, check_hash, hash_bytes, mismatch
-from datapkg.format.locations import RECIPE, WHOLE, Location
+from datapkg.format.hashing import VerifyingReader, check_hash, hash_bytes, mismatch
+from datapkg.format.locations import RECIPE, WHOLE, ObjectLocation
 from datapkg.objects.base import Readable, not_found
 from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.chunking import chunks_of_stream
@@ -26,7 +26,7 @@ from datapkg.objects.pack_file import PackWriter
 from datapkg.objects.packs import PACK_BYTES, SMALL_BYTES
 from datapkg.objects.recipes import clipped, encode_recipe, joined, with_remainder, worthwhile
 from datapkg.remote.client import PushTarget
-from datapkg.remote.static.places import Places
+from datapkg.remote.static.places import ObjectPlaces
 
 NEAR_BYTES = 64 << 10
 """Objects of one pack that lie nearer to each other than this are read in one request."""
@@ -39,7 +39,7 @@ READ_BYTES = 1 << 20
 class StaticObjects(PushTarget):
     """Reads through `places`; `push` is the state that is being pushed, None where nothing is put."""
 
-    def __init__(self, blobs: Blobs, places: Places, push: str | None = None) -> None:
+    def __init__(self, blobs: Blobs, places: ObjectPlaces, push: str | None = None) -> None:
         self._blobs, self.places, self._push = blobs, places, push
         self.jobs = blobs.jobs
         self.manifest: bytes | None = None
@@ -87,7 +87,7 @@ class StaticObjects(PushTarget):
         except NotFound as error:
             raise not_found(hash, f"at {self._blobs.url}, where it was pushed to") from error
 
-    def _open_place(self, hash: str, place: Location, start: int, stop: int) -> BinaryIO:
+    def _open_place(self, hash: str, place: ObjectLocation, start: int, stop: int) -> BinaryIO:
         key = layout.object_key(hash) if place.pack == WHOLE else layout.pack_key(place.pack)
         is_all = place.pack == WHOLE and (start, stop) == (0, place.size)
         return self._blobs.open(key, place.offset + start, None if is_all else place.offset + stop)
@@ -176,7 +176,7 @@ class StaticObjects(PushTarget):
                 writer.discard()
                 raise
             for digest, (offset, size) in writer.entries.items():
-                self.places.added[digest.hex()] = Location(pack, offset, size)
+                self.places.added[digest.hex()] = ObjectLocation(pack, offset, size)
             if self._push is not None and writer.size >= SMALL_BYTES:
                 self.places.write_begun(self._push)
 
@@ -193,8 +193,8 @@ class StaticObjects(PushTarget):
             file.seek(start)
         self._put_map(hash, chunks)
         if self.places.whole(hash) is None:
-            self._blobs.put(layout.object_key(hash), cast(BinaryIO, _Verified(file, hash)))
-            self.places.added[hash] = Location(WHOLE, 0, size)
+            self._blobs.put(layout.object_key(hash), cast(BinaryIO, VerifyingReader(file, hash)))
+            self.places.added[hash] = ObjectLocation(WHOLE, 0, size)
         return hash
 
     def _put_map(self, hash: str, chunks: Sequence[Chunk]) -> None:
@@ -215,7 +215,7 @@ class StaticObjects(PushTarget):
         ranges = with_remainder(ranges, self.put_bytes(rest) if rest else "")
         self._put_map(hash, chunks)
         self._blobs.put(layout.recipe_key(hash), io.BytesIO(encode_recipe(ranges)))
-        self.places.added[hash] = Location(RECIPE, 0, len(new))
+        self.places.added[hash] = ObjectLocation(RECIPE, 0, len(new))
 
     def _flat(self, steps: Sequence[Step]) -> Iterator[Step]:
         """Yield the steps with ranges of objects that are recipes replaced by ranges of what these are made of."""
@@ -224,19 +224,6 @@ class StaticObjects(PushTarget):
                 yield step
             else:
                 yield from clipped(self.places.recipe(step.source), step.offset, step.offset + step.size)
-
-
-class _Verified:
-    """A stream that raises `HashMismatch` at its end unless its bytes have this hash, so that they get no name."""
-
-    def __init__(self, stream: BinaryIO, expected: str) -> None:
-        self._stream, self._expected = HashingReader(stream), expected
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        if (not data or size < 0) and self._stream.hexdigest() != self._expected:
-            raise mismatch(self._expected, self._stream.hexdigest())
-        return data
 
 
 class _Ranges(io.RawIOBase):

@@ -11,13 +11,13 @@ from datapkg.format.hashing import check_bytes, check_hash, is_hash
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref, State, check_new_version, check_tag
 from datapkg.format.record_lists import CHECK_LISTS, read_lists
-from datapkg.format.static_registry import LATEST, Change, Heads
+from datapkg.format.static_registry import LATEST, Heads, LogChange
 from datapkg.objects.blobs.base import Blobs
 from datapkg.remote.manifests import MAX_MANIFEST_BYTES
 from datapkg.remote.static import names, search
-from datapkg.remote.static.log import PackageLog, Position
+from datapkg.remote.static.log import Position, RegistryLog
 from datapkg.remote.static.objects import StaticObjects
-from datapkg.remote.static.places import Places
+from datapkg.remote.static.places import ObjectPlaces
 from datapkg.remote.static.seen import SeenLogs
 
 MAX_LISTS_BYTES = 64 << 20
@@ -28,8 +28,8 @@ class StaticPackage:
 
     def __init__(self, blobs: Blobs, ref: Ref, seen: SeenLogs, author: str) -> None:
         self.blobs, self.ref, self.author = blobs, Ref(ref.user, ref.name), author
-        self.log = PackageLog(blobs, self.ref, seen)
-        self.places = Places(blobs, self.ref, self._states)
+        self.log = RegistryLog(blobs, self.ref, seen)
+        self.places = ObjectPlaces(blobs, self.ref, self._states)
         self._pushes: dict[str, StaticObjects] = {}
 
     def _states(self) -> Iterator[str]:
@@ -50,7 +50,7 @@ class StaticPackage:
         names.check_package(self.ref, heads, self.blobs.url)
         return heads
 
-    def pushed(self) -> Iterator[Change]:
+    def pushed(self) -> Iterator[LogChange]:
         """Yield the pushes of a package, and new records of its states, from the last to the first."""
         first = self.heads().first
         for change in self.log.entries():
@@ -111,7 +111,7 @@ class StaticPackage:
             )
         return found.pop()
 
-    def push_of(self, heads: Heads, state: str) -> Change | None:
+    def push_of(self, heads: Heads, state: str) -> LogChange | None:
         """Return the push of a state by the number that is written with the places of its objects, None without one."""
         found = self.places.of_state(state) if is_hash(state) else None
         change = self.log.change(found.number) if found and heads.first <= found.number <= heads.number else None
@@ -145,7 +145,7 @@ class StaticPackage:
                     bytes_logical=each.bytes_logical,
                 )
 
-    def last_record(self, hash: str) -> Change:
+    def last_record(self, hash: str) -> LogChange:
         """Return the entry with the last record of a state; raise `ObjectNotFound`."""
         heads = self.heads()
         number = heads.records.get(check_hash(hash))

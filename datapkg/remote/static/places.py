@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datapkg.errors import CorruptObject, NotFound, QuotaExceeded
 from datapkg.format import static_registry as layout
 from datapkg.format.chunks import Step
-from datapkg.format.locations import RECIPE, WHOLE, Location, StateLocations, decode_locations, encode_locations
+from datapkg.format.locations import RECIPE, WHOLE, ObjectLocation, StateLocations, decode_locations, encode_locations
 from datapkg.format.names import Ref
 from datapkg.objects.base import not_found
 from datapkg.objects.blobs.base import Blobs
@@ -20,7 +20,7 @@ MAX_BASES = 16
 """A file that would be searched together with more others is written whole."""
 
 
-class Places:
+class ObjectPlaces:
     """Where the objects of one package are; `states` yields those of its log, the likeliest first.
 
     Safe for threads. What a push puts is added, and found before all else.
@@ -28,7 +28,7 @@ class Places:
 
     def __init__(self, blobs: Blobs, ref: Ref, states: Callable[[], Iterator[str]]) -> None:
         self._blobs, self._ref, self._states = blobs, ref, states
-        self.added: dict[str, Location] = {}
+        self.added: dict[str, ObjectLocation] = {}
         self._read: dict[str, StateLocations | None] = {}
         self._left: Iterator[str] | None = None
         self._lock = threading.RLock()
@@ -42,13 +42,13 @@ class Places:
                     self.of_state(base)
             return self._read[state]
 
-    def known(self, hash: str) -> Location | None:
+    def known(self, hash: str) -> ObjectLocation | None:
         """Return where an object is by what was read until now."""
         if found := self.added.get(hash):
             return found
         return next((place for each in list(self._read.values()) if each and (place := each.find(hash))), None)
 
-    def find(self, hash: str) -> Location:
+    def find(self, hash: str) -> ObjectLocation:
         """Return where an object is; raise `ObjectNotFound` after all states of the package were searched for it."""
         if found := self.known(hash):
             return found
@@ -63,12 +63,12 @@ class Places:
                     return found
         raise not_found(hash, f"in {self._ref.package} at {self._blobs.url}")
 
-    def whole(self, hash: str) -> Location | None:
+    def whole(self, hash: str) -> ObjectLocation | None:
         """Return the place of an object that has a file of its own, whichever package it was pushed with."""
         size = self._blobs.size(layout.object_key(hash))
         if size is None:
             return None
-        found = self.added[hash] = Location(WHOLE, 0, size)
+        found = self.added[hash] = ObjectLocation(WHOLE, 0, size)
         return found
 
     def recipe(self, hash: str) -> list[Step]:

@@ -18,7 +18,7 @@ from datapkg.remote.static.package import StaticPackage
 
 
 @dataclass
-class Verified:
+class VerifiedStates:
     """The objects that were read, and what is wrong: hash, package, path of a node and problem, each of them or ""."""
 
     checked: set[str] = field(default_factory=set)
@@ -35,9 +35,9 @@ def packages_of(client: StaticClient) -> list[Ref]:
     return [Ref(user, name) for user, name in sorted(found)]
 
 
-def verify_registry(client: StaticClient, refs: list[Ref], progress: Progress) -> Verified:
+def verify_registry(client: StaticClient, refs: list[Ref], progress: Progress) -> VerifiedStates:
     """Verify these packages; each object is read once, whichever states have it."""
-    result = Verified()
+    result = VerifiedStates()
     for ref in refs:
         package = client.package_of(ref)
         try:
@@ -71,7 +71,7 @@ def _states(package: StaticPackage) -> Iterator[tuple[str, str | None]]:
 
 
 def _verify_state(
-    package: StaticPackage, state: str, record_object: str | None, result: Verified, progress: Progress
+    package: StaticPackage, state: str, record_object: str | None, result: VerifiedStates, progress: Progress
 ) -> None:
     def wrong(hash: str, path: str, problem: str = "") -> None:
         result.damaged.append((hash, package.ref.package, path, problem))
@@ -91,7 +91,7 @@ def _verify_state(
             wrong(record_object, "", "the object of the build record is damaged")
 
 
-def _verify_objects(package: StaticPackage, manifest: Manifest, result: Verified, progress: Progress) -> None:
+def _verify_objects(package: StaticPackage, manifest: Manifest, result: VerifiedStates, progress: Progress) -> None:
     paths = {hash: node.path for node in manifest.entries() for hash, _ in node.objects()}
     sizes = {hash: size for hash, size in manifest.objects().items() if hash not in result.checked}
     done, total = 0, sum(sizes.values())

@@ -7,16 +7,18 @@ Run as `python -m tests.remote.static.pusher NUMBER PUSHES FOLDER`; what was ack
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 from datapkg.api.build import build_package
 from datapkg.api.install import install_packages
 from datapkg.api.push import push_package
-from datapkg.errors import Conflict
+from datapkg.errors import Conflict, Unreachable
 from datapkg.format.names import Ref, State
 from datapkg.home import Home
 
 SHARED = Ref("ada", "shared")
+MAX_TRIES = 20
 
 
 def main(number: int, pushes: int, folder: Path) -> None:
@@ -35,14 +37,20 @@ def main(number: int, pushes: int, folder: Path) -> None:
 
 def push(home: Home, exact: Ref) -> None:
     """Push a state after whatever the others pushed."""
+    tries = MAX_TRIES
     while True:
         try:
             push_package(home, exact)
             return
         except Conflict:
             (outcome,) = install_packages(home, [exact.at(None)])
-            if outcome.error:
+            if outcome.error and not isinstance(outcome.error, Unreachable):
                 raise outcome.error from None
+        except Unreachable:  # a store that is busy; typed again, the push goes on
+            tries -= 1
+            if not tries:
+                raise
+            time.sleep(1)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from datapkg.format import static_registry as layout
 from datapkg.format.names import Ref
 from datapkg.format.static_registry import Heads
 from datapkg.objects.blobs.folder import FolderBlobs
-from datapkg.remote.static.log import PackageLog
+from datapkg.remote.static.log import RegistryLog
 from datapkg.remote.static.seen import SeenLogs
 
 REF = Ref("ada", "iris")
@@ -29,7 +29,7 @@ def blobs(tmp_path: Path) -> FolderBlobs:
 
 @pytest.fixture
 def open_log(blobs: FolderBlobs, tmp_path: Path) -> Any:
-    return lambda machine="own": PackageLog(blobs, REF, SeenLogs(tmp_path / machine, blobs.url))
+    return lambda machine="own": RegistryLog(blobs, REF, SeenLogs(tmp_path / machine, blobs.url))
 
 
 def state(number: int) -> str:
@@ -130,7 +130,7 @@ def test_an_entry_with_other_pointers_than_it_states_is_noticed(open_log: Any, b
     open_log().append(push(1))
     hand_edit(blobs, 1, hash="f" * 64)
     with pytest.raises(IntegrityError, match="does not lead to the pointers"):
-        PackageLog(_without_heads(blobs), REF, SeenLogs(blobs.folder / "seen", "x")).read()
+        RegistryLog(_without_heads(blobs), REF, SeenLogs(blobs.folder / "seen", "x")).read()
 
 
 def _without_heads(blobs: FolderBlobs) -> FolderBlobs:

@@ -10,13 +10,13 @@ import pytest
 
 from datapkg.format.chunks import Step
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.locations import RECIPE, Location, decode_locations, encode_locations
+from datapkg.format.locations import RECIPE, ObjectLocation, decode_locations, encode_locations
 from datapkg.format.names import Ref
 from datapkg.objects.base import Readable, Writable
 from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.blobs.folder import FolderBlobs
 from datapkg.remote.static.objects import StaticObjects
-from datapkg.remote.static.places import MAX_BASES, Places
+from datapkg.remote.static.places import MAX_BASES, ObjectPlaces
 from tests.contracts import BODIES, PutContract, ReadableContract
 
 REF = Ref("ada", "iris")
@@ -24,7 +24,7 @@ STATES = [f"{number:064x}" for number in range(100)]
 
 
 def opened(blobs: Blobs, states: list[str], push: str | None = None) -> StaticObjects:
-    return StaticObjects(blobs, Places(blobs, REF, lambda: iter(states)), push)
+    return StaticObjects(blobs, ObjectPlaces(blobs, REF, lambda: iter(states)), push)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_what_says_where_objects_are_may_be_lost(blobs: FolderBlobs) -> None:
 
 def test_locations_come_back() -> None:
     found = {
-        hash_bytes(b"%d" % number): Location(pack, number, 10 * number)
+        hash_bytes(b"%d" % number): ObjectLocation(pack, number, 10 * number)
         for number, pack in enumerate(["whole", "recipe", STATES[3], STATES[4], STATES[3]])
     }
     data = encode_locations(found, number=7, manifest_size=8, bytes_logical=9, bases=STATES[5:7])
