@@ -64,6 +64,8 @@ class StateLocations:
             int.from_bytes(self.entries[start:stop], "little")
             for start, stop in ((at + 32, at + 36), (at + 36, at + 44), (at + 44, at + 52))
         )
+        if pack >= len(self.packs) and pack not in _SPECIAL:
+            raise CorruptObject("a file of locations names a pack that it does not list")
         return ObjectLocation(_SPECIAL.get(pack) or self.packs[pack], offset, size)
 
 

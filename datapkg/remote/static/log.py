@@ -24,6 +24,7 @@ from datapkg.remote.static.seen import SeenLogs
 
 READ_AT_ONCE = 8
 MAX_TRIES = 1_000
+MAX_ENTRIES = 1_000_000
 
 Decide = Callable[[Heads], dict[str, Any] | None]
 """Returns the fields of the next entry, after these pointers, or None if there is nothing to change; raises what
@@ -87,6 +88,8 @@ class RegistryLog:
         number = start.heads.number + 1
         data = self.raw(number)
         while data is not None:
+            if number - start.heads.number > MAX_ENTRIES:
+                raise IntegrityError(f"the log of {self._ref.package} at {self._blobs.url} has no end")
             yield data
             some = self._entries(range(number + 1, number + 1 + READ_AT_ONCE))
             for data in some:

@@ -80,17 +80,24 @@ class StaticObjects(PushTarget):
         try:
             if place.pack != RECIPE:
                 return self._open_place(hash, place, start, stop)
-            ranges = clipped(self.places.recipe(hash), start, stop)
+            ranges = list(clipped(self._flat_recipe(hash), start, stop))
             return cast(BinaryIO, io.BufferedReader(_Ranges(self, ranges), READ_BYTES))
         except ObjectNotFound:
             raise
         except NotFound as error:
             raise not_found(hash, f"at {self._blobs.url}, where it was pushed to") from error
 
+    def _flat_recipe(self, hash: str) -> list[Step]:
+        """Return the ranges of an object; raise `CorruptObject` for one of a recipe, which could lead in a circle."""
+        ranges = self.places.recipe(hash)
+        for each in ranges:
+            if self.places.find(str(each.source)).pack == RECIPE:
+                raise CorruptObject(f"the recipe of {hash} at {self._blobs.url} is made of a recipe", hash=hash)
+        return ranges
+
     def _open_place(self, hash: str, place: ObjectLocation, start: int, stop: int) -> BinaryIO:
         key = layout.object_key(hash) if place.pack == WHOLE else layout.pack_key(place.pack)
-        is_all = place.pack == WHOLE and (start, stop) == (0, place.size)
-        return self._blobs.open(key, place.offset + start, None if is_all else place.offset + stop)
+        return self._blobs.open(key, place.offset + start, place.offset + stop)
 
     def chunks(self, hash: str, size: int) -> list[Chunk] | None:
         try:

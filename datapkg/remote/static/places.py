@@ -16,6 +16,7 @@ from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.recipes import decode_recipe
 
 MAX_RECIPE_BYTES = 1 << 20
+MAX_FILES = 100_000
 MAX_BASES = 16
 """A file that would be searched together with more others is written whole."""
 
@@ -36,11 +37,13 @@ class ObjectPlaces:
     def of_state(self, state: str) -> StateLocations | None:
         """Return the file of a state, None where it is absent or damaged; it and its bases are searched from now on."""
         with self._lock:
-            if state not in self._read:
-                self._read[state] = fetched(self._blobs, layout.locations_key(self._ref, state))
-                for base in found.bases if (found := self._read[state]) else ():
-                    self.of_state(base)
-            return self._read[state]
+            left = [state]
+            while left and len(self._read) < MAX_FILES:
+                each = left.pop()
+                if each not in self._read:
+                    found = self._read[each] = fetched(self._blobs, layout.locations_key(self._ref, each))
+                    left += found.bases if found else ()
+            return self._read.get(state)
 
     def known(self, hash: str) -> ObjectLocation | None:
         """Return where an object is by what was read until now."""

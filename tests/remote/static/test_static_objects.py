@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from datapkg.errors import CorruptObject
 from datapkg.format.chunks import Step
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.locations import RECIPE, ObjectLocation, decode_locations, encode_locations
 from datapkg.format.names import Ref
+from datapkg.format.static_registry import locations_key, object_key, recipe_key
 from datapkg.objects.base import Readable, Writable
 from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.blobs.folder import FolderBlobs
+from datapkg.objects.recipes import encode_recipe
 from datapkg.remote.static.objects import StaticObjects
 from datapkg.remote.static.places import MAX_BASES, ObjectPlaces
 from tests.contracts import BODIES, PutContract, ReadableContract
@@ -128,3 +133,42 @@ def test_locations_come_back() -> None:
     assert dict(read) == found
     assert {hash: read.find(hash) for hash in found} == found
     assert read.find(STATES[0]) is None
+
+
+def test_a_recipe_of_itself_is_refused(blobs: FolderBlobs) -> None:
+    hash = hash_bytes(b"never")
+    blobs.put(recipe_key(hash), io.BytesIO(encode_recipe([Step(hash, 0, 10)])))
+    data = encode_locations({hash: ObjectLocation(RECIPE, 0, 10)}, number=1, bases=[STATES[0]])
+    blobs.put(locations_key(REF, STATES[0]), io.BytesIO(data))
+    with pytest.raises(CorruptObject, match="is made of a recipe"):
+        opened(blobs, [STATES[0]]).open(hash)
+
+
+def test_a_file_of_locations_that_names_no_pack(blobs: FolderBlobs) -> None:
+    hash = hash_bytes(b"never")
+    body = bytearray(encode_locations({hash: ObjectLocation(STATES[3], 0, 10)}, number=1)[:-32])
+    body[-20:-16] = (7).to_bytes(4, "little")
+    data = bytes(body) + hashlib.sha256(body).digest()
+    blobs.put(locations_key(REF, STATES[0]), io.BytesIO(data))
+    with pytest.raises(CorruptObject, match="names a pack that it does not list"):
+        opened(blobs, [STATES[0]]).size(hash)
+
+
+@pytest.mark.parametrize("damage", [b"", b"dplocat1", b"x" * 200])
+def test_a_damaged_file_of_locations_is_as_if_it_were_lost(blobs: FolderBlobs, damage: bytes) -> None:
+    written(opened(blobs, [], STATES[0]), STATES[0], [BODIES[3]])
+    written(opened(blobs, [], STATES[1]), STATES[1], [b"other"])
+    blobs.put(locations_key(REF, STATES[0]), io.BytesIO(damage))
+    assert opened(blobs, STATES[:2]).read(hash_bytes(BODIES[3])) == BODIES[3]
+    foreign = blobs.read(locations_key(REF, STATES[1]), 10_000)
+    blobs.put(locations_key(REF, STATES[0]), io.BytesIO(foreign))
+    assert opened(blobs, STATES[:2]).read(hash_bytes(BODIES[3])) == BODIES[3]
+
+
+def test_no_more_is_read_than_is_stated(blobs: FolderBlobs) -> None:
+    written(opened(blobs, [], STATES[0]), STATES[0], [BODIES[3]])
+    hash = hash_bytes(BODIES[3])
+    blobs.put(object_key(hash), io.BytesIO(BODIES[3] + b"more" * 1_000_000))
+    reader = opened(blobs, [STATES[0]])
+    reader.places.of_state(STATES[0])
+    assert reader.read(hash) == BODIES[3]
