@@ -21,7 +21,8 @@ SCHEMES = (*WEB, "file", *BUCKETS, "ssh")
 
 def is_folder(text: str) -> bool:
     """Return whether this is the path of a folder, as typed, and no address or name of the settings."""
-    return "://" not in text and (os.sep in text or text in (".", "..") or text.startswith("~"))
+    # What begins with two slashes is rather an address without its scheme.
+    return "://" not in text and text[:2] != "//" and (os.sep in text or text in (".", "..") or text[:1] == "~")
 
 
 def check_address(text: str) -> str:
