@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
+from datapkg.remote.client import Client
 from datapkg.remote.static.client import StaticClient
 from datapkg.remote.static.mirroring import Mirrored, mirror_files, mirror_pushes
 from datapkg.remote.static.verification import packages_of
@@ -16,7 +17,10 @@ from datapkg.remote.static.verification import packages_of
 
 @dataclass(frozen=True)
 class MirrorResult:
-    """What was copied from `source` into `target`: packages with something new, log entries, and objects or packs."""
+    """What was copied from `source` into `target`: packages with something new, log entries, and objects or packs.
+
+    `left_out` are private packages that were not named; `private` those that were, which the target's readers can read.
+    """
 
     source: str
     target: str
@@ -24,13 +28,16 @@ class MirrorResult:
     entries: int
     objects: int
     bytes_sent: int
+    left_out: list[str] = field(default_factory=list)
+    private: list[str] = field(default_factory=list)
 
 
 def mirror(
     home: Home, source: str, target: str, refs: Sequence[Ref] = (), *, progress: Progress = silent
 ) -> MirrorResult:
-    """Copy packages, by default all that can be read, with all states, tags and versions; what is there stays.
+    """Copy packages, by default all but private ones, with all states, tags and versions; what is there stays.
 
+    A registry without a server has no private packages, so those of a server are copied only where `refs` names them.
     Both registries are addresses or names of the settings. Raise `Conflict` where the target has what the source has
     not, `InvalidInput` for a target that is a server.
     """
@@ -43,11 +50,20 @@ def mirror(
     if theirs.url == mine.url:
         raise InvalidInput(f"{mine.url} cannot be a mirror of itself")
     mine.begin()
-    result = Mirrored()
+    result, hidden = Mirrored(), list[str]()
     if isinstance(theirs, StaticClient):
         for ref in refs or packages_of(theirs):
             mirror_files(theirs.package_of(ref), mine, result)
     else:
-        for ref in refs or [Ref.parse(each.package) for each in theirs.packages()]:
+        public, hidden = _by_access(theirs, refs)
+        for ref in refs or public:
             mirror_pushes(theirs, ref, mine, result, progress)
-    return MirrorResult(theirs.url, mine.url, result.packages, result.entries, result.objects, mine.sent_bytes)
+    amounts = (result.packages, result.entries, result.objects, mine.sent_bytes)
+    return MirrorResult(theirs.url, mine.url, *amounts, *(([], hidden) if refs else (hidden, [])))
+
+
+def _by_access(server: Client, refs: Sequence[Ref]) -> tuple[list[Ref], list[str]]:
+    """Return which packages of a server, by default all, are public, and the names of those that are private."""
+    access = {ref: server.package(ref).public for ref in refs}
+    access = access or {Ref.parse(each.package): each.public for each in server.packages()}
+    return [ref for ref in access if access[ref]], [ref.package for ref in access if not access[ref]]

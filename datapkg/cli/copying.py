@@ -66,14 +66,19 @@ def cp(session: Session, ref: Ref, into: Ref, message: str, registry: str | None
 def mirror(session: Session, source: str, target: str, refs: tuple[Ref, ...]) -> None:
     """Copy packages from a registry into a folder or bucket.
 
-    SOURCE and TARGET are addresses or names of the settings. Without REFS, all packages that you can read are copied,
-    with all states, tags and versions. TARGET is a registry without a server; the next time, only what is new is
-    copied. Everything is verified on the way. All who can read TARGET can read what is copied, private packages too.
+    SOURCE and TARGET are addresses or names of the settings. Without REFS, all packages but private ones are
+    copied, with all states, tags and versions. TARGET is a registry without a server; the next time, only what is new
+    is copied. Everything is verified on the way. All who can read TARGET can read all in it, so name the private
+    packages that are to be copied too.
     """
     from datapkg.api.mirror import mirror as copy
 
     with session.progress() as progress:
         done = copy(session.home, source, target, refs, progress=progress)
+    if done.left_out:
+        session.out.note(f"left out, since they are private: {', '.join(done.left_out)}; name those to be copied too")
+    if done.private:
+        session.out.note(f"all who can read {done.target} can read what was private: {', '.join(done.private)}")
     amount = f"{count_text(done.objects, 'object')}, {size_text(done.bytes_sent)}"
     new = f"{count_text(done.packages, 'package')} with {count_text(done.entries, 'new change')}"
     lines = [f"copied {new} from {done.source} to {done.target}: {amount}"] if done.packages else ["nothing is new"]

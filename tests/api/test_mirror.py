@@ -78,14 +78,28 @@ def test_a_mirror_of_a_server(person: Person, other: Static, tmp_path: Path) -> 
     server, files = home.client(), home.client(other.url)
     assert list(files.log(ref)) == list(server.log(ref))
     assert files.tag_list(ref).tags == server.tag_list(ref).tags
-    assert [(each.version, each.hash) for each in files.versions(ref)] == [
-        (each.version, each.hash) for each in server.versions(ref)
-    ]
+    assert files.tag_list(ref).moved_at.items() >= {"stable": server.tag_list(ref).moved_at["stable"]}.items()
+    assert files.versions(ref) == server.versions(ref)
     for entry in server.log(ref):
         assert files.checks(ref, entry.hash) == server.checks(ref, entry.hash)
     assert verify_registry(home, other.url).damaged == []
     (outcome,) = install_packages(other.home("reader"), [ref])
     assert outcome.error is None
+
+
+def test_private_packages_have_to_be_named(person: Person, other: Static, tmp_path: Path) -> None:
+    home, secret, shown = person.home(), person.ref("secret"), person.ref("shown")
+    (tmp_path / "a.csv").write_text("n\n1\n")
+    for ref in (secret, shown):
+        build_package(home, ref, tmp_path / "a.csv")
+        push_package(home, ref, public=ref == shown)
+    done = mirror(home, person.url, other.url)
+    assert secret.package in done.left_out
+    assert done.private == []
+    assert {key.split("/")[2] for key in other.files() if key.startswith(f"packages/{person.name}/")} == {"shown"}
+    assert secret.package not in {each.package for each in home.client(other.url).packages()}
+    named = mirror(home, person.url, other.url, [secret])
+    assert (named.private, named.left_out, named.packages) == ([secret.package], [], 1)
 
 
 def test_a_mirror_with_pushes_of_its_own(static: Static, other: Static) -> None:

@@ -123,10 +123,11 @@ def _copy_names(source: Client, ref: Ref, copy: StaticPackage) -> None:
     known = copy.log.read().heads
     for each in source.versions(ref):
         if each.version not in known.versions:
-            copy.give_version(each.version, each.hash)
-    tags = source.tag_list(ref).tags
+            copy.give_version(each.version, each.hash, each.created_at)
+    listed = source.tag_list(ref)
+    tags = listed.tags
     for tag, hash in tags.items():
-        copy.move_tag(tag, hash)
+        copy.move_tag(tag, hash, listed.moved_at.get(tag, ""))
     for tag in known.tags.keys() - tags.keys() - {layout.LATEST}:
         copy.remove_tag(tag)
 

@@ -177,13 +177,13 @@ class StaticPackage:
             search.keep(self.blobs, self.ref, search.summary_of(self.ref, position.heads, manifest))
         return names.tag_list(position.heads)
 
-    def move_tag(self, tag: str, hash: str) -> Position:
-        """Add the change of a tag to the log, unless it names this state already."""
+    def move_tag(self, tag: str, hash: str, at: str = "") -> Position:
+        """Add the change of a tag to the log, now or `at` that time, unless it names this state already."""
 
         def tagged(heads: Heads) -> dict[str, Any] | None:
             names.check_package(self.ref, heads, self.blobs.url)
             is_set = tag in heads.tags and heads.tags[tag].hash == hash
-            return None if is_set else {"kind": "tag", "tag": tag, "hash": hash}
+            return None if is_set else {"kind": "tag", "tag": tag, "hash": hash, **_time(at)}
 
         return self.log.append(tagged, self.author)[0]
 
@@ -206,13 +206,13 @@ class StaticPackage:
         position = self.give_version(version, self._by_hash(self.heads(), check_hash(hash)))
         return wire.VersionList(versions=names.version_entries(position.heads))
 
-    def give_version(self, version: str, hash: str) -> Position:
-        """Add a version to the log, unless this state has it already."""
+    def give_version(self, version: str, hash: str, at: str = "") -> Position:
+        """Add a version to the log, now or `at` that time, unless this state has it already."""
 
         def added(heads: Heads) -> dict[str, Any] | None:
             names.check_package(self.ref, heads, self.blobs.url)
             is_free = names.is_new_version(self.ref, heads, version, hash)
-            return {"kind": "version", "version": version, "hash": hash} if is_free else None
+            return {"kind": "version", "version": version, "hash": hash, **_time(at)} if is_free else None
 
         return self.log.append(added, self.author)[0]
 
@@ -225,3 +225,7 @@ class StaticPackage:
 
         position, _ = self.log.append(deleted, self.author)
         search.keep(self.blobs, self.ref, search.summary_of(self.ref, position.heads, None))
+
+
+def _time(at: str) -> dict[str, str]:
+    return {"at": at} if at else {}
