@@ -70,7 +70,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     problem = verified_content.claim_problem
     monkeypatch.setattr(
-        verified_content, "claim_problem", lambda table, opened: found.append(table.path) or problem(table, opened)
+        verified_content, "claim_problem", lambda table, *more: found.append(table.path) or problem(table, *more)
     )
     return found
 
