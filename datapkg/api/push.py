@@ -106,7 +106,7 @@ def _push(
     sent_before = client.sent_bytes
     left = sending.send_deltas(planned, manifest, deltas, progress)
     transfer(home.store.objects, sending.target, left, progress)
-    published = client.publish(ref, started.push, request)
+    published = client.publish(ref, started.push, request, objects=len(asked))
     _remember(home, ref, manifest, client.url, request, published.changed)
     return replace(
         result,

@@ -87,8 +87,8 @@ class Client(ABC):
         return []
 
     @abstractmethod
-    def publish(self, ref: Ref, push: str, request: wire.Publish) -> wire.Published:
-        """End a push: the manifest becomes a state of the package."""
+    def publish(self, ref: Ref, push: str, request: wire.Publish, objects: int = 0) -> wire.Published:
+        """End a push: the manifest becomes a state of the package. It may take longer the more `objects` are new."""
 
     @abstractmethod
     def check_publish(self, ref: Ref, push: str, request: wire.PublishCheck) -> wire.PublishChecked:

@@ -136,13 +136,19 @@ class RegistrySession:
         self._transport = Transport(self._auth, headers=headers, max_redirects=MAX_REDIRECTS, pool_size=jobs)
 
     def reply(
-        self, model: type[M], method: str, path: str, body: Any = None, params: dict[str, Any] | None = None
+        self,
+        model: type[M],
+        method: str,
+        path: str,
+        body: Any = None,
+        params: dict[str, Any] | None = None,
+        work: int = 0,
     ) -> M:
         """Send a small request; return the answer as a `model`, or raise `Unreachable` if it is not one.
 
-        Fields that the model does not have are skipped.
+        Fields that the model does not have are skipped. `work` as in `request`.
         """
-        text, redirected = self._text(method, path, body, params)
+        text, redirected = self._text(method, path, body, params, work)
         try:
             return msgspec.json.decode(text, type=model)
         except msgspec.ValidationError as error:
@@ -154,13 +160,13 @@ class RegistrySession:
             message = f"{self.url} answered {method} {path} with something that is not JSON{redirected}"
             raise Unreachable(message, hint=_HINT) from error
 
-    def _text(self, method: str, path: str, body: Any, params: dict[str, Any] | None) -> tuple[bytes, str]:
+    def _text(self, method: str, path: str, body: Any, params: dict[str, Any] | None, work: int) -> tuple[bytes, str]:
         """Return the body of an answer, and a clause that names the redirect before it, if there was one."""
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Content-Type": "application/json"} if data is not None else {}
 
         def attempt() -> tuple[bytes, str]:
-            with self.request(method, path, data=data, headers=headers, params=params) as response:
+            with self.request(method, path, work=work, data=data, headers=headers, params=params) as response:
                 text = self.body(response, MAX_JSON_BYTES)
             to = self._other_origin(response)
             return text, f" (redirected to {to})" if to else ""

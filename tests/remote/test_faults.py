@@ -20,6 +20,7 @@ from datapkg.format import wire
 from datapkg.format.names import Ref
 from datapkg.objects.directory import LOCK_WAIT_S
 from datapkg.reading.load import load
+from datapkg.remote.http_client import HttpClient
 from datapkg.remote.session import RegistrySession
 from datapkg.remote.time_limits import MIN_BYTES_PER_S, WORK_BYTES_PER_S, RetryDeadline
 from tests.conftest import Person
@@ -249,6 +250,18 @@ def test_work_of_the_registry_extends_the_time_limit() -> None:
         assert 104 < read_s <= 105
         assert LOCK_WAIT_S < send_s < 30
         assert 109 < patience.left_s <= 110
+
+
+def test_publish_waits_longer_for_many_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry writes a row for each before it answers: a million take it more than a minute."""
+    session, work = RegistrySession("http://127.0.0.1:9"), []
+    monkeypatch.setattr(session, "reply", lambda *_, **options: work.append(options["work"]))
+    for count in (0, 1_000_000):
+        HttpClient(session).publish(Ref("me", "p"), "push", wire.Publish(manifest="0" * 64), objects=count)
+    assert work[0] == 0
+    patience = RetryDeadline(60)
+    with patience.waiting():
+        assert 259 < patience.timeouts(work=work[1])[1] <= 260
 
 
 @pytest.mark.parametrize("size", [MB, 3 * MB])

@@ -163,7 +163,7 @@ class StaticClient(Client):
             names.is_new_version(ref, heads, wanted.version, wanted.manifest)
         return wire.PublishChecked(changed=changed)
 
-    def publish(self, ref: Ref, push: str, request: wire.Publish) -> wire.Published:
+    def publish(self, ref: Ref, push: str, request: wire.Publish, objects: int = 0) -> wire.Published:
         return publish(self.package_of(ref, is_new=True), push, request)
 
     def log(self, ref: Ref) -> Iterator[wire.LogEntry]:
