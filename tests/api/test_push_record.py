@@ -58,7 +58,7 @@ def test_older_registry_gets_the_record_inside_the_request(
         return msgspec.structs.replace(start(*args), record_objects=False)
 
     monkeypatch.setattr(HttpClient, "start_push", start_older)
-    monkeypatch.setattr(HttpClient, "publish", lambda *args: sent.append(args[3]) or publish(*args))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(HttpClient, "publish", lambda *args, **more: sent.append(args[3]) or publish(*args, **more))  # type: ignore[func-returns-value]
     build_package(home, ref, folder)
     assert push_package(home, ref).objects_sent == 401
     assert (sent[0].record_object, len(sent[0].record["sources"])) == (None, 400)

@@ -92,10 +92,10 @@ def test_package_deleted_between_start_and_publish(
     build(home, ref, tmp_path / "p", os.urandom(2 * MB))
     publish = HttpClient.publish
 
-    def too_late(self: HttpClient, ref: Ref, *values: Any) -> Any:
+    def too_late(self: HttpClient, ref: Ref, *values: Any, **more: Any) -> Any:
         monkeypatch.setattr(HttpClient, "publish", publish)
         self.delete(ref)
-        return publish(self, ref, *values)
+        return publish(self, ref, *values, **more)
 
     monkeypatch.setattr(HttpClient, "publish", too_late)
     with pytest.raises(Conflict) as caught:
