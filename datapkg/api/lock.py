@@ -198,8 +198,8 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        near = nearest_requirements(path.absolute().parent)
-        hint = f"datapkg install -r {quote(str(near))}" if near else ""
-        raise InvalidLock(f"{no_such_path(path, 'file').message}; no requirements were read", hint=hint) from None
+        near, absent = nearest_requirements(path.absolute().parent), no_such_path(path, "file")
+        hint = f"datapkg install -r {quote(str(near))}" if near else absent.hint
+        raise InvalidLock(f"{absent.message}; no requirements were read", hint=hint) from None
     except OSError as error:
         raise InvalidLock(f"{path} cannot be read: {error.strerror}") from error
