@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from registry_server.db.tables import objects, package_objects, push_objects, pushes
 
@@ -61,9 +61,10 @@ def finish(connection: Connection, push: Push, package_id: int, until: datetime)
     Other pushes of the user to the package keep only what it does not hold.
     """
     mine = select(pushes.c.id).where(pushes.c.user_id == push.user_id, pushes.c.package == push.package)
-    held = select(package_objects.c.hash).where(package_objects.c.package_id == package_id)
+    # Looked up for each object of these pushes: a list of all that the package holds grows with its history.
+    is_held = exists().where(package_objects.c.package_id == package_id, package_objects.c.hash == push_objects.c.hash)
     connection.execute(delete(push_objects).where(push_objects.c.push_id == push.id))
-    connection.execute(delete(push_objects).where(push_objects.c.push_id.in_(mine), push_objects.c.hash.in_(held)))
+    connection.execute(delete(push_objects).where(push_objects.c.push_id.in_(mine), is_held))
     connection.execute(update(pushes).where(pushes.c.id == push.id).values(expires_at=until))
 
 
