@@ -21,6 +21,7 @@ from datapkg.errors import Conflict, DatapkgError, HashMismatch, InvalidInput
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.blobs.folder import FolderBlobs
+from datapkg.objects.recipes import decode_recipe, encode_recipe
 from tests.conftest import Person
 from tests.static_registry import Static
 
@@ -100,6 +101,19 @@ def test_private_packages_have_to_be_named(person: Person, other: Static, tmp_pa
     assert secret.package not in {each.package for each in home.client(other.url).packages()}
     named = mirror(home, person.url, other.url, [secret])
     assert (named.private, named.left_out, named.packages) == ([secret.package], [], 1)
+
+
+def test_a_recipe_that_makes_another_object_is_not_copied(static: Static, other: Static, tmp_path: Path) -> None:
+    fill(static.home(), REF, tmp_path / "data", range(2))
+    (recipe,) = [path for path in (static.folder / "recipes").rglob("*") if path.is_file()]
+    steps = decode_recipe(recipe.read_bytes(), "")
+    recipe.chmod(0o644)
+    recipe.write_bytes(encode_recipe([steps[0]._replace(offset=1, size=steps[0].size - 1), *steps[1:]]))
+    with pytest.raises(HashMismatch):
+        mirror(static.home(), static.url, other.url)
+    assert not any(key.startswith("recipes/") for key in other.files())
+    assert other.client().resolve(REF).version is None
+    assert [each.message for each in other.client().log(REF)] == ["number 0"], "the first state is whole"
 
 
 def test_a_mirror_with_pushes_of_its_own(static: Static, other: Static) -> None:

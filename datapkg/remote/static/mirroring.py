@@ -15,7 +15,7 @@ import msgspec
 from datapkg.errors import Conflict, CorruptObject, NotFound
 from datapkg.format import static_registry as layout
 from datapkg.format import wire
-from datapkg.format.hashing import VerifyingReader, hash_bytes
+from datapkg.format.hashing import VerifyingReader, hash_bytes, hash_stream, mismatch
 from datapkg.format.locations import RECIPE, WHOLE, StateLocations
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref
@@ -150,12 +150,23 @@ def _copy_state(source: StaticPackage, target: Blobs, state: str) -> int:
             f"it is not known where the objects of {source.ref.package}@sha256:{state[:12]} are",
             hint=f"datapkg verify --registry {source.blobs.url}",
         )
+    for hash, place in found:
+        if place.pack == RECIPE and target.size(layout.recipe_key(hash)) is None:
+            _check_recipe(source, hash)
     copied = sum(_copy(source.blobs, target, key, hash) for key, hash in _files(found))
     for hash, _ in found:
         _copy_derived(source.blobs, target, layout.map_key(hash))
     _copy_derived(source.blobs, target, layout.previews_key(state))
     _copy_derived(source.blobs, target, layout.locations_key(source.ref, state), is_new=True)
     return copied
+
+
+def _check_recipe(source: StaticPackage, hash: str) -> None:
+    """Raise `HashMismatch` unless a recipe, whose file has no hash in its name, makes the object that it is of."""
+    with source.objects().open(hash) as stream:
+        found, _ = hash_stream(stream)
+    if found != hash:
+        raise mismatch(hash, found)
 
 
 def _files(found: StateLocations) -> Iterator[tuple[str, str]]:
