@@ -25,6 +25,9 @@ SIZE := small
 CHAOS_SECONDS := 600
 SEED :=
 
+# The tests start hundreds of processes, and without files of bytecode each of them compiles every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo quick test test-all chaos bench docs clean
 .DEFAULT_GOAL := help
 
