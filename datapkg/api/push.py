@@ -28,7 +28,7 @@ from datapkg.origins import allowed_registry
 from datapkg.reading.source import Remote, Source
 from datapkg.remote.client import Client
 from datapkg.resolve import LATEST, find_installed, not_installed
-from datapkg.store.refs import LogEvent
+from datapkg.store.refs import LogEvent, Refs
 
 SHOWN_DIGITS = 12
 
@@ -172,7 +172,7 @@ def _begin(
 ) -> _Begun:
     """Start a push; raise `Conflict` or `Forbidden` before anything is sent."""
     started = client.start_push(ref, manifest.hash, hashes)
-    request = msgspec.structs.replace(request, parent=_parent(home, ref, request.parent, started.latest))
+    request = msgspec.structs.replace(request, parent=_parent(home, ref, client.url, request.parent, started.latest))
     _check_started(ref, started, request)
     theirs = _their_manifest(home, client, ref, manifest, started.latest)
     agreed, refused = _adopted(home, client, ref, manifest, theirs)
@@ -320,7 +320,7 @@ def _adopted(
     return theirs, []
 
 
-def _parent(home: Home, ref: Ref, given: str | None, latest: str | None) -> str | None:
+def _parent(home: Home, ref: Ref, url: str, given: str | None, latest: str | None) -> str | None:
     """Return the parent of a push: the given state, else the registry's `latest` as it was last seen here.
 
     A state that was built here since then counts as seen: its push was killed after the registry had accepted it.
@@ -328,12 +328,20 @@ def _parent(home: Home, ref: Ref, given: str | None, latest: str | None) -> str 
     if given is not None:
         return latest if latest and latest.startswith(given) else given
     refs = home.store.refs
-    seen = refs.tags(ref).get(LATEST)
+    seen = _seen_at(refs, ref, url)
     if latest is None or latest == seen:
         return seen
     built = next(refs.log(ref, "build", hash=latest), None)
     other = next(refs.log(ref, "push", "install"), None) if built else None
     return latest if built and (other is None or other.at < built.at) else seen
+
+
+def _seen_at(refs: Refs, ref: Ref, url: str) -> str | None:
+    """Return the latest state of a registry as it was last seen here; the tags that are cached may be another's."""
+    newest = next(refs.log(ref, "push", "install"), None)
+    if newest is None or newest.origin == url:
+        return refs.tags(ref).get(LATEST)
+    return next((event.hash for event in refs.log(ref, "push", "install") if event.origin == url), None)
 
 
 def _message(home: Home, ref: Ref, hash: str) -> str:

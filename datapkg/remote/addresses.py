@@ -7,6 +7,7 @@ server has no path. A folder is `file:///mnt/data`, and may be typed as `/mnt/da
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,13 +17,14 @@ from datapkg.remote.credentials import check_origin
 
 BUCKETS = ("s3", "gs", "az")
 WEB = ("http", "https")
+_ADDRESS = re.compile("([a-z][a-z0-9+.-]+:)?//|[a-z][a-z0-9+.-]+:/")
 SCHEMES = (*WEB, "file", *BUCKETS, "ssh")
 
 
 def is_folder(text: str) -> bool:
     """Return whether this is the path of a folder, as typed, and no address or name of the settings."""
-    # What begins with two slashes is rather an address without its scheme.
-    return "://" not in text and text[:2] != "//" and (os.sep in text or text in (".", "..") or text[:1] == "~")
+    # What begins with two slashes, or as `s3:/` does, is rather an address with a mistake.
+    return "://" not in text and not _ADDRESS.match(text) and (os.sep in text or text in (".", "..") or text[:1] == "~")
 
 
 def check_address(text: str) -> str:

@@ -273,3 +273,12 @@ def told(client: Client, ref: Ref, number: int) -> list[Any]:
         client.package(ref).latest,
         [each.hash for each in client.log(ref)] == [client.resolve(Ref.parse(f"{ref}@t{n}")).hash for n in (2, 1, 0)],
     ]
+
+
+def test_one_package_in_two_registries(static: Static, tmp_path: Path) -> None:
+    """What the other registry has is no parent here, whichever was pushed to last."""
+    home, other = static.home(), (tmp_path / "second").as_uri()
+    for number in range(3):
+        pushed = static.push(REF, str(number))
+        assert push_package(home, REF, registry=other).hash == pushed.hash
+    assert [len(list(home.client(url).log(REF))) for url in (static.url, other)] == [3, 3]
