@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from tests.conftest import Person
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    (tmp_path / "data.csv").write_text("n\n1\n")
+    # Of its own: what a public package of another test has need not be sent.
+    (tmp_path / "data.csv").write_text(f"n\n{time.time_ns()}\n")
     return tmp_path / "data.csv"
 
 
