@@ -45,7 +45,7 @@ def mirror(
     if not isinstance(mine, StaticClient):
         raise InvalidInput(
             f"{mine.url} is a server; a mirror is a folder or a bucket",
-            hint="datapkg-registry export and import copy a whole server",
+            hint="to copy a whole server: datapkg-registry export FILE",
         )
     if theirs.url == mine.url:
         raise InvalidInput(f"{mine.url} cannot be a mirror of itself")

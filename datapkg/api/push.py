@@ -328,6 +328,8 @@ def _parent(home: Home, ref: Ref, url: str, given: str | None, latest: str | Non
     if given is not None:
         return latest if latest and latest.startswith(given) else given
     refs = home.store.refs
+    if latest and latest == refs.tags(ref).get(LATEST):  # whatever its address was then
+        return latest
     seen = _seen_at(refs, ref, url)
     if latest is None or latest == seen:
         return seen

@@ -154,6 +154,7 @@ def test_build_of_a_table_that_cannot_fit_does_not_begin(
 ) -> None:
     home, ref, path = person.home(), person.ref("p"), tmp_path / "t.csv"
     path.write_text("a\n" + "1234567\n" * 100_000)
+    os.utime(path, (1_000_000_000, 1_000_000_000))  # the stat of a file that was just written proves nothing
     with monkeypatch.context() as patch:
         patch.setattr("datapkg.objects.free_space.free_bytes", lambda _: 20_000)
         with pytest.raises(DiskFull, match=r"the build \(about 50.0 kB of it for tables\) needs 50,000") as caught:
@@ -161,6 +162,7 @@ def test_build_of_a_table_that_cannot_fit_does_not_begin(
         assert caught.value.detail["lacking"] == 30_000
         assert list(home.store.objects) == []
     build_package(home, ref, path)
+    assert build_package(home, ref, path).reused == 1
     with monkeypatch.context() as patch:
         patch.setattr("datapkg.objects.free_space.free_bytes", lambda _: 20_000)
         build_package(home, ref, path)

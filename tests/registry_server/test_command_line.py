@@ -414,7 +414,8 @@ def test_wrong_values_of_options_name_what_was_expected(words: str, message: str
 
 def test_import_of_a_missing_export_makes_no_registry(tmp_path: Path) -> None:
     ended = run("import", str(tmp_path / "no" / "export"), "--data", str(tmp_path / "registry"))
-    assert f"there is no file or folder '{tmp_path}/no/export'; no registry was made" in ended.stderr
+    assert "there is no file or folder '" in ended.stderr  # a long path is shortened
+    assert "; no registry was made" in ended.stderr
     assert f"hint: ls {tmp_path}\n" in ended.stderr
     assert not (tmp_path / "registry").exists()
 

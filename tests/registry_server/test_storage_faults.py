@@ -29,7 +29,7 @@ from tests.object_stores import AZURE_ACCOUNT, AZURITE, CEPH, ObjectStore
 MB = 1 << 20
 THINGS = Ref("ada", "things")
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs(*AZURITE)]
+pytestmark = [pytest.mark.big, pytest.mark.needs(*AZURITE)]
 
 
 @pytest.fixture(autouse=True)
