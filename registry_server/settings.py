@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import appdirs
 
 from datapkg.errors import InvalidInput
+from datapkg.format.urls import BUCKETS
 
 PREFIX = "DATAPKG_REGISTRY_"
 MAX_PORT = 65_535
@@ -153,7 +154,7 @@ def _read_url(value: str) -> str:
 
 def _read_objects(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("file", "s3", "gs", "az") or parts.query or parts.fragment or "@" in parts.netloc:
+    if parts.scheme not in ("file", *BUCKETS) or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"{value!r} is not a URL such as s3://BUCKET/PREFIX, gs://…, az://… or file:///FOLDER")
     return value.rstrip("/")
 

@@ -16,6 +16,7 @@ from tests import http_server
 
 # Kinds of faults: an answer of the proxy's own; the connection; the body of the registry's answer, or of the request.
 STATUSES = ("404", "429", "500", "502", "503", "504", "429 after 1", "503 after 1")
+# Beside these, a "late" request is passed on whole, after a while.
 CONNECTIONS = ("drop", "lost", "slow", "stall", "throttle", "cut", "half", "cut upload")
 PIECES = 20
 STALL_S = 3.0
@@ -118,6 +119,7 @@ def faulty_way(target: str, port: int = 0) -> Iterator[Way]:
                 target = kind.removeprefix("to ") if kind != "moved" else "http://localhost:9"
                 self.answer(301, b"", {"Location": target + self.path})
             else:
+                time.sleep(STALL_S if kind == "late" else 0)
                 self._pass_on(_flip_any(body, way.chance) if kind == "flip upload" else body, kind)
 
         do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _handle  # noqa: N815 - the names of http.server

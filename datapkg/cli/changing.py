@@ -1,8 +1,7 @@
-"""Commands that change packages without downloading them: append, cp, edit, merge, sync."""
+"""Commands that change packages without downloading them: append, edit, merge."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,16 +23,13 @@ from datapkg.cli.arguments import (
     transfer_text,
 )
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.cli.failures import EXIT_INTERRUPTED
 from datapkg.format.option_types import ChoiceType
 from datapkg.format.texts import count_text, first_lines, hash_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from datapkg.api.results import AppendResult, EditResult, MergeResult, PushResult, SyncResult
-    from datapkg.api.sync import SyncOptions
-    from datapkg.api.watch import Round
+    from datapkg.api.results import AppendResult, EditResult, MergeResult, PushResult
     from datapkg.format.names import Ref
     from datapkg.objects.deltas import PlannedTransfer
 
@@ -84,10 +80,10 @@ def append(
     options = AppendOptions(to, replace, message, not no_push, registry, checks=not no_checks, dry_run=dry_run)
     with session.progress() as progress:
         done = add(session.home, ref, files, options, progress=progress)
-    _report_notes(session, done.warnings)
+    report_notes(session, done.warnings)
     state = pinned(done.package, done.hash)
-    pushed = _pushed_value(done.pushed) if done.pushed else None
-    lines = [*_append_lines(done, state, dry_run), *_would_send(done.transfer)]
+    pushed = pushed_value(done.pushed) if done.pushed else None
+    lines = [*_append_lines(done, state, dry_run), *would_send(done.transfer)]
     session.out.answer({**asdict(done), "pushed": pushed, "dry_run": dry_run}, lines, quiet=[state])
     if no_push and not dry_run and _has_news(done):
         session.out.say("", f"  publish it  datapkg push {done.package}")
@@ -99,7 +95,8 @@ def _has_news(done: AppendResult) -> bool:
     return bool(done.added or done.replaced or done.rows)
 
 
-def _would_send(transfer: PlannedTransfer | None) -> Iterator[str]:
+def would_send(transfer: PlannedTransfer | None) -> Iterator[str]:
+    """Yield the line of a dry run about its transfer."""
     if transfer:
         yield f"  would send {transfer_text(transfer)}; nothing was sent"
 
@@ -120,15 +117,17 @@ def _append_lines(done: AppendResult, state: str, dry_run: bool) -> Iterator[str
         yield from first_lines(paths, _PATHS_SHOWN, indent="  ")
     yield f"  {state}"
     if done.pushed:
-        yield _sent_line(done.pushed)
-    yield from [_new_line(done.package, done.pushed)] * done.is_new
+        yield sent_line(done.pushed)
+    yield from [new_line(done.package, done.pushed)] * done.is_new
 
 
-def _sent_line(pushed: PushResult) -> str:
+def sent_line(pushed: PushResult) -> str:
+    """Return the line about what a push sent."""
     return f"  {count_text(pushed.objects_sent, 'object')}, {size_text(pushed.bytes_sent)} sent; {pushed.url}"
 
 
-def _new_line(package: str, pushed: PushResult | None) -> str:
+def new_line(package: str, pushed: PushResult | None) -> str:
+    """Return the line about a package that was made."""
     if pushed is None or pushed.public:
         return f"  {package} is new"
     return f"  {package} is new and private; datapkg push {package} --public shows it to everybody"
@@ -179,9 +178,9 @@ def edit(
     with session.progress() as progress:
         options = CommitOptions(message, not no_push, registry, progress, checks=not no_checks)
         done = change(session.home, ref, remove=remove, move=move, options=options)
-    _report_notes(session, done.warnings)
+    report_notes(session, done.warnings)
     state = pinned(done.package, done.hash)
-    value = {**asdict(done), "pushed": _pushed_value(done.pushed) if done.pushed else None}
+    value = {**asdict(done), "pushed": pushed_value(done.pushed) if done.pushed else None}
     session.out.answer(value, _edit_lines(done, state), quiet=[state])
     if no_push:
         session.out.say("", f"  publish it  datapkg push {done.package}")
@@ -197,7 +196,7 @@ def _edit_lines(done: EditResult, state: str) -> Iterator[str]:
     yield from first_lines(paths, _PATHS_SHOWN, indent="  ")
     yield f"  {state}"
     if done.pushed:
-        yield _sent_line(done.pushed)
+        yield sent_line(done.pushed)
 
 
 @click.command(
@@ -246,7 +245,7 @@ def merge(
     with session.progress() as progress:
         done = put_together(session.home, refs, output, options, progress=progress)
     out = session.out
-    _report_notes(session, done.warnings)
+    report_notes(session, done.warnings)
     state = pinned(done.package, done.hash)
     if done.transfer is not None:
         what = f"would fetch {transfer_text(done.transfer, to_here=True)}; nothing was downloaded"
@@ -270,132 +269,12 @@ def _merge_lines(done: MergeResult) -> Iterator[str]:
         yield f"  {size_text(done.bytes_absent)} of it are at a registry alone, where a push finds them"
 
 
-@click.command(
-    cls=Command,
-    examples="""
-    datapkg sync ./sales me/sales
-    datapkg sync ./sales me/sales --delete --dry-run
-    datapkg sync ./sales me/sales --watch
-    """,
-)
-@click.argument("folder", type=PATH, metavar="DIR")
-@ref_argument
-@click.option(
-    "--to", type=TEXT, metavar="GROUP", default="", help="The group to update; by default the package itself."
-)
-@click.option("--delete", is_flag=True, help="Remove nodes that DIR lacks.")
-@click.option("--watch", is_flag=True, help="Keep running, and sync again after each change.")
-@message_option
-@click.option("-t", "--tag", type=TEXT, help="Set this tag on the state, besides latest.")
-@click.option("-v", "--version", type=TEXT, help="Give the state this version, which never moves.")
-@dry_run_option
-@click.option("--allow-empty", "--yes", is_flag=True, help="With --delete, allow an empty DIR to empty the package.")
-@no_checks_option
-@registry_option
-@transfer_options
-@pass_session
-def sync(
-    session: Session,
-    folder: Path,
-    ref: Ref,
-    to: str,
-    delete: bool,
-    watch: bool,
-    message: str,
-    tag: str | None,
-    version: str | None,
-    dry_run: bool,
-    allow_empty: bool,
-    no_checks: bool,
-    registry: str | None,
-) -> None:
-    """Update a package at its registry from a folder.
-
-    Files of DIR are named and read as in a build. Only what differs from the registry's latest state is built and
-    pushed; nothing is downloaded. Nodes that DIR lacks stay, unless you add --delete.
-    """
-    from datapkg.api.sync import SyncOptions
-    from datapkg.api.sync import sync as make_follow
-
-    given: dict[str, Any] = {"tag": tag, "version": version, "checks": not no_checks}
-    options = SyncOptions(to, delete, allow_empty, message, dry_run, registry, **given)
-    if watch and version:
-        raise click.UsageError("--version names one state; it does not go with --watch", click.get_current_context())
-    if watch:
-        _watch(session, folder, ref, options)
-        return
-    with session.progress() as progress:
-        synced = make_follow(session.home, folder, ref, options, progress=progress)
-    _report_notes(session, synced.warnings)
-    state = pinned(synced.package, synced.hash)
-    lines = [_sync_line(synced, state, folder, dry_run), *_sync_details(synced, dry_run)]
-    if synced.hash and not dry_run:
-        lines += [f"  it is {synced.package}@{name}" for name in (version, tag) if name]
-    session.out.answer({**_value(synced), "dry_run": dry_run}, lines, quiet=[state] if synced.hash else [])
-
-
-def _value(synced: SyncResult) -> dict[str, Any]:
-    pushed = {"pushed": _pushed_value(synced.pushed)} if synced.pushed else {}
-    return {**asdict(synced), "counts": synced.counts, "pushed": None, **pushed}
-
-
-def _pushed_value(pushed: PushResult) -> dict[str, Any]:
+def pushed_value(pushed: PushResult) -> dict[str, Any]:
+    """Return a push for `--json`."""
     return {name: value for name, value in asdict(pushed).items() if name not in ("record", "warnings")}
 
 
-def _report_notes(session: Session, warnings: list[str]) -> None:
+def report_notes(session: Session, warnings: list[str]) -> None:
+    """Print warnings as notes."""
     for warning in warnings:
         session.out.note(warning)
-
-
-def _sync_line(synced: SyncResult, state: str, folder: Path, dry_run: bool) -> str:
-    if not synced.hash:
-        return f"nothing to do: {folder} has no data, and there is no {synced.package} yet"
-    if not synced:
-        return f"nothing to do: {state} has all of {folder}"
-    meta = ", metadata" if synced.meta else ""
-    return f"{synced.counts}{meta}  {'would be ' if dry_run else ''}{state}"
-
-
-def _sync_details(synced: SyncResult, dry_run: bool) -> Iterator[str]:
-    if dry_run:
-        yield from (f"  + {path}" for path in synced.added)
-        yield from (f"  ~ {path}" for path in synced.changed)
-        yield from (f"  - {path}" for path in synced.removed)
-        yield from _would_send(synced.transfer)
-    if synced.pushed:
-        yield _sent_line(synced.pushed)
-    if synced.kept:
-        yield f"  kept {count_text(len(synced.kept), 'node')} that the folder does not have; --delete removes them"
-    if synced.is_new and synced.pushed:
-        yield _new_line(synced.package, synced.pushed)
-
-
-def _watch(session: Session, folder: Path, ref: Ref, options: SyncOptions) -> None:
-    from datapkg.api.watch import watch
-
-    if options.dry_run:
-        raise click.UsageError("--dry-run does not go with --watch", click.get_current_context())
-    out = session.out
-    if not (out.quiet or out.json):
-        out.note(f"watching {folder}; Ctrl-C ends it")
-    try:
-        for each in watch(session.home, folder, ref, options, progress=session.progress):
-            _report_round(session, each, folder)
-    except KeyboardInterrupt:
-        out.note(f"stopped watching {folder}")
-        click.get_current_context().exit(EXIT_INTERRUPTED)
-
-
-def _report_round(session: Session, each: Round, folder: Path) -> None:
-    """Print one line, or one JSON document, for the result of a round."""
-    out, at = session.out, time.strftime("%H:%M:%S")
-    if each.synced is not None:
-        _report_notes(session, each.synced.warnings)
-        short = f"{each.synced.package}@{hash_text(each.synced.hash)}" if each.synced.hash else ""
-        line = f"{at}  {_sync_line(each.synced, short, folder, dry_run=False)}"
-        out.answer(_value(each.synced), [line])
-    elif each.error is not None:
-        again = f"; trying again in {each.again_s:g} s" if each.again_s else "; waiting for another change"
-        out.answer({"error": each.error.to_wire(), "again_s": each.again_s}, [f"{at}  {each.error}{again}"])
-    out.flush()

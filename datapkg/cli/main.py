@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("datapkg.cli.listing:show", "Show the contents of a package: tables, columns, files, sizes."),
     "status": ("datapkg.cli.publishing:status", "Compare working files with the last build from them."),
     "stubs": ("datapkg.cli.stubs:stubs", "Write type stubs of packages, for editors and type checkers."),
-    "sync": ("datapkg.cli.changing:sync", "Update a package at its registry from a folder."),
+    "sync": ("datapkg.cli.syncing:sync", "Update a package at its registry from a folder."),
     "tag": ("datapkg.cli.pointers:tag", "Manage tags: names of states that can be moved."),
     "unmount": ("datapkg.cli.mounting:unmount", "Unmount a folder that datapkg mount shows."),
     "verify": ("datapkg.cli.maintenance:verify", "Verify stored data against its hashes."),

@@ -13,9 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
+from datapkg.format.urls import BUCKETS
 from datapkg.remote.credentials import check_origin
 
-BUCKETS = ("s3", "gs", "az")
 WEB = ("http", "https")
 _ADDRESS = re.compile("([a-z][a-z0-9+.-]+:)?//|[a-z][a-z0-9+.-]+:/")
 SCHEMES = (*WEB, "file", *BUCKETS, "ssh")

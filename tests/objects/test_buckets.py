@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import InvalidInput, MissingDependency
 from datapkg.objects.blobs.bucket import BucketBlobs
+from datapkg.objects.blobs.ssh import SshBlobs
 from tests.blob_contract import BlobsContract
 from tests.object_stores import AZURITE, CEPH, SWIFT, ObjectStore
 
@@ -46,3 +49,15 @@ class TestSwift(_Bucket):
 def test_what_is_not_a_bucket(url: str) -> None:
     with pytest.raises(InvalidInput, match="not the URL of a bucket"):
         BucketBlobs(url)
+
+
+def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, make, url in (
+        ("obstore", BucketBlobs, "s3://bucket/prefix"),
+        ("asyncssh", SshBlobs, "ssh://host/path"),
+    ):
+        monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.setitem(sys.modules, f"{name}.exceptions", None)
+        with pytest.raises(MissingDependency) as caught:
+            make(url)
+        assert caught.value.hint == f"pip install {name}"

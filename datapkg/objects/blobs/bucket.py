@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, Refused, Unreachable
+from datapkg.format.urls import BUCKETS
 from datapkg.objects.blobs.base import BlobInfo, Blobs, absent, check_key
+from datapkg.objects.blobs.piece_stream import PieceStream
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
 
-SCHEMES = ("s3", "gs", "az")
 PART_BYTES = 8 << 20
 MAX_PARTS = 9_000
 """S3 takes 10,000 parts of one object."""
@@ -101,7 +102,7 @@ class BucketBlobs(Blobs):
             self.delete(key)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        body = _Body(self, check_key(key), start, stop)
+        body = _BucketStream(self, check_key(key), start, stop)
         body.connect()
         return io.BufferedReader(body, PIECE_BYTES)
 
@@ -261,34 +262,20 @@ class BucketBlobs(Blobs):
         return Unreachable(f"{self._url} did not serve {key or 'a list'}: {reason}", again=True)
 
 
-class _Body(io.RawIOBase):
+class _BucketStream(PieceStream):
     """A range of a key; a connection that breaks is made again where it broke, to the same version."""
 
     def __init__(self, blobs: BucketBlobs, key: str, start: int, stop: int | None) -> None:
-        self._blobs, self._key, self._at, self._stop = blobs, key, start, stop
+        super().__init__(start, start)
+        self._blobs, self._key, self._stop = blobs, key, stop
         self._pieces: Iterator[Any] = iter(())
-        self._end = start
         self._etag: str | None = None
-        self._left = memoryview(b"")
 
     def connect(self) -> None:
         """Ask for what is left."""
         self._pieces, self._end, self._etag = self._blobs.get(self._key, self._at, self._stop, self._etag)
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)
-        if not self._left and self._at < self._end:
-            self._left = self._next()
-        count = min(len(view), len(self._left))
-        view[:count] = self._left[:count]
-        self._left = self._left[count:]
-        self._at += count
-        return count
-
-    def _next(self) -> memoryview:
+    def next_piece(self) -> Any:
         from obstore.exceptions import BaseError
 
         for number in range(TRIES):
@@ -298,7 +285,7 @@ class _Body(io.RawIOBase):
                     time.sleep(PAUSE_S * 2**number)
                     self.connect()
                 if piece := next(self._pieces, b""):
-                    return memoryview(piece)[: self._end - self._at]
+                    return piece
             except BaseError as error:
                 reason = _reason(error)
             except Unreachable:
@@ -310,7 +297,7 @@ class _Body(io.RawIOBase):
 def check_bucket_url(url: str) -> str:
     """Return a URL such as `s3://bucket/prefix` without a slash at its end; raise `InvalidInput` for any other."""
     parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
+    if parts.scheme not in BUCKETS or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
         raise InvalidInput(f"{url!r} is not the URL of a bucket: expected s3://BUCKET/PREFIX, gs://… or az://…")
     return url.rstrip("/")
 

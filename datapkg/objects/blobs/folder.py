@@ -34,6 +34,8 @@ TMP = "tmp"
 FILE_MODE = 0o444
 """Nothing is written twice: a file is replaced. The umask says who may read it."""
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
+# Below a file, or in /proc, no folder can be made.
+_UNUSABLE = UNWRITABLE | {errno.ENOENT, errno.ENOTDIR}
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -172,9 +174,11 @@ class FolderBlobs(Blobs):
             temp = temp_path(self.folder / TMP, "blob")
             file = new_file(temp, mode=FILE_MODE)
         except OSError as error:
-            if error.errno not in UNWRITABLE:
+            if error.errno not in _UNUSABLE:
                 raise
-            raise Refused(f"you may not write to {self.folder}: {error.strerror}") from error
+            raise Refused(
+                f"you may not write to {self.folder}: {error.strerror}", hint="name a folder that you may write to"
+            ) from error
         try:
             with file, naming(temp):
                 yield temp, file

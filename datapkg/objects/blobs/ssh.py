@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, Refused, Unreachable
 from datapkg.objects.blobs.base import BlobInfo, Blobs, absent, check_key
+from datapkg.objects.blobs.piece_stream import PieceStream
 from datapkg.objects.blobs.ssh_session import SshSession
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class SshBlobs(Blobs):
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(check_ssh_url(url))
+        _library()
         self._url = url.rstrip("/")
         self._host, self._port, self._user = parts.hostname or "", parts.port, parts.username
         path = unquote(parts.path).rstrip("/") or "/"
@@ -85,7 +87,9 @@ class SshBlobs(Blobs):
         size = self.size(key)
         if size is None:
             raise absent(key, self._url)
-        return cast(BinaryIO, io.BufferedReader(_Body(self, key, start, size if stop is None else min(stop, size))))
+        return cast(
+            BinaryIO, io.BufferedReader(_SshStream(self, key, start, size if stop is None else min(stop, size)))
+        )
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         """Return the bytes from `start` up to `stop`, fewer at the end; raise `NotFound`."""
@@ -259,7 +263,6 @@ class SshBlobs(Blobs):
         """Do something with the connection, which is made anew where it was lost; raise our errors."""
         import asyncssh
 
-        _library()
         for number in range(TRIES):
             session = None
             try:
@@ -308,28 +311,18 @@ class SshBlobs(Blobs):
         session.close()
 
 
-class _Body(io.RawIOBase):
-    """The bytes of a key from `start` up to `stop`, one piece in memory."""
+class _SshStream(PieceStream):
+    """The bytes of a key from `start` up to `stop`."""
 
     def __init__(self, blobs: SshBlobs, key: str, start: int, stop: int) -> None:
-        self._blobs, self._key, self._start, self._at, self._stop = blobs, key, start, start, stop
-        self._piece = memoryview(b"")
+        super().__init__(start, stop)
+        self._blobs, self._key = blobs, key
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)
-        if not self._piece and self._at < self._stop:
-            piece = self._blobs.read_range(self._key, self._at, min(self._at + PIECE_BYTES, self._stop))
-            if not piece:
-                raise Unreachable(f"{self._blobs.url}/{self._key} is shorter than it was when it was opened")
-            self._piece = memoryview(piece)
-        count = min(len(view), len(self._piece))
-        view[:count] = self._piece[:count]
-        self._piece = self._piece[count:]
-        self._at += count
-        return count
+    def next_piece(self) -> bytes:
+        piece = self._blobs.read_range(self._key, self._at, min(self._at + PIECE_BYTES, self._end))
+        if not piece:
+            raise Unreachable(f"{self._blobs.url}/{self._key} is shorter than it was when it was opened")
+        return piece
 
 
 async def _removed(sftp: Any, path: str) -> None:

@@ -32,7 +32,7 @@ class CountedBlobs(Blobs):
         return self.blobs.can_create
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        raw = _Counted(self.blobs.open(key, start, stop), self._received)
+        raw = _CountedStream(self.blobs.open(key, start, stop), self._received)
         return cast(BinaryIO, io.BufferedReader(raw, READ_BYTES))
 
     def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -48,7 +48,7 @@ class CountedBlobs(Blobs):
         return self.blobs.create(key, data)
 
     def put(self, key: str, stream: BinaryIO) -> None:
-        self.blobs.put(key, cast(BinaryIO, _Counted(stream, self._sent)))
+        self.blobs.put(key, cast(BinaryIO, _CountedStream(stream, self._sent)))
 
     def delete(self, key: str) -> None:
         self.blobs.delete(key)
@@ -81,7 +81,7 @@ class CountedBlobs(Blobs):
             self._command.check(self.url)
 
 
-class _Counted(io.RawIOBase):
+class _CountedStream(io.RawIOBase):
     """A stream that reports what is read of it; closes it."""
 
     def __init__(self, stream: BinaryIO, moved: Callable[[int], None]) -> None:

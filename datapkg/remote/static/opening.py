@@ -6,9 +6,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from datapkg.errors import InvalidInput
+from datapkg.format.urls import BUCKETS
 from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.blobs.folder import FolderBlobs
-from datapkg.remote.addresses import BUCKETS, is_web
+from datapkg.remote.addresses import is_web
 from datapkg.remote.session import RegistrySession
 from datapkg.remote.static.web import WebBlobs
 
