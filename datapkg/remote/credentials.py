@@ -45,7 +45,11 @@ def check_origin(url: str) -> str:
 
 
 def with_scheme(host: str) -> str:
-    """Return the address that a host without a scheme means, https but for this machine; empty for anything else."""
+    """Return the address that was meant: that of a host without a scheme, https but for this machine, or `s3:/bucket`
+    with its second slash; empty for anything else.
+    """
+    if found := re.fullmatch(r"(https?|file|s3|gs|az|ssh):/*([^/].*)", host):
+        return f"{found[1]}://{found[2]}"
     if not re.fullmatch(r"(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)(:\d+)?/?", host):
         return ""
     return f"http://{host}" if is_loopback(f"http://{host}") else f"https://{host}"

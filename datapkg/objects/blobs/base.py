@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from datapkg.errors import InvalidName, NotFound, QuotaExceeded, ReadOnly
+from datapkg.errors import InvalidName, NotFound, QuotaExceeded, ReadOnly, Refused
 from datapkg.format.texts import quoted
 
 MAX_KEY = 500
@@ -46,6 +46,14 @@ class Blobs(ABC):
     @abstractmethod
     def can_create(self) -> bool:
         """Whether `create` is certain to have one winner here."""
+
+    def check_can_create(self) -> None:
+        """Raise `Refused` unless `can_create`, before anything is sent."""
+        if not self.can_create:
+            raise Refused(
+                f"{self.url} cannot tell which of two pushers was first, so nothing is pushed there",
+                hint="push to another place; docs/static-registry.md lists those that can",
+            )
 
     @abstractmethod
     def open(self, key: str, start: int = 0, stop: int | None = None) -> BinaryIO:
@@ -139,4 +147,4 @@ def absent(key: str, url: str) -> NotFound:
 
 def read_only(url: str) -> ReadOnly:
     """Return the error for a change to a place that can only be read."""
-    return ReadOnly(f"{url} can only be read")
+    return ReadOnly(f"{url} can only be read; push to the place whose files it shows")

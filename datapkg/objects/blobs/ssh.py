@@ -293,7 +293,9 @@ class SshBlobs(Blobs):
                 hint = f"see whether this works: ssh {self._target}"
                 raise Refused(f"{self._host} does not let you in: {_reason(error)}", hint=hint) from None
             except (OSError, asyncssh.Error) as error:
-                raise Unreachable(f"{self._host} cannot be reached by ssh: {_reason(error)}", again=True) from None
+                hint = f"see whether this works: ssh {self._target}"
+                what = f"{self._host} cannot be reached by ssh: {_reason(error)}"
+                raise Unreachable(what, hint=hint, again=True) from None
         raise AssertionError("unreachable")
 
     @property

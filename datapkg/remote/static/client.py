@@ -12,6 +12,7 @@ from datapkg.format.hashing import check_hash
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
 from datapkg.objects.blobs.base import Blobs
+from datapkg.remote.addresses import is_web
 from datapkg.remote.client import Client
 from datapkg.remote.static import names, search
 from datapkg.remote.static.counted import CountedBlobs
@@ -49,9 +50,9 @@ class StaticClient(Client):
     def blobs(self) -> Blobs:
         """The files, once it is known that they are those of a registry; raise `Unreachable` where they are not."""
         if not self._is_registry():
+            make = "" if is_web(self.url) else f"; to make it a registry: datapkg push USER/NAME --registry {self.url}"
             raise Unreachable(
-                f"there is no registry at {self.url}: it has no file {layout.MARKER}",
-                hint=f"check the address; to make it a registry: datapkg push USER/NAME --registry {self.url}",
+                f"there is no registry at {self.url}: it has no file {layout.MARKER}", hint=f"check the address{make}"
             )
         return self._raw
 
@@ -72,11 +73,7 @@ class StaticClient(Client):
                 f"{self.url} is no registry and is not empty: {other} is there; nothing was pushed",
                 hint="name a new folder in it, or one that is empty",
             )
-        if not self._raw.can_create:
-            raise Refused(
-                f"{self.url} cannot tell which of two pushers was first, so nothing is pushed there",
-                hint="the guide of registries without a server lists the places that can",
-            )
+        self._raw.check_can_create()
 
     def begin(self) -> None:
         """Make the place a registry; raise `Refused` where that cannot be."""

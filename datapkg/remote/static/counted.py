@@ -31,6 +31,9 @@ class CountedBlobs(Blobs):
     def can_create(self) -> bool:
         return self.blobs.can_create
 
+    def check_can_create(self) -> None:
+        self.blobs.check_can_create()
+
     def open(self, key: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         raw = _CountedStream(self.blobs.open(key, start, stop), self._received)
         return cast(BinaryIO, io.BufferedReader(raw, READ_BYTES))

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from datapkg.errors import Conflict, DatapkgError, IntegrityError, NotFound, Notice, Refused
+from datapkg.errors import Conflict, DatapkgError, IntegrityError, NotFound, Notice
 from datapkg.format import static_registry as layout
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref
@@ -154,11 +154,7 @@ class RegistryLog:
 
         The pointers are written beside it last. Raise what `decide` raises, `Refused` where two could be first.
         """
-        if not self._blobs.can_create:
-            raise Refused(
-                f"{self._blobs.url} cannot tell which of two pushers was first, so nothing is pushed there",
-                hint="see docs/static-registry.md for the places that can",
-            )
+        self._blobs.check_can_create()
         for _ in range(MAX_TRIES):
             position = self.read()
             fields = decide(position.heads)

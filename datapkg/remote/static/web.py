@@ -45,6 +45,9 @@ class WebBlobs(Blobs):
 
     can_create = False
 
+    def check_can_create(self) -> None:
+        raise read_only(self.url)
+
     def __init__(self, session: RegistrySession) -> None:
         self._session = session
         self.jobs = session.jobs
