@@ -11,10 +11,11 @@ from typing import Any
 
 from datapkg.api.install import InstallOptions, install_one, install_packages
 from datapkg.api.results import InstallResult, PackageOutcome
-from datapkg.errors import Conflict, DatapkgError, InvalidLock, NotAFolder, Unreachable
-from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, Requirements, parse_requirements
+from datapkg.errors import Conflict, DatapkgError, InvalidLock, NewerFormat, NotAFolder, Unreachable
+from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, agreed_pins
 from datapkg.format.names import Ref, State
-from datapkg.format.texts import quoted
+from datapkg.format.requirements import Requirements, parse_requirements
+from datapkg.format.texts import count_text, quoted
 from datapkg.home import Home
 from datapkg.objects.files import no_such_path, write_atomic
 from datapkg.objects.progress import Progress, silent
@@ -50,10 +51,22 @@ def write_lock(
     """
     path = _requirements_path(start)
     wanted = parse_requirements(path.read_bytes(), str(path))
-    lock = _resolve(home, wanted, None if update else _read_lock(path.parent / LOCK), registry, progress)
+    old, notes = (None, []) if update else _readable_pins(path.parent / LOCK)
+    lock = _resolve(home, wanted, old, registry, progress)
     write_atomic(path.parent / LOCK, lock.to_bytes(), path.parent, mode=0o644)
     home.store.known_locks.note(path.parent / LOCK)
-    return path.parent / LOCK, lock, list(wanted.warnings)
+    return path.parent / LOCK, lock, [*wanted.warnings, *notes]
+
+
+def _readable_pins(path: Path) -> tuple[Lock | None, list[str]]:
+    """Return the pins of a lock file, also of one that has conflicts or is damaged, and a note of that."""
+    try:
+        return _read_lock(path), []
+    except NewerFormat:
+        raise
+    except InvalidLock:
+        old = agreed_pins(path.read_bytes(), str(path))
+        return old, [f"{path} could not be read as it was; {count_text(len(old.pins), 'pin')} in it could, and stayed"]
 
 
 def install_locked(
@@ -131,7 +144,7 @@ def _resolve(home: Home, wanted: Requirements, old: Lock | None, registry: str |
             failed.append((ref, error))
     if failed:
         raise _unresolved(failed)
-    return Lock(tuple(pins))
+    return Lock.of(pins)
 
 
 def _unresolved(failed: list[tuple[Ref, DatapkgError]]) -> DatapkgError:

@@ -1,32 +1,38 @@
-"""Requirements (`datapkg.yml`, the wanted packages) and the lock (`datapkg.lock`, their exact hashes), as values."""
+"""The lock (`datapkg.lock`): the exact hashes that a project's requirements mean, as a value.
+
+The file is JSON with one pin a line, sorted, so that git merges it. The list ends with `{}`, so that every pin ends
+with a comma, and pins are apart by an empty line, because git merges changes only with an unchanged line between them.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from functools import cached_property
 
 from datapkg.errors import UPGRADE_HINT, InvalidLock, InvalidName, NewerFormat
 from datapkg.format.frozen import dataclass
-from datapkg.format.names import SAFE_PREFIX, Ref, check_node_path, check_package, check_user, is_hash
-from datapkg.format.suggestions import close_names
-from datapkg.format.texts import quoted
+from datapkg.format.names import check_node_path, check_package, check_user, is_hash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 REQUIREMENTS = "datapkg.yml"
 LOCK = "datapkg.lock"
-FORMAT = 1
+FORMAT = 2
 MAX_BYTES = 16 << 20
-_QUILT = re.compile(r"(?P<ref>[^:@]+(?::[^:@]+/[^:@]+)?):(?P<kind>[htv]|hash|tag|version):(?P<value>[^:]+)\Z")
+_MARKERS = re.compile(rb"^(?:<{7}|={7}|>{7}|\|{7})(?:[ \r]|$)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Pin:
-    """A resolved requirement: the state (`hash`) that it meant at this registry, and its version or tag."""
+    """A resolved requirement: the state (`hash`) that it meant at this registry, and its version or tag.
+
+    `group` is the group of `datapkg.yml` that has it, "" for its `packages`. With `needed_by`, nobody asked for it:
+    that package contains nodes of it; its size (in bytes) is then unknown, 0.
+    """
 
     requirement: str
     package: str
@@ -36,60 +42,102 @@ class Pin:
     path: str = ""
     version: str | None = None
     tag: str | None = None
+    group: str = ""
+    needed_by: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Return what no other pin of a lock has, in whose order the pins are written."""
+        return self.package, self.needed_by, self.group, self.requirement
+
+    def to_json(self) -> str:
+        """Return the pin as one line of JSON."""
+        value = {key: each for key, each in vars(self).items() if each not in (None, "")}
+        if self.needed_by:
+            del value["size"]
+        return json.dumps(value, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
 class Lock:
-    """The pins of a project, in the order of its requirements."""
+    """The pins of a project, sorted."""
 
     pins: tuple[Pin, ...]
+
+    @classmethod
+    def of(cls, pins: Iterable[Pin]) -> Lock:
+        """Return a lock of these pins, each of them once."""
+        return cls(tuple(sorted(dict.fromkeys(pins), key=lambda pin: pin.key)))
 
     def hash_of(self, package: str) -> str | None:
         """Return the pinned state of a package (`user/name`), or None."""
         pin = self.pin_for(package)
         return pin.hash if pin else None
 
+    @property
+    def direct(self) -> tuple[Pin, ...]:
+        """Return the pins of requirements, without those that other packages need."""
+        return tuple(pin for pin in self.pins if not pin.needed_by)
+
     @cached_property
     def _by_package(self) -> dict[str, Pin]:
-        return {pin.package: pin for pin in reversed(self.pins)}
+        needed: dict[str, dict[str, Pin]] = {}
+        for pin in self.pins:
+            if pin.needed_by:
+                needed.setdefault(pin.package, {})[pin.hash] = pin
+        agreed = {package: next(iter(found.values())) for package, found in needed.items() if len(found) == 1}
+        return agreed | {pin.package: pin for pin in reversed(self.direct)}
 
     @cached_property
-    def _by_requirement(self) -> dict[str, Pin]:
-        return {pin.requirement: pin for pin in reversed(self.pins)}
+    def _by_requirement(self) -> dict[tuple[str, str], Pin]:
+        return {(pin.requirement, pin.group): pin for pin in self.direct}
 
     def pin_for(self, package: str) -> Pin | None:
-        """Return the first pin of a package (`user/name`), or None."""
+        """Return the first pin of a package (`user/name`), or None.
+
+        A requirement counts more than what other packages need; where these need two states, there is none.
+        """
         return self._by_package.get(package)
 
-    def pin_of(self, requirement: str) -> Pin | None:
-        """Return the pin made from this requirement, or None."""
-        return self._by_requirement.get(requirement)
+    def pin_of(self, requirement: str, group: str = "") -> Pin | None:
+        """Return the pin made from this requirement of a group, or None."""
+        return self._by_requirement.get((requirement, group))
 
     def to_bytes(self) -> bytes:
-        """Return the lock file as JSON with one value per line, so that it reads well in a diff."""
-        pins = [{key: value for key, value in vars(pin).items() if value not in (None, "")} for pin in self.pins]
-        return json.dumps({"datapkg": FORMAT, "packages": pins}, indent=2, ensure_ascii=False).encode() + b"\n"
+        """Return the lock file."""
+        lines = "".join(f"{pin.to_json()},\n\n" for pin in Lock.of(self.pins).pins)
+        return f'{{"datapkg": {FORMAT}, "packages": [\n\n{lines}{{}}]}}\n'.encode()
 
     @classmethod
     def parse(cls, data: bytes, place: str = LOCK) -> Lock:
-        """Parse a lock file; raise `InvalidLock` with the place of the mistake."""
+        """Parse a lock file of this format or an older one; raise `InvalidLock` with the place of the mistake."""
         try:
             if len(data) > MAX_BYTES:
                 raise InvalidLock(f"{place} is over {MAX_BYTES:,} bytes long")
             value = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise _bad_lock(place, f"it is not JSON ({error})") from error
+            if has_conflict(data):
+                what = "it has conflict markers of a merge; pins that both sides share stay"
+            else:
+                what = f"it is not JSON ({error})"
+            raise _bad_lock(place, what) from error
         version = value.get("datapkg") if isinstance(value, dict) else None
         if isinstance(version, int) and version > FORMAT:
             raise NewerFormat(f"{place}: format {version} is newer than what this datapkg reads", hint=UPGRADE_HINT)
-        if version != FORMAT or not isinstance(value.get("packages"), list):
+        if type(version) is not int or version < 1 or not isinstance(value.get("packages"), list):
             raise _bad_lock(place, "it has no format version ('datapkg') or no 'packages'")
-        pins = tuple(_pin(item, f"{place}: packages[{i}]") for i, item in enumerate(value["packages"]))
+        items = value["packages"][: -1 if version > 1 and value["packages"][-1:] == [{}] else None]
+        lock = cls.of([_pin(item, f"{place}: packages[{i}]") for i, item in enumerate(items)])
         states: dict[str, str] = {}
-        for pin in pins:
+        for pin in lock.direct:
             if states.setdefault(pin.package, pin.hash) != pin.hash:
                 raise _bad_lock(place, f"{pin.package} is pinned to two different states")
-        return cls(pins)
+        return lock
+
+
+def has_conflict(data: bytes) -> bool:
+    """Return whether a file has lines with which git marks a conflict."""
+    return _MARKERS.search(data) is not None
 
 
 def _bad_lock(place: str, what: str) -> InvalidLock:
@@ -97,19 +145,21 @@ def _bad_lock(place: str, what: str) -> InvalidLock:
 
 
 _NEEDED = frozenset({"requirement", "package", "registry", "hash", "size"})
-_KEYS = _NEEDED | {"path", "version", "tag"}
+_KEYS = _NEEDED | {"path", "version", "tag", "group", "needed_by"}
 _TEXTS = _KEYS - {"size"}
 
 
 def _pin(item: Any, place: str) -> Pin:
     if not isinstance(item, dict) or any(type(each) is not str for key, each in item.items() if key in _TEXTS):
         raise _bad_lock(place, "it is not a mapping of texts")
+    item = {"size": 0, **item} if item.get("needed_by") else item
     if not _NEEDED <= item.keys() <= _KEYS:
         unknown, lacking = sorted(item.keys() - _KEYS), sorted(_NEEDED - item.keys())
         raise _bad_lock(place, f"unknown keys {unknown}, lacking keys {lacking}")
-    user, _, name = item["package"].partition("/")
     try:
-        check_user(user), check_package(name)
+        for package in (item["package"], item.get("needed_by") or item["package"]):
+            user, _, name = package.partition("/")
+            check_user(user), check_package(name)
         if item.get("path"):
             check_node_path(item["path"])
     except InvalidName as error:
@@ -120,67 +170,48 @@ def _pin(item: Any, place: str) -> Pin:
     return Pin(**item)
 
 
-@dataclass(frozen=True)
-class Requirements:
-    """The refs of a `datapkg.yml`, in order, and warnings."""
+def agreed_pins(data: bytes, place: str = LOCK) -> Lock:
+    """Return what remains of a lock that cannot be read: pins of whole lines, where both sides of a merge agree.
 
-    refs: tuple[Ref, ...]
-    warnings: tuple[str, ...] = ()
-
-
-def parse_requirement(text: str) -> Ref:
-    """Return the ref of a requirement, which may also have Quilt's form (`u/p:h:…`, `:t:`, `:v:`)."""
-    if match := _QUILT.match(text.strip()):
-        state = match["value"]
-        text = f"{match['ref']}@{'sha256:' if match['kind'][0] == 'h' else ''}{state}"
-    return Ref.parse(text.strip())
+    A pin that only one side has stays; packages that the sides pin to two states are left out. Raise `NewerFormat`.
+    """
+    pins = [pin for side in _sides(data) for pin in _pins_of(side, place)]
+    states: dict[str, set[str]] = {}
+    for pin in pins:
+        if not pin.needed_by:
+            states.setdefault(pin.package, set()).add(pin.hash)
+    kept = {pin.key: pin for pin in pins if pin.needed_by or len(states[pin.package]) == 1}
+    return Lock.of(kept.values())
 
 
-def parse_requirements(data: bytes, place: str = REQUIREMENTS) -> Requirements:
-    """Parse `datapkg.yml`; raise `InvalidLock` that lists every mistake."""
-    import yaml
+def _sides(data: bytes) -> list[bytes]:
+    """Return what a file is on each side of its conflicts; without any, the file itself."""
+    if not has_conflict(data):
+        return [data]
+    sides: list[list[bytes]] = [[], []]
+    # Into which sides a line goes: both, ours, the common ancestor's (none), theirs.
+    by_marker = {b"<<<<<<<": [0], b"|||||||": [], b"=======": [1], b">>>>>>>": [0, 1]}
+    into = [0, 1]
+    for line in data.splitlines(keepends=True):
+        if _MARKERS.match(line):
+            into = by_marker[line[:7]]
+        else:
+            for side in into:
+                sides[side].append(line)
+    return [b"".join(side) for side in sides]
 
+
+def _pins_of(side: bytes, place: str) -> Iterable[Pin]:
     try:
-        if len(data) > MAX_BYTES:
-            raise InvalidLock(f"{place} is over {MAX_BYTES:,} bytes long")
-        value = yaml.load(data, Loader=yaml.CBaseLoader)
-    except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidLock(f"{place} is not YAML: {' '.join(str(error).split())[:300]}") from error
-    if not isinstance(value, dict) or "packages" not in value:
-        near = close_names("packages", [str(each) for each in value] if isinstance(value, dict) else [])[:1]
-        found = f", but {quoted(near[0])}" if near else ""
-        hint = "begin it with a line: packages: [user/name@1.0]"
-        raise InvalidLock(f"{place} has no 'packages'{found}", hint=hint)
-    problems = [(f"{place}: {key}", "unknown key; only 'packages' is known") for key in value if key != "packages"]
-    items = value["packages"] or []
-    if not isinstance(items, list):
-        problems.append((f"{place}: packages", f"expected a list such as [uciml/iris@1.2.0], got {quoted(items)}"))
-        items = []
-    refs, warnings = _refs(items, place, problems)
-    if problems:
-        lines = "\n".join(f"  {where}: {what}" for where, what in problems)
-        what = "a mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        raise InvalidLock(f"{place} has {what}:\n{lines}", problems=problems)
-    return Requirements(tuple(refs), tuple(warnings))
+        return Lock.parse(side, place).pins
+    except NewerFormat:
+        raise
+    except InvalidLock:
+        return [pin for line in side.splitlines() if (pin := _pin_of_line(line, place))]
 
 
-def _refs(items: Iterable[Any], place: str, problems: list[tuple[str, str]]) -> tuple[list[Ref], list[str]]:
-    refs: list[Ref] = []
-    warnings: list[str] = []
-    states: dict[str, Ref] = {}
-    for number, item in enumerate(items):
-        where = f"{place}: packages[{number}]"
-        try:
-            if not isinstance(item, str):
-                raise InvalidName("it is a reference such as uciml/iris@1.2.0")
-            ref = parse_requirement(item)
-        except InvalidName as error:
-            problems.append((where, str(error)))
-            continue
-        first = states.setdefault(ref.package, ref)
-        if (first.state, first.registry) != (ref.state, ref.registry):
-            problems.append((where, f"{ref.package} is asked for in two different states; one package has one"))
-        if ref.state and ref.state.kind == "hash" and len(ref.state.value) < SAFE_PREFIX:
-            warnings.append(f"{where}: {item}: a hash of under {SAFE_PREFIX} digits can be forged; write the whole one")
-        refs.append(ref)
-    return refs, warnings
+def _pin_of_line(line: bytes, place: str) -> Pin | None:
+    try:
+        return _pin(json.loads(line.strip().rstrip(b",")), place)
+    except (ValueError, RecursionError, InvalidLock):
+        return None

@@ -181,3 +181,26 @@ def test_all_requirements_that_cannot_be_resolved_are_named(person: Person, proj
     assert [ref for ref, _ in caught.value.detail["problems"]] == named
     assert all(f"  {ref}: " in caught.value.message for ref in named)
     assert not (project / "datapkg.lock").exists()
+
+
+def test_lock_settles_the_conflicts_of_a_merge(person: Person, hashes: list[str], project: Path) -> None:
+    for name in ("q", "r"):
+        build_package(person.home("publisher"), person.ref(name), project.parent / "data.csv")
+        push_package(person.home("publisher"), person.ref(name))
+    sides = []
+    for wanted in (f"{person.name}/p@1.0", f"{person.name}/p"):
+        require(project, wanted, f"{person.name}/q", f"{person.name}/r")
+        (project / "datapkg.lock").unlink(missing_ok=True)
+        write_lock(person.home(), project)
+        sides.append((project / "datapkg.lock").read_bytes())
+    (project.parent / "data.csv").write_text("n\n9\n")
+    build_package(person.home("publisher"), person.ref("r"), project.parent / "data.csv")
+    push_package(person.home("publisher"), person.ref("r"))
+    before = {pin.package: pin.hash for pin in Lock.parse(sides[1]).pins}
+    (project / "datapkg.lock").write_bytes(b"<<<<<<< HEAD\n" + sides[0] + b"=======\n" + sides[1] + b">>>>>>> them\n")
+    with pytest.raises(InvalidLock, match="conflict markers"):
+        install_locked(person.home(), project)
+    _, lock, notes = write_lock(person.home(), project)
+    assert {pin.package: pin.hash for pin in lock.pins} == before
+    assert "2 pins" in notes[0]
+    assert locked(project) == {pin.requirement: pin.hash for pin in lock.pins}

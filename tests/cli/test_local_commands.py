@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from datapkg.format.lockfile import parse_requirements
 from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.names import Ref
+from datapkg.format.requirements import parse_requirements
 from datapkg.home import Home
 from tests.api.false_content import rewritten
 from tests.cli.conftest import Run

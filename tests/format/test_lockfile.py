@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from datapkg.errors import InvalidLock
-from datapkg.format.lockfile import Lock, Pin, parse_requirement, parse_requirements
+from datapkg.errors import InvalidLock, NewerFormat
+from datapkg.format.lockfile import Lock, Pin, agreed_pins
+from datapkg.format.requirements import parse_requirement, parse_requirements
 
+GOLDEN = Path(__file__).parent.parent / "golden" / "lock"
 PIN = Pin("u/p@1.0", "u/p", "https://data.example.org", "a" * 64, 10, version="1.0")
 
 
@@ -22,7 +27,9 @@ def test_lock_round_trips() -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"datapkg": 2}, "newer"),
+        ({"datapkg": 3}, "newer"),
+        ({"datapkg": True}, "format version"),
+        ({"datapkg": 0}, "format version"),
         ({"datapkg": "1"}, "format version"),
         ({"packages": {}}, "packages"),
         ({"packages": [3]}, "mapping"),
@@ -36,6 +43,120 @@ def test_bad_locks(change: dict[str, object], what: str) -> None:
     value = {"datapkg": 1, "packages": [], **change}
     with pytest.raises(InvalidLock, match=what):
         Lock.parse(json.dumps(value).encode())
+
+
+def test_golden_locks_of_every_format_are_read() -> None:
+    newest = (GOLDEN / "format_2.lock").read_bytes()
+    lock = Lock.parse(newest)
+    assert lock.to_bytes() == newest
+    old = Lock.parse((GOLDEN / "format_1.lock").read_bytes())
+    assert [pin.requirement for pin in old.pins] == ["examples/sales@stable", "me/pictures/raw/été", "uciml/iris@1.2.0"]
+    assert set(old.pins) < set(lock.pins)
+
+
+def test_each_pin_is_one_line_that_ends_alike_and_the_whole_is_json() -> None:
+    data = Lock((PIN, replace(PIN, requirement="a/b", package="a/b"))).to_bytes()
+    head, *lines, end = data.decode().split("\n\n")
+    assert [json.loads(line.removesuffix(","))["package"] for line in lines] == ["a/b", "u/p"]
+    assert all(line.endswith("},") for line in lines)
+    assert json.loads(data)["packages"][-1] == {}
+    assert json.loads(head + end) == {"datapkg": 2, "packages": [{}]}
+
+
+def test_requirement_counts_more_than_what_other_packages_need() -> None:
+    def needed(hash: str, by: str) -> Pin:
+        return Pin("q/q", "q/q", "https://data.example.org", hash, 0, needed_by=by)
+
+    one, other = needed("b" * 64, "u/p"), needed("c" * 64, "u/r")
+    assert Lock.of([PIN, one]).hash_of("q/q") == "b" * 64
+    assert Lock.of([PIN, one, other]).hash_of("q/q") is None
+    direct = Pin("q/q@1.0", "q/q", "https://data.example.org", "d" * 64, 5)
+    lock = Lock.of([PIN, one, other, direct])
+    assert lock.hash_of("q/q") == "d" * 64
+    assert Lock.parse(lock.to_bytes()).pins == lock.pins
+    assert lock.direct == (direct, PIN)
+
+
+def pins(*states: str) -> list[Pin]:
+    """Return pins of packages u/a, u/b … whose hashes consist of these digits."""
+    names = [f"u/{letter}" for letter in "abcdefgh"]
+    return [
+        Pin(name, name, "https://data.example.org", state * 64, 1)
+        for name, state in zip(names, states, strict=False)
+        if state != "-"
+    ]
+
+
+def git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main")
+    return subprocess.run(["git", *identity, *words], cwd=folder, capture_output=True, text=True)
+
+
+def merged(
+    folder: Path, base: list[Pin], ours: list[Pin], theirs: list[Pin], style: str = "merge"
+) -> tuple[int, bytes]:
+    """Return the exit code of git's merge of two branches that change a lock, and the file then."""
+    path = folder / "datapkg.lock"
+    git(folder, "init", "-q")
+    for branch, content in ((None, base), ("theirs", theirs), ("ours", ours)):
+        if branch:
+            git(folder, "checkout", "-q", "-b", branch, "main")
+        path.write_bytes(Lock.of(content).to_bytes())
+        git(folder, "add", "."), git(folder, "commit", "-qm", "change")
+    done = git(folder, "-c", f"merge.conflictStyle={style}", "merge", "theirs")
+    return done.returncode, path.read_bytes()
+
+
+def test_git_merges_changes_of_neighbours(tmp_path: Path) -> None:
+    base, ours, theirs = pins(*"1111"), pins(*"1211"), pins(*"1131")
+    code, data = merged(tmp_path, base, ours, theirs)
+    assert code == 0
+    assert Lock.parse(data) == Lock.of(pins(*"1231"))
+
+
+def test_git_merges_what_was_added_and_removed_elsewhere(tmp_path: Path) -> None:
+    code, data = merged(tmp_path, pins(*"-1111"), pins(*"21111"), pins(*"-11-1"))
+    assert code == 0
+    assert Lock.parse(data) == Lock.of(pins(*"211-1"))
+
+
+@pytest.mark.parametrize("style", ["merge", "diff3"])
+def test_conflict_leaves_what_both_sides_agree_on(tmp_path: Path, style: str) -> None:
+    code, data = merged(tmp_path, pins(*"11-11"), pins(*"12-113"), pins(*"13-114"), style)
+    assert code == 1
+    with pytest.raises(InvalidLock, match="conflict markers") as caught:
+        Lock.parse(data)
+    assert caught.value.hint == "write it again with: datapkg lock"
+    assert agreed_pins(data) == Lock.of(pins(*"1--11"))
+
+
+def test_conflict_keeps_what_each_side_added(tmp_path: Path) -> None:
+    code, data = merged(tmp_path, pins(*"1--1"), pins(*"11-1"), pins(*"1-11"))
+    assert code == 1
+    assert agreed_pins(data) == Lock.of(pins(*"1111"))
+
+
+def test_conflict_between_two_formats(tmp_path: Path) -> None:
+    old = (GOLDEN / "format_1.lock").read_bytes()
+    data = b"<<<<<<< HEAD\n" + Lock((PIN,)).to_bytes() + b"=======\n" + old + b">>>>>>> other\n"
+    assert agreed_pins(data) == Lock.of([PIN, *Lock.parse(old).pins])
+
+
+def test_newer_format_is_never_taken_for_damage() -> None:
+    with pytest.raises(NewerFormat):
+        agreed_pins(b'{"datapkg": 9, "packages": {}}')
+
+
+def test_damaged_line_leaves_the_others() -> None:
+    data = Lock.of(pins(*"123")).to_bytes()
+    assert agreed_pins(data.replace(b'"u/b"', b'"u/b')) == Lock.of(pins(*"1-3"))
+
+
+def test_requirements_with_conflict_markers_say_what_to_do() -> None:
+    data = b"packages:\n<<<<<<< HEAD\n- u/p@1.0\n=======\n- u/p@2.0\n>>>>>>> other\n"
+    with pytest.raises(InvalidLock, match="conflict markers") as caught:
+        parse_requirements(data)
+    assert caught.value.hint == "then type: datapkg lock"
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"[" * 100_000, b"null", b"[]"])
