@@ -42,6 +42,7 @@ HASH_COLUMNS = {
     "damaged_objects.hash": Role.ABOUT,
     "recipe_bases.hash": Role.ABOUT,
     "pushes.manifest": Role.ABOUT,
+    "retired_versions.hash": Role.ABOUT,
     "states.title": Role.TEXT,
     "states.description": Role.TEXT,
     "states.previews": Role.TEXT,

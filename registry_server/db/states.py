@@ -85,11 +85,11 @@ def beginning_with(connection: Connection, package_id: int, prefix: str, limit: 
     return list(rows.scalars())
 
 
-def keep(connection: Connection, package_id: int, state: StateRow, previews: str) -> None:
-    """Add a state, or replace what was derived from it."""
+def keep(connection: Connection, package_id: int, state: StateRow, previews: str, number: int) -> None:
+    """Add a state, or replace what was derived from it; its number stays the same."""
     known = (states.c.package_id == package_id) & (states.c.hash == state.hash)
     connection.execute(delete(states).where(known))
-    connection.execute(insert(states).values(package_id=package_id, previews=previews, **vars(state)))
+    connection.execute(insert(states).values(package_id=package_id, previews=previews, number=number, **vars(state)))
 
 
 def set_unchecked(connection: Connection, package_id: int, hash: str, paths: list[str]) -> None:

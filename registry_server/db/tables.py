@@ -85,7 +85,8 @@ packages = Table(
     UniqueConstraint("user_name", "name"),
 )
 
-# A state of a package: one manifest. `title`, `description` and the figures are derived from it.
+# A state of a package: one manifest. `title`, `description` and the figures are derived from it; `number` is that of
+# its first push (`db/numbers.py`).
 states = Table(
     "states",
     metadata,
@@ -98,6 +99,8 @@ states = Table(
     Column("previews", Text, nullable=False),
     # Paths of the tables whose content was not checked, as JSON; null where the state was published before that began.
     Column("unchecked", Text),
+    Column("number", BigInteger, nullable=False, server_default="0"),
+    Index(None, "package_id", "number", unique=True),
 )
 
 # Tables whose content was found to be that of their objects, by `tables/content_claims.claim_key`.
@@ -149,6 +152,26 @@ versions = Table(
     Column("hash", Hash, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Index(None, "package_id", "hash"),
+    sqlite_with_rowid=False,
+)
+
+# What is left of deleted packages: the last number of a state, and the versions, which never name other states.
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("user_name", Name, primary_key=True),
+    Column("name", Name, primary_key=True),
+    Column("last_number", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+retired_versions = Table(
+    "retired_versions",
+    metadata,
+    Column("user_name", Name, primary_key=True),
+    Column("name", Name, primary_key=True),
+    Column("key", Name, primary_key=True),
+    Column("version", Name, nullable=False),
+    Column("hash", Hash, nullable=False),
     sqlite_with_rowid=False,
 )
 

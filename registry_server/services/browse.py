@@ -14,7 +14,7 @@ from datapkg.errors import InvalidInput, VersionNotFound
 from datapkg.format import wire
 from datapkg.format.names import State
 from datapkg.format.texts import quoted
-from registry_server.db import packages, states
+from registry_server.db import numbers, packages, states
 from registry_server.db.packages import LATEST, PackageLine, PackageRow
 from registry_server.services import downloads, policy, tags_versions
 from registry_server.services.policy import Actor, PackageRequest
@@ -76,9 +76,13 @@ def info(request: PackageRequest) -> wire.PackageInfo:
 
 
 def delete(request: PackageRequest) -> wire.Deleted:
-    """Delete a package with its log, tags, versions and grants; the audit keeps a line about it."""
+    """Delete a package with its log, tags, versions and grants; the audit keeps a line about it.
+
+    Its versions never name other states, also if it is pushed anew.
+    """
     with request.registry.db.write() as connection:
         package = policy.writable(connection, request, "package:delete")
+        numbers.retire(connection, package)
         packages.remove(connection, package.id)
         request.record(connection, "package:delete", public=package.public)
         return wire.Deleted(deleted=package.full_name)

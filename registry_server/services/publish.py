@@ -28,7 +28,7 @@ from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import check_new_version, check_package, check_tag
-from registry_server.db import checks, objects, packages, pushes, states
+from registry_server.db import checks, numbers, objects, packages, pushes, states
 from registry_server.db.packages import LATEST, PackageRow
 from registry_server.db.pushes import Push
 from registry_server.db.states import StateRow
@@ -313,7 +313,10 @@ def _add_state(
     _check_objects(connection, push, package, manifest.hash, stated)
     objects.hold(connection, package.id, {manifest.hash, *stated})
     checks.keep(connection, prepared.checked.keys, request.registry.now())
-    states.keep(connection, package.id, prepared.state, prepared.wanted.previews)
+    number = numbers.of_state(connection, package.id, manifest.hash)
+    if number is None:
+        number = numbers.following(connection, package.user, package.name, package.id)
+    states.keep(connection, package.id, prepared.state, prepared.wanted.previews, number)
     states.index(connection, package.id, prepared.texts)
 
 

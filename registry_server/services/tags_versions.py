@@ -14,7 +14,7 @@ from datapkg.format import wire
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import check_new_version, check_tag
 from datapkg.format.texts import quoted
-from registry_server.db import states
+from registry_server.db import numbers, states
 from registry_server.db.packages import LATEST, PackageRow
 from registry_server.db.states import Version
 from registry_server.services import downloads, policy
@@ -115,7 +115,8 @@ def check_tag_room(connection: Connection, registry: Registry, package: PackageR
 def is_new_version(connection: Connection, registry: Registry, package: PackageRow, version: str, hash: str) -> bool:
     """Return whether the version is free; False if this state has it already.
 
-    Raise `Conflict` if another state has it, `QuotaExceeded` if it would exceed the limit.
+    Raise `Conflict` if another state has it, or had it before the package was deleted; `QuotaExceeded` if it would
+    exceed the limit.
     """
     known = states.version_of(connection, package.id, version_key(version))
     if known is not None and known.hash != hash:
@@ -124,6 +125,15 @@ def is_new_version(connection: Connection, registry: Registry, package: PackageR
             hint=f"datapkg version ls {package.full_name}",
             expected=hash,
             actual=known.hash,
+        )
+    retired = numbers.retired_version(connection, package, version_key(version)) if known is None else None
+    if retired is not None and retired[1] != hash:
+        raise Conflict(
+            f"version {retired[0]} of {package.full_name} was sha256:{retired[1][:12]}… before the package was "
+            "deleted, and versions never name other content",
+            hint="give another version",
+            expected=hash,
+            actual=retired[1],
         )
     if known is None and states.count_versions(connection, package.id) >= registry.settings.max_versions:
         raise _too_many("versions", registry.settings.max_versions, "max_versions")

@@ -44,7 +44,10 @@ def add_states(house: House, ada: Client, count: int) -> None:
         log = connection.execute(tables.log.select()).mappings().one()
         hashes = [sha256(b"%d" % number) for number in range(count)]
         now = house.registry.now()
-        connection.execute(insert(tables.states), [dict(row) | {"hash": hash} for hash in hashes])
+        connection.execute(
+            insert(tables.states),
+            [dict(row) | {"hash": hash, "number": number} for number, hash in enumerate(hashes, 2)],
+        )
         objects = [{"hash": hash, "size": 1, "created_at": now} for hash in sorted(hashes)]
         connection.execute(insert(tables.objects), objects)
         package = row["package_id"]

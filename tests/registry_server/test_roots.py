@@ -44,7 +44,7 @@ def fill(house: House, ada: Client) -> None:
     assert ada.post(f"{push}/publish", {"manifest": third.manifest.hash, "parent": second, **named}).status == 200
     for each in (sha256(long["long0"]), second):
         ada.get(f"{wire.PACKAGES}/ada/iris/objects/{each}/chunks")
-    ada.publish("ada/gone", bodies("gone", 80))
+    ada.publish("ada/gone", bodies("gone", 80), version="1.0")
     assert ada.delete(f"{wire.PACKAGES}/ada/gone").status < 300
     send(ada, "ada/iris", bodies("open", 2))
     later(house, DAY / 2)

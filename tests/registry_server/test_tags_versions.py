@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from datapkg.errors import Conflict, InvalidInput, InvalidName, ObjectNotFound, TagNotFound
 from datapkg.format import wire
+from registry_server.db import tables
+from registry_server.services.exports import export, load
+from registry_server.services.policy import THE_OPERATOR
 from tests.registry_server.asgi import Client, Contents, House
 
 IRIS = f"{wire.PACKAGES}/ada/iris"
@@ -170,3 +174,47 @@ def test_making_public_needs_confirmation_and_can_be_revoked(house: House, ada: 
     for _ in range(2):
         assert ada.delete(f"{IRIS}/access/public").json()["public"] is False
     assert house.nobody.get(IRIS).status == 404
+
+
+def numbers_of(house: House) -> dict[str, int]:
+    with house.registry.db.read() as connection:
+        return {row.hash: row.number for row in connection.execute(select(tables.states))}
+
+
+def test_states_are_numbered_and_no_number_is_used_again(house: House, ada: Client) -> None:
+    one, two = ada.publish("ada/iris", {"a": b"one"}), ada.publish("ada/iris", {"a": b"two"})
+    assert ada.publish("ada/iris", {"a": b"one"}) == one
+    assert numbers_of(house) == {one: 1, two: 2}
+    for last in (3, 4):
+        assert ada.delete(IRIS).status < 300
+        assert numbers_of(house) == {}
+        three = ada.publish("ada/iris", {"a": b"%d" % last})
+        assert numbers_of(house) == {three: last}
+
+
+def test_version_of_a_deleted_package_names_no_other_content(ada: Client) -> None:
+    one = ada.publish("ada/iris", {"a": b"one"}, version="1.0")
+    for _ in range(2):
+        assert ada.delete(IRIS).status < 300
+        refused = ada.push("ada/iris", Contents({"a": b"two"}), version="1.0.0")
+        assert isinstance(refused.error, Conflict)
+        assert "before the package was deleted" in refused.error.message
+        assert refused.error.detail["actual"] == one
+        two = ada.publish("ada/iris", {"a": b"two"}, version="1.1")
+        assert isinstance(ada.put(f"{IRIS}/versions/1.0", {"hash": two}).error, Conflict)
+        assert ada.delete(IRIS).status < 300
+        assert ada.publish("ada/iris", {"a": b"one"}, version="1.0") == one  # the same content may have it again
+        assert ada.get(f"{IRIS}/resolve?state=1.0").json()["hash"] == one
+
+
+def test_retired_versions_come_along_in_an_export(house: House, ada: Client, tmp_path: Path) -> None:
+    ada.publish("ada/iris", {"a": b"one"}, version="1.0")
+    assert ada.delete(IRIS).status < 300
+    export(house.registry, THE_OPERATOR, tmp_path / "export")
+    other = House(tmp_path / "other")
+    load(other.registry, THE_OPERATOR, tmp_path / "export")
+    there = Client(other.app, ada.token, "ada")
+    assert isinstance(there.push("ada/iris", Contents({"a": b"two"}), version="1.0").error, Conflict)
+    there.publish("ada/iris", {"a": b"two"})
+    assert list(numbers_of(other).values()) == [2]
+    other.close()
