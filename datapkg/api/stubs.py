@@ -14,10 +14,10 @@ from pathlib import Path
 from datapkg.api.results import StubsResult
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, InvalidName
 from datapkg.format.names import Ref, check_package, check_user
+from datapkg.format.stubs import MARK, USERS_STUB, PackageStub, classes_module, package_stub, user_stub
 from datapkg.home import Home
 from datapkg.objects.folders import OpenFolder
 from datapkg.project import nearest_lock
-from datapkg.reading.stubs import MARK, USERS_STUB, PackageStub, classes_module, package_stub, user_stub
 from datapkg.resolve import find_installed
 
 # PEP 561: type checkers search this folder before datapkg itself, and datapkg for what is not in it.

@@ -361,3 +361,17 @@ def attribute_name(name: str) -> str:
     if not text[:1].isidentifier():
         text = "n" + text
     return text + "_" if keyword.iskeyword(text) else text
+
+
+# Notebooks look these up on every object; they must work for corrupt packages too.
+_PROTOCOLS = ("_repr_", "_ipython_")
+
+
+def is_dunder(name: str) -> bool:
+    """Return whether a name has two underscores on both sides, so that it belongs to Python."""
+    return name[:2] == "__" == name[-2:]
+
+
+def is_reserved_attribute(name: str) -> bool:
+    """Return whether Python or a notebook asks for this attribute, so that it is never a node's."""
+    return is_dunder(name) or name.startswith(_PROTOCOLS)

@@ -2,17 +2,13 @@
 
 The public package index has another project under this name, so a registry serves its client itself. The wheel is made
 in memory, from the installed files or from a checkout: nothing has to be built before, and no file is left that an
-upgrade would make stale. Equal files give equal bytes on every machine, since members are sorted, have no times, and
-are stored without compression, whose output depends on the version of zlib.
+upgrade would make stale. Equal files give equal bytes on every machine (`format/wheel_archive.py`).
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from datapkg import __version__, errors
+from datapkg.format.wheel_archive import wheel_archive, wheel_metadata
 
 NAME = "datapkg"
 PATH = "/client/"
@@ -31,9 +28,6 @@ _HEADERS = (
     *("Classifier", "Requires-Python", "Requires-Dist", "Provides-Extra"),
 )
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
-_FIRST_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can state
-_MODE = 0o100644 << 16
-_WHEEL = f"Wheel-Version: 1.0\nGenerator: {NAME} {__version__}\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,11 @@ class ClientWheel:
 
     def install_line(self, site: str) -> str:
         """Return the command that installs the client from the registry at `site`; pip verifies the hash."""
-        return f"pip install '{NAME} @ {site}{PATH}{self.name}#sha256={self.sha256}'"
+        return f"pip install '{self.requirement(site)}'"
+
+    def requirement(self, site: str) -> str:
+        """Return the requirement (PEP 508) that names the client of the registry at `site` and its hash."""
+        return f"{NAME} @ {site}{PATH}{self.name}#sha256={self.sha256}"
 
 
 @lru_cache(maxsize=1)
@@ -55,7 +53,7 @@ def client_wheel() -> ClientWheel | None:
     installed = _distribution()
     if installed is None:
         return None
-    data = _archive(dict(_members(installed)))
+    data = wheel_archive(dict(_members(installed)), _info_folder())
     return ClientWheel(f"{NAME}-{__version__}-py3-none-any.whl", data, hashlib.sha256(data).hexdigest())
 
 
@@ -76,7 +74,7 @@ def _members(installed: metadata.Distribution) -> Iterator[tuple[str, bytes]]:
         yield f"{NAME}/{path.relative_to(root).as_posix()}", path.read_bytes()
     info = _info_folder()
     yield f"{info}/METADATA", _metadata(installed).encode()
-    yield f"{info}/WHEEL", _WHEEL.encode()
+    yield f"{info}/WHEEL", wheel_metadata(f"{NAME} {__version__}")
     yield f"{info}/entry_points.txt", _entry_points(installed).encode()
     yield f"{info}/top_level.txt", f"{NAME}\n".encode()
     yield f"{info}/licenses/LICENSE", _licence(installed).encode()
@@ -115,25 +113,6 @@ def _entry_points(installed: metadata.Distribution) -> str:
         for group in groups
     )
     return "\n".join(sections)
-
-
-def _archive(members: dict[str, bytes]) -> bytes:
-    record = f"{_info_folder()}/RECORD"
-    lines = [f"{name},sha256={_digest(data)},{len(data)}" for name, data in members.items()]
-    members[record] = "\n".join([*lines, f"{record},,", ""]).encode()
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in members.items():
-            member = zipfile.ZipInfo(name, _FIRST_TIME)
-            member.external_attr = _MODE
-            member.create_system = 3  # Unix, wherever it is made
-            archive.writestr(member, data)
-    return out.getvalue()
-
-
-def _digest(data: bytes) -> str:
-    """Return the hash of a file in RECORD's form: urlsafe base64 without padding."""
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
 def _info_folder() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
 from datapkg.errors import NotFound
 from registry_server.services.client_wheel import PATH, ClientWheel, client_wheel
@@ -19,6 +19,15 @@ router = APIRouter(include_in_schema=False)
 def page(registry: TheRegistry) -> HTMLResponse:
     """Show the command that installs the client, and the settings that it needs."""
     return HTMLResponse(render("client.html", client=_wheel(), site=registry.settings.url))
+
+
+@router.get(PATH + "requirements.txt")
+def requirements(registry: TheRegistry) -> PlainTextResponse:
+    """Return the client as a requirements file: `pip install -r` of its address installs any version of the client.
+
+    Thin wheels name this address, since they outlive the version of the registry.
+    """
+    return PlainTextResponse(f"{_wheel().requirement(registry.settings.url)}\n")
 
 
 @router.get(PATH + "{name}")

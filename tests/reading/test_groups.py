@@ -7,6 +7,7 @@ import pytest
 
 from datapkg.errors import InvalidInput, NodeNotFound
 from datapkg.format.manifest.parsed import Node as Entry
+from datapkg.format.stubs import METHODS
 from datapkg.home import Home
 from datapkg.reading.load import load
 from datapkg.reading.nodes import base, functions
@@ -207,3 +208,7 @@ def test_nodes_are_read_only(iris: Package) -> None:
 
 def test_each_kind_has_a_class(iris: Package) -> None:
     assert [type(node) for node in iris.values()][1:3] == [Table, Group]
+
+
+def test_stubs_have_the_methods_of_packages() -> None:
+    assert list(METHODS) == sorted(name for name in dir(Package) if name[0] != "_")

@@ -94,6 +94,9 @@ def test_registry_serves_the_wheel(house: House) -> None:
         answer = house.nobody.get(path)
         assert answer.status == 200
         assert line in html.unescape(answer.text)
+    answer = house.nobody.get("/client/requirements.txt")
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert f"pip install '{answer.text.rstrip()}'" == line
     answer = house.nobody.get(f"/client/{wheel.name}")
     assert (answer.status, answer.headers["content-type"]) == (200, "application/octet-stream")
     assert answer.body == wheel.data
@@ -136,6 +139,8 @@ def test_pip_installs_the_wheel_by_the_command_on_the_page(registry: LiveRegistr
     python = tmp_path / "env/bin/python"
     pip = [sys.executable, "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check", "--python", python]
     subprocess.run([*pip, *words, "--no-deps", "--no-index", "--no-cache-dir"], check=True)
+    wanted = ["install", "--dry-run", "--no-deps", "--no-index", "-r", f"{registry.url}/client/requirements.txt"]
+    subprocess.run([*pip, *wanted, "--no-cache-dir"], check=True)
     packages = next((tmp_path / "env").glob("lib/python*/site-packages"))
     libraries = [path for path in sys.path if path.endswith("site-packages")]  # in place of the dependencies
     (packages / "libraries.pth").write_text("\n".join(libraries))

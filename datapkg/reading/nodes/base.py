@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datapkg.format.names import is_dunder
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn, Self
@@ -110,11 +112,6 @@ class Node:
 
 def _identity(node: Node) -> tuple[object, ...]:
     return node.__source__.hash, node.__source__.parts, node.__at__
-
-
-def is_dunder(name: str) -> bool:
-    """Return whether a name has two underscores on both sides, so that it belongs to Python."""
-    return name[:2] == "__" == name[-2:]
 
 
 CLASSES: dict[str, type[Node]] = {}

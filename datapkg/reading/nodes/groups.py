@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datapkg.errors import InvalidInput, NodeNotFound
+from datapkg.format.names import is_reserved_attribute
 from datapkg.format.texts import listed
 from datapkg.reading.nodes import functions
-from datapkg.reading.nodes.base import Node, is_dunder, node_at
+from datapkg.reading.nodes.base import Node, node_at
 from datapkg.reading.nodes.not_loaded import refuse_pandas
 
 TYPE_CHECKING = False
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-PROTOCOLS = ("_repr_", "_ipython_")  # looked up by notebooks on every object; they must work for corrupt packages too
 LISTED = 20
 
 
@@ -31,7 +31,7 @@ class Group(Node):
     __kind__ = "group"
 
     def __getattribute__(self, name: str) -> Any:
-        if is_reserved(name):
+        if is_reserved_attribute(name):
             # Not `super()`: Python 3.13 calls this on a lazy module that is not of this class yet.
             return object.__getattribute__(self, name)
         names = self.__source__.children(self.__at__).named(name)
@@ -64,7 +64,7 @@ class Group(Node):
     def __dir__(self) -> list[str]:
         """Return nodes that are attributes, then the methods of this class; names for Python's own use are left out."""
         attributes = self.__source__.children(self.__at__).attributes
-        nodes = [name for name, names in attributes.items() if len(names) == 1 and not is_reserved(name)]
+        nodes = [name for name, names in attributes.items() if len(names) == 1 and not is_reserved_attribute(name)]
         return [*nodes, *(name for name in dir(type(self)) if name[0] != "_" and name not in attributes)]
 
     def _ipython_key_completions_(self) -> list[str]:
@@ -152,11 +152,6 @@ class Package(Group):
             raise InvalidInput(f"{package} has no table, so it cannot be called; select one of its nodes")
         choices = listed(tables, LISTED, lambda path: f"[{path!r}]")
         raise InvalidInput(f"{package} has {len(tables):,} tables; call one of them: {choices}", tables=tables)
-
-
-def is_reserved(name: str) -> bool:
-    """Return whether Python or a notebook asks for this name, so that it is never a node's."""
-    return is_dunder(name) or name.startswith(PROTOCOLS)
 
 
 def _place(group: Group) -> str:

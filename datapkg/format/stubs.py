@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from datapkg.format.manifest.parsed import ArrayNode, FileNode, Manifest, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY, ColumnNote, column_notes
-from datapkg.format.names import attribute_name
+from datapkg.format.names import attribute_name, is_reserved_attribute
 from datapkg.format.texts import count_text, dtype_text, size_text, visible
-from datapkg.reading.nodes.groups import Package, is_reserved
 
 # Beyond these limits a stub has less detail, but is never wrong. A checker compares the overloads of a class pairwise,
 # in quadratic time: 300 take mypy a second.
@@ -21,7 +20,15 @@ MAX_COLUMNS = 1_000
 MAX_CHARACTERS = 1_000_000
 LISTED_COLUMNS, DESCRIPTION, COLUMN_DESCRIPTION, NAME = 30, 1_000, 200, 40
 
+# How far the estimate of a stub's characters, which is made before its nodes are written, may be above their number.
+_ESTIMATED = 20
+
 MARK = "# Made by datapkg stubs"
+# The methods of `reading.nodes.groups.Package`, which the registry cannot import; a test compares them.
+METHODS = (
+    *("filter", "find", "frames", "hash", "items", "keys", "kind", "meta", "name", "plot", "ref", "shard", "size"),
+    *("to_frame", "values", "walk"),
+)
 # Names of nodes override those of methods, as they do when the package is read.
 _CHECKERS = """# mypy: ignore-errors
 # pyright: basic, reportAssignmentType=false, reportIncompatibleMethodOverride=false
@@ -60,6 +67,17 @@ class PackageStub(NamedTuple):
     doc: str
 
 
+class Detail(NamedTuple):
+    """What a stub has of a package: all, or less where a limit in bytes allows no more."""
+
+    columns: bool = True
+    texts: bool = True
+    groups: bool = True
+
+
+DETAILS = (Detail(), Detail(columns=False), Detail(columns=False, texts=False, groups=False))
+
+
 class _Member(NamedTuple):
     """A node directly in a group as its stub has it: name, attribute ("" if it has none), class and docstring."""
 
@@ -74,6 +92,19 @@ class _Member(NamedTuple):
 def package_stub(package: str, manifest: Manifest) -> PackageStub:
     """Return the stub of a package (`user/name`) in this state; equal for equal manifests."""
     return _StubWriter(package, manifest).written()
+
+
+def module_stub(package: str, manifest: Manifest, max_bytes: int) -> str:
+    """Return the stub of a package as a single module, in the most detail that `max_bytes` allow.
+
+    Tables lose their columns first, then nodes their descriptions and what is in groups. Where even the names of the
+    nodes are too long, the module takes any attribute.
+    """
+    for detail in DETAILS:
+        text = _StubWriter(package, manifest, detail, _ESTIMATED * max_bytes).written_as_module()
+        if text is not None and len(text.encode()) <= max_bytes:
+            return text
+    return f"# {package}@sha256:{manifest.hash}\nfrom typing import Any\n\ndef __getattr__(name: str) -> Any: ...\n"
 
 
 def user_stub(user: str, packages: dict[str, PackageStub]) -> str:
@@ -95,35 +126,60 @@ def classes_module(name: str) -> str:
 class _StubWriter:
     """Writes the classes of one package, those near its root first, up to the limits."""
 
-    def __init__(self, package: str, manifest: Manifest) -> None:
+    def __init__(
+        self, package: str, manifest: Manifest, detail: Detail = DETAILS[0], max_characters: int = MAX_CHARACTERS
+    ) -> None:
         self._user, _, self._name = package.partition("/")
         self._manifest = manifest
+        self._detail = detail
+        self._max_characters = max_characters
         self._taken: set[str] = set()
         self._classes = self._nodes = self._characters = 0
         self._texts: list[str] = []
         self._paths: dict[str, list[str]] = {}
-        self._header = f"{MARK} from {package}@sha256:{manifest.hash}; do not edit.\n{_CHECKERS}"
+        self._state = f"{package}@sha256:{manifest.hash}"
 
     def written(self) -> PackageStub:
+        header = f"{MARK} from {self._state}; do not edit.\n{_CHECKERS}"
         root = self._class_name(self._name, "Package")
         members, is_whole = self._members("")
-        todo = deque(members)
+        self._write_groups(members)
+        package_class = _group_class(root, "__package_node__", members, is_whole, self._paths)
+        classes = "\n".join([header + _IMPORTS, *_shared_classes(), *self._texts, package_class])
+        doc = _docstring(_package_lines(self._manifest), "")
+        module = f"datapkg.data.{self._user}.{classes_module(self._name)}"
+        imports = f"import typing as __t__\n\nimport {module} as __n__\n\n"
+        text = f"{header}{doc}\n{imports}" + _module_body(members, is_whole, root, "__n__.")
+        return PackageStub(classes, text, root, doc)
+
+    def written_as_module(self) -> str | None:
+        """Return all in one module; None if it would not be whole."""
+        members, is_whole = self._members("")
+        is_whole = self._write_groups(members) and is_whole
+        if not is_whole:
+            return None
+        lines = _package_lines(self._manifest)
+        doc = f"{_docstring(lines, '')}\n" if self._detail.texts else ""
+        classes = "\n".join([_IMPORTS, *_shared_classes(), *self._texts])
+        body = _module_body(members, is_whole, "__package_node__", "")
+        return f"# {self._state}\n{_CHECKERS}{doc}{classes}\n{body}"
+
+    def _write_groups(self, members: list[_Member]) -> bool:
+        """Write the classes of these groups and of those below; return whether they have all their nodes."""
+        todo, is_whole = deque(members), True
         while todo:
             group = todo.popleft()
             if group.is_group and group.kind not in _SHARED.values():
                 below, whole = self._members(group.path)
                 todo.extend(below)
+                is_whole = is_whole and whole
                 self._texts.append(_group_class(group.kind, "__group__", below, whole, _names_by_kind(below)))
-        package_class = _group_class(root, "__package_node__", members, is_whole, self._paths)
-        shared = [_table_class(_SHARED["table"], None), _group_class(_SHARED["group"], "__group__", [], False, {})]
-        classes = "\n".join([self._header + _IMPORTS, *shared, *self._texts, package_class])
-        doc = _docstring(_package_lines(self._manifest), "")
-        return PackageStub(classes, self._module(root, members, is_whole, doc), root, doc)
+        return is_whole
 
     def _members(self, group: str) -> tuple[list[_Member], bool]:
         """Return the nodes in a group, and whether these are all."""
         members: list[_Member] = []
-        if self._nodes >= MAX_NODES or self._characters >= MAX_CHARACTERS:
+        if self._nodes >= MAX_NODES or self._characters >= self._max_characters:
             return members, False
         kinds = self._manifest.children(group)
         attributes = {name: attribute_name(name) for name in kinds}
@@ -133,12 +189,12 @@ class _StubWriter:
         for name, attribute in attributes.items():
             path = f"{group}/{name}" if group else name
             entry = self._manifest.get(path)
-            doc = _docstring(self._lines(path, entry), "    ")
+            doc = _docstring(self._lines(path, entry), "    ") if self._detail.texts else ""
             self._nodes += 1
             self._characters += 2 * len(doc) + 4 * len(repr(path)) + 200
-            if self._nodes > MAX_NODES or self._characters > MAX_CHARACTERS:
+            if self._nodes > MAX_NODES or self._characters > self._max_characters:
                 return members, False
-            shown = "" if owners[attribute] > 1 or is_reserved(attribute) else attribute
+            shown = "" if owners[attribute] > 1 or is_reserved_attribute(attribute) else attribute
             kind = self._class_of(name, entry, owners)
             self._paths.setdefault(kind, []).append(path)
             members.append(_Member(path, name, shown, kind, kinds[name] == "group", doc))
@@ -148,12 +204,13 @@ class _StubWriter:
         """Return the class of a node beside these: one of its own, up to the limits, for a table or a group."""
         kind = entry.kind if entry else "group"
         columns = entry.columns if isinstance(entry, TableNode) else []
-        if kind in ("file", "array") or self._classes >= MAX_CLASSES or len(columns) > MAX_COLUMNS:
+        is_left_out = (kind == "table" and not self._detail.columns) or (kind == "group" and not self._detail.groups)
+        if kind in ("file", "array") or is_left_out or self._classes >= MAX_CLASSES or len(columns) > MAX_COLUMNS:
             return _SHARED[kind]
         class_name = self._class_name(name, kind.title(), attributes)
         if isinstance(entry, TableNode):
             text = _table_class(class_name, [column for column, _ in columns])
-            if self._characters + len(text) > MAX_CHARACTERS:
+            if self._characters + len(text) > self._max_characters:
                 return _SHARED[kind]
             self._characters += len(text)
             self._texts.append(text)
@@ -185,20 +242,22 @@ class _StubWriter:
             lines = [f"group: {count_text(len(self._manifest.children(path)), 'node')}"]
         description = entry.meta.get("description") if entry else None
         lines += [description] if isinstance(description, str) else []
-        return lines + (_column_lines(entry) if isinstance(entry, TableNode) else [])
+        return lines + (_column_lines(entry) if isinstance(entry, TableNode) and self._detail.columns else [])
 
-    def _module(self, root: str, members: list[_Member], is_whole: bool, doc: str) -> str:
-        """Return the package as a module: what `import datapkg.data.USER.NAME` and `from … import node` see."""
-        nodes = {each.attribute: each for each in members if each.attribute}
-        methods = [name for name in dir(Package) if name[0] != "_" and name not in nodes]
-        lines = [
-            f"{self._header}{doc}\n",
-            f"import typing as __t__\n\nimport datapkg.data.{self._user}.{classes_module(self._name)} as __n__\n\n",
-            f"__package_node__: __n__.{root}\n",
-            *(f"{name} = __package_node__.{name}\n" for name in methods),
-            *(f"{name}: __n__.{each.kind}\n{_outdented(each.doc)}\n" for name, each in nodes.items()),
-        ]
-        return "".join([*lines, *([] if is_whole else ["def __getattr__(name: str) -> __t__.Any: ...\n"])])
+
+def _shared_classes() -> list[str]:
+    return [_table_class(_SHARED["table"], None), _group_class(_SHARED["group"], "__group__", [], False, {})]
+
+
+def _module_body(members: list[_Member], is_whole: bool, root: str, prefix: str) -> str:
+    """Return the package as a module: what `import datapkg.data.USER.NAME` and `from … import node` see."""
+    nodes = {each.attribute: each for each in members if each.attribute}
+    lines = [
+        f"__this__: {prefix}{root}\n",
+        *(f"{name} = __this__.{name}\n" for name in METHODS if name not in nodes),
+        *(f"{name}: {prefix}{each.kind}\n{_doc_lines(_outdented(each.doc))}" for name, each in nodes.items()),
+    ]
+    return "".join([*lines, *([] if is_whole else ["def __getattr__(name: str) -> __t__.Any: ...\n"])])
 
 
 def _names_by_kind(members: list[_Member]) -> dict[str, list[str]]:
@@ -211,7 +270,9 @@ def _names_by_kind(members: list[_Member]) -> dict[str, list[str]]:
 def _group_class(class_name: str, base: str, members: list[_Member], is_whole: bool, keys: dict[str, list[str]]) -> str:
     """Return the class of a group; `keys` are what may be in brackets, by the class of the result."""
     lines = [f"class {class_name}({base}):\n", _CLOSED if is_whole else "    ...\n"]
-    lines += [f"    {each.attribute}: {each.kind}\n    {each.doc}\n" for each in members if each.attribute]
+    lines += [
+        f"    {each.attribute}: {each.kind}\n{_doc_lines(each.doc, '    ')}" for each in members if each.attribute
+    ]
     lines += [_OVERLOAD.format(key=f"path: {_literal(names)}", kind=kind) for kind, names in keys.items()]
     # Names are put together as often as they are written down, so any text is taken.
     plain = _OVERLOAD.format(key="path: __b__.str", kind="__t__.Any")
@@ -264,6 +325,10 @@ def _docstring(lines: list[str], indent: str) -> str:
 
 def _shown(text: str, limit: int) -> str:
     return visible(" ".join(text.split()), limit)
+
+
+def _doc_lines(doc: str, indent: str = "") -> str:
+    return f"{indent}{doc}\n" if doc else ""
 
 
 def _outdented(doc: str) -> str:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datapkg.errors import InvalidName
+from datapkg.format import stubs
 from datapkg.format.manifest.parsed import Block, FileNode, GroupNode, Manifest, Node, TableNode
 from datapkg.format.names import check_node_name
+from datapkg.format.stubs import package_stub, user_stub
 from datapkg.format.texts import hidden
-from datapkg.reading import stubs
-from datapkg.reading.stubs import package_stub, user_stub
 from tests.examples import examples
 
 HASH = "0" * 64
