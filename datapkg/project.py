@@ -40,6 +40,12 @@ def project_folders(start: Path | None = None) -> list[Path]:
 
 def nearest_lock(start: Path | None = None) -> tuple[Path, Lock] | None:
     """Return the nearest lock file upwards and what it pins; one that belongs to somebody else is skipped."""
+    path = lock_path(start)
+    return read_lock(path) if path else None
+
+
+def lock_path(start: Path | None = None) -> Path | None:
+    """Return the nearest lock file upwards, which is not read; one that belongs to somebody else is skipped."""
     for folder in project_folders(start):
         path = folder / LOCK
         try:
@@ -49,12 +55,19 @@ def nearest_lock(start: Path | None = None) -> tuple[Path, Lock] | None:
         if not stat.S_ISREG(status.st_mode):
             raise InvalidLock(f"{path} is not a regular file", hint=f"move it away: {path}")
         if status.st_uid in (os.getuid(), 0) and not _is_foreign(path):
-            try:
-                return path, _parsed(path, status)
-            except OSError as error:
-                raise InvalidLock(f"{path} cannot be read: {error.strerror}") from error
+            return path
         warnings.warn(f"{path} belongs to somebody else and was passed over", stacklevel=2)
     return None
+
+
+def read_lock(path: Path) -> tuple[Path, Lock] | None:
+    """Return a lock file and what it pins; None if it does not exist. Raise `InvalidLock`."""
+    try:
+        return path, _parsed(path, path.stat())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InvalidLock(f"{path} cannot be read: {error.strerror}") from error
 
 
 _last_parsed: dict[Path, tuple[tuple[int, ...], Lock]] = {}

@@ -20,8 +20,8 @@ from datapkg.format.frozen import dataclass
 from datapkg.format.names import Ref, State
 from datapkg.format.suggestions import close_names, did_you_mean
 from datapkg.home import Home
+from datapkg.lock_search import deciding_lock, install_line
 from datapkg.origins import allowed_registry
-from datapkg.project import nearest_lock
 
 LATEST = "latest"
 _UNCHECKED = "unchecked:"
@@ -51,23 +51,24 @@ class ResolvedState:
     why: str
 
 
-def find_installed(home: Home, ref: Ref, start: Path | None = None) -> ResolvedState:
-    """Return the installed state of a package: the ref's own, else the nearest lock's, else the current one.
+def find_installed(home: Home, ref: Ref, start: Path | None = None, *, of_code: bool = False) -> ResolvedState:
+    """Return the installed state of a package: the ref's own, else the lock's, else the current one.
 
-    `start` is where the search for a lock begins, by default the working directory. Raise `PackageNotInstalled`
-    (with the command that installs it), `VersionNotFound` or `TagNotFound`.
+    `start` is where the search for a lock begins, by default the working directory; with `of_code`, the lock of the
+    running code comes before (see `deciding_lock`). Raise `PackageNotInstalled` (with the command that installs it),
+    `VersionNotFound` or `TagNotFound`.
     """
     if ref.state is not None:
         return _find_state(home, ref, ref.state)
-    if pin := _pinned(ref, start):
-        path, hash = pin[0], pin[1].hash
+    if pinned := _pinned(home, ref, start, of_code):
+        path, hash = str(pinned[0]), pinned[1].hash
         for store in home.stores:
             if store.holds(hash):
                 store.known_locks.note(path)
                 return ResolvedState(store, ref, hash, path)
         raise PackageNotInstalled(
             f"{ref.package} is pinned to sha256:{hash[:12]}… by {path}, and that state is not installed",
-            hint="datapkg install",
+            hint=install_line(*pinned, start),
         )
     for store in home.stores:
         if current := store.refs.current(ref):
@@ -75,11 +76,11 @@ def find_installed(home: Home, ref: Ref, start: Path | None = None) -> ResolvedS
     raise not_installed(ref, home)
 
 
-def _pinned(ref: Ref, start: Path | None = None) -> tuple[str, Pin] | None:
-    """Return the path of the nearest lock and what it pins a package to, if it does."""
-    lock = nearest_lock(start)
+def _pinned(home: Home, ref: Ref, start: Path | None = None, of_code: bool = False) -> tuple[Path, Pin] | None:
+    """Return the path of the lock that decides and what it pins a package to, if it does."""
+    lock = deciding_lock(home, start, of_code=of_code)
     pin = lock[1].pin_for(ref.package) if lock else None
-    return (str(lock[0]), pin) if lock and pin else None
+    return (lock[0], pin) if lock and pin else None
 
 
 def _find_state(home: Home, ref: Ref, state: State) -> ResolvedState:
@@ -261,17 +262,18 @@ def make_current(
     return before
 
 
-def find_or_fetch(home: Home, ref: Ref, registry: str | None = None) -> ResolvedState:
+def find_or_fetch(home: Home, ref: Ref, registry: str | None = None, *, of_code: bool = False) -> ResolvedState:
     """Return the installed state that a ref means; if there is none, fetch the manifest of the registry's state.
 
-    That becomes the current state only if the package had none. Raise the errors of `find_installed` if the registry
-    does not have the package either, and those of a registry.
+    With `of_code`, the lock of the running code decides, as in `find_installed`. The fetched state becomes the current
+    one only if the package had none. Raise the errors of `find_installed` if the registry does not have the package
+    either, and those of a registry.
     """
     try:
-        return find_installed(home, ref)
+        return find_installed(home, ref, of_code=of_code)
     except NotFound as absent:
         with home.store.writing():
-            wanted, client = _asked(home, ref, registry)
+            wanted, client = _asked(home, ref, registry, of_code)
             resolved = _resolved(home, client, wanted, absent)
             manifest = fetch_manifest(home, client, wanted, resolved)
             keep(home, wanted, manifest, resolved)
@@ -310,9 +312,9 @@ def find_or_peek(home: Home, ref: Ref, registry: str | None = None, *, remote: b
     return ResolvedState(home.store, ref, resolved.hash, client.url)
 
 
-def _asked(home: Home, ref: Ref, registry: str | None) -> tuple[Ref, Client]:
+def _asked(home: Home, ref: Ref, registry: str | None, of_code: bool = False) -> tuple[Ref, Client]:
     """Return what a registry is asked for where a package is not here, a lock's pin before all, and the registry."""
-    pin = _pinned(ref) if ref.state is None else None
+    pin = _pinned(home, ref, None, of_code) if ref.state is None else None
     wanted = Ref(ref.user, ref.name, ref.path, State("hash", pin[1].hash), pin[1].registry) if pin else ref
     return wanted, home.client(allowed_registry(home, wanted, registry))
 

@@ -78,6 +78,10 @@ def _paths(text: str) -> list[str]:
     return [each for each in text.split(os.pathsep) if each]
 
 
+def _lock(text: str) -> str:
+    return "off" if text.strip().lower() == "off" else os.path.abspath(os.path.expanduser(text))
+
+
 def _is_number(value: object, kinds: type | tuple[type, ...]) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)  # True is an int
 
@@ -100,6 +104,11 @@ SETTINGS = {
     "path": SettingType(
         *("DATAPKG_PATH", [], "a list of folders", _paths),
         lambda value: isinstance(value, list) and _are_texts(value),
+    ),
+    # The lock file that decides which states are meant, in place of the nearest one; `off` for none.
+    "lock": SettingType(
+        *("DATAPKG_LOCK", None, "the path of a lock file, or off", _lock),
+        lambda value: isinstance(value, str) and bool(value),
     ),
     # How long a registry may send nothing, retries included.
     "timeout_s": SettingType(
@@ -249,7 +258,7 @@ def _parse(name: str, text: str) -> Any:
 
 def _example(name: str) -> str:
     """Return a value as it is written."""
-    return {"bwlimit": "5MB/s", "max_time_s": "3600"}.get(name) or str(SETTINGS[name].default).lower()
+    return {"bwlimit": "5MB/s", "lock": "off", "max_time_s": "3600"}.get(name) or str(SETTINGS[name].default).lower()
 
 
 def _check(name: str, value: Any, hint: str) -> Any:

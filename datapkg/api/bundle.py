@@ -30,12 +30,12 @@ from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref, State
 from datapkg.format.texts import quoted
 from datapkg.home import Home
+from datapkg.lock_search import deciding_lock
 from datapkg.objects.bundle_file import BundleObjects, BundleWriter, pieces_of
 from datapkg.objects.files import no_such_path, replacing, sync_file, temp_path
 from datapkg.objects.free_space import check_space
 from datapkg.objects.progress import Counter, Progress, silent
 from datapkg.objects.transfer import SMALL_BYTES, transfer
-from datapkg.project import nearest_lock
 from datapkg.remote.addresses import check_address
 from datapkg.remote.manifests import MAX_MANIFEST_BYTES
 from datapkg.resolve import ResolvedState, find_installed
@@ -53,7 +53,7 @@ def write_bundle(
     Raise `Conflict` if `dest` exists, unless `force`; `PackageNotInstalled`; `ObjectNotFound` if objects are missing.
     """
     dest = Path(dest).expanduser().absolute()
-    found = [find_installed(home, ref) for ref in list(refs) or _locked_refs()]
+    found = [find_installed(home, ref) for ref in list(refs) or _locked_refs(home)]
     if not dest.parent.is_dir():
         raise no_such_path(dest.parent, "folder", "nothing was written")
     if os.path.lexists(dest) and not force:
@@ -71,8 +71,8 @@ def write_bundle(
     return BundleResult(str(dest), packages, len(objects), size)
 
 
-def _locked_refs() -> list[Ref]:
-    lock = nearest_lock()
+def _locked_refs(home: Home) -> list[Ref]:
+    lock = deciding_lock(home)
     if lock is None or not lock[1].pins:
         raise InvalidInput("name the packages to bundle", hint="datapkg bundle user/name -o FILE.dpkg")
     return [Ref.parse(pin.package).at(State("hash", pin.hash)) for pin in lock[1].pins]

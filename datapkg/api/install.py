@@ -257,7 +257,7 @@ def finish(
         notes.append(f"the build that was here was never pushed; it is kept as {ref.package}@{state}")
     if unchecked := resolve.unchecked_tables(home, manifest, ref.path):
         notes.append(f"{unverified_text(unchecked)}; type: datapkg verify --content {ref.package}")
-    lock = overruling_lock(ref.package, manifest.hash)
+    lock = overruling_lock(home, ref.package, manifest.hash)
     if lock:
         pinned = f"{lock[0]} pins {ref.package} to sha256:{lock[1][:12]}, which imports in this project use"
         notes.append(f"{pinned}; to change the pin: edit datapkg.yml, then datapkg lock --update")

@@ -11,7 +11,7 @@ from datapkg.format.manifest.diff import same_data
 from datapkg.format.names import Ref, State
 from datapkg.format.texts import listed, quoted
 from datapkg.home import Home
-from datapkg.project import nearest_lock
+from datapkg.lock_search import deciding_lock
 from datapkg.resolve import LATEST, not_installed
 from datapkg.store.refs import Current
 from datapkg.store.store import Store
@@ -115,9 +115,9 @@ def completed(home: Home, ref: Ref) -> Ref:
     return ref.at(State("hash", found[0])) if len(found) == 1 else ref
 
 
-def overruling_lock(package: str, hash: str, start: Path | None = None) -> tuple[Path, str] | None:
-    """Return the nearest lock file and the hash that it pins, if that is another state than `hash`; else None."""
-    lock = nearest_lock(start)
+def overruling_lock(home: Home, package: str, hash: str) -> tuple[Path, str] | None:
+    """Return the lock file that decides and the hash that it pins, if that is another state than `hash`; else None."""
+    lock = deciding_lock(home)
     pinned = lock[1].hash_of(package) if lock else None
     return (lock[0], pinned) if lock and pinned and pinned != hash else None
 

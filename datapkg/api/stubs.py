@@ -16,8 +16,8 @@ from datapkg.errors import Conflict, DatapkgError, InvalidInput, InvalidName
 from datapkg.format.names import Ref, check_package, check_user
 from datapkg.format.stubs import MARK, USERS_STUB, PackageStub, classes_module, package_stub, user_stub
 from datapkg.home import Home
+from datapkg.lock_search import deciding_lock
 from datapkg.objects.folders import OpenFolder
-from datapkg.project import nearest_lock
 from datapkg.resolve import find_installed
 
 # PEP 561: type checkers search this folder before datapkg itself, and datapkg for what is not in it.
@@ -76,7 +76,7 @@ def _packages(home: Home, start: Path) -> tuple[dict[str, tuple[str, PackageStub
 
 def _names(home: Home, start: Path) -> Iterator[str]:
     """Return the packages on this machine and those of the nearest lock."""
-    lock = nearest_lock(start)
+    lock = deciding_lock(home, start)
     packages = {f"{user}/{name}" for user in home.users() for name in home.packages(user)}
     for package in packages | {pin.package for pin in (lock[1].pins if lock else ())}:
         user, _, name = package.partition("/")

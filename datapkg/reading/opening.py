@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 
 def open_source(ref: Ref, home: Home, *, lazy: bool = False, registry: str | None = None) -> Source:
-    """Return the state that a ref names, to be read from; the arguments and errors are those of `load`."""
+    """Return the state that a ref names, to be read from; the arguments and errors are those of `load`.
+
+    Of a ref without a state, the lock of the running code decides before that of the working directory.
+    """
     if not lazy:
-        found = find_installed(home, ref)
+        found = find_installed(home, ref, of_code=True)
         return Source(found.store, ref, found.hash, home=home)
-    found = find_or_fetch(home, ref, registry)
+    found = find_or_fetch(home, ref, registry, of_code=True)
     if found.store is not home.store:  # a shared store is read only: nothing may be fetched into it
         return Source(found.store, ref, found.hash, home=home)
     return Source(found.store, ref, found.hash, Remote(home, _allowed_registry(home, ref, registry)))
