@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import pytest
@@ -10,7 +11,8 @@ from datapkg.errors import InvalidInput, MissingDependency
 from datapkg.objects.blobs.bucket import BucketBlobs
 from datapkg.objects.blobs.ssh import SshBlobs
 from tests.blob_contract import BlobsContract
-from tests.object_stores import AZURITE, CEPH, SWIFT, ObjectStore
+from tests.faulty_proxy import Fault, faulty_way
+from tests.object_stores import AZURE_ACCOUNT, AZURITE, CEPH, SWIFT, ObjectStore
 
 
 class _Bucket(BlobsContract):
@@ -41,6 +43,26 @@ class TestSwift(_Bucket):
     @pytest.fixture
     def store(self, swift: ObjectStore) -> ObjectStore:
         return swift
+
+
+@pytest.mark.needs(*AZURITE)
+@pytest.mark.parametrize("method", ["PUT", "HEAD", "GET", "POST"])
+def test_requests_are_sent_again_where_connections_break(
+    azurite: ObjectStore, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    azurite.set_environment(monkeypatch)
+    with faulty_way(azurite.endpoint.removesuffix(f"/{AZURE_ACCOUNT}")) as way:
+        monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", f"{way.url}/{AZURE_ACCOUNT}")
+        blobs = BucketBlobs(azurite.new_bucket("data/registry"))
+        if method != "PUT":
+            blobs.put("a", io.BytesIO(b"some bytes"))
+        way.faults.append(Fault("drop", method=method, times=5))
+        blobs.put("a", io.BytesIO(b"some bytes"))
+        assert blobs.size("a") == 10
+        assert blobs.read_ranges("a", [(0, 4), (5, 10)]) == [b"some", b"bytes"]
+        blobs.delete("a")
+        assert blobs.size("a") is None
+        assert way.happened == ["drop"] * 5  # the library itself tries four times
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from functools import cached_property
-from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from functools import cached_property, partial
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
 
 from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, Refused, Unreachable
@@ -40,6 +40,8 @@ PAUSE_S = 0.2
 TIMEOUT = timedelta(hours=6)
 READ_TIMEOUT = timedelta(seconds=30)
 RACES, RACERS = 4, 8
+
+T = TypeVar("T")
 
 
 class BucketBlobs(Blobs):
@@ -132,9 +134,9 @@ class BucketBlobs(Blobs):
 
         check_key(key)
         wanted = [(start, stop) for start, stop in ranges if start < stop]
-        with self._translated(key):
-            starts, ends = [start for start, _ in wanted], [stop for _, stop in wanted]
-            found = iter(obstore.get_ranges(self._store, key, starts=starts, ends=ends) if wanted else ())
+        starts, ends = [start for start, _ in wanted], [stop for _, stop in wanted]
+        ask = partial(obstore.get_ranges, self._store, key, starts=starts, ends=ends)
+        found = iter(self._asked(key, ask) if wanted else ())
         if ranges and not wanted and self.size(key) is None:
             raise absent(key, self._url)
         pieces = [bytes(next(found)) if start < stop else b"" for start, stop in ranges]
@@ -146,8 +148,7 @@ class BucketBlobs(Blobs):
         import obstore
 
         try:
-            with self._translated(check_key(key)):
-                return obstore.head(self._store, key)["size"]
+            return self._asked(check_key(key), lambda: obstore.head(self._store, key)["size"])
         except LookupError:
             return None
 
@@ -184,10 +185,10 @@ class BucketBlobs(Blobs):
 
         check_key(key)
         head = _read_up_to(stream, PART_BYTES)
+        if len(head) < PART_BYTES:
+            self._asked(key, lambda: obstore.put(self._store, key, head, use_multipart=False))
+            return
         with self._translated(key):
-            if len(head) < PART_BYTES:
-                obstore.put(self._store, key, head, use_multipart=False)
-                return
             part = max(PART_BYTES, -(-_bytes_left(stream) // MAX_PARTS))
             pieces = chain([head], iter(lambda: stream.read(PART_BYTES), b""))
             at_once = max(1, PARTS_AT_ONCE_BYTES // part)
@@ -196,8 +197,8 @@ class BucketBlobs(Blobs):
     def delete(self, key: str) -> None:
         import obstore
 
-        with contextlib.suppress(LookupError), self._translated(check_key(key)):
-            obstore.delete(self._store, key)
+        with contextlib.suppress(LookupError):
+            self._asked(check_key(key), lambda: obstore.delete(self._store, key))
 
     def copy(self, key: str, target: str) -> None:
         import obstore
@@ -210,8 +211,7 @@ class BucketBlobs(Blobs):
             with self.open(key) as stream:
                 self.put(target, stream)
             return
-        with self._translated(key):
-            obstore.copy(self._store, key, check_key(target), overwrite=True)
+        self._asked(key, lambda: obstore.copy(self._store, key, check_key(target), overwrite=True))
 
     def list(self, prefix: str = "") -> Iterator[BlobInfo]:
         import obstore
@@ -230,6 +230,21 @@ class BucketBlobs(Blobs):
                 return obstore.sign(self._store, "GET", key, timedelta(seconds=seconds))
         except DatapkgError:  # with a token alone, some providers cannot sign
             return None
+
+    def _asked(self, key: str, ask: Callable[[], T]) -> T:
+        """Return the answer to a request that may be sent twice, and is where its connection broke.
+
+        The library itself tries again after an answer that says so, and after some of the broken connections.
+        """
+        for number in count(1):
+            try:
+                with self._translated(key):
+                    return ask()
+            except Unreachable as error:
+                if number == TRIES or not error.detail["broke_off"]:
+                    raise
+            time.sleep(PAUSE_S * 2 ** (number - 1))
+        raise AssertionError("unreachable")
 
     @contextlib.contextmanager
     def _translated(self, key: str) -> Iterator[None]:
@@ -259,7 +274,10 @@ class BucketBlobs(Blobs):
 
     def unreachable(self, key: str, reason: str) -> Unreachable:
         """Return the error for a store that does not answer, or not as it should."""
-        return Unreachable(f"{self._url} did not serve {key or 'a list'}: {reason}", again=True)
+        has_status = reason[:3].isdecimal()
+        return Unreachable(
+            f"{self._url} did not serve {key or 'a list'}: {reason}", again=True, broke_off=not has_status
+        )
 
 
 class _BucketStream(PieceStream):
