@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import DatapkgError, InvalidInput, Unreachable
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
@@ -20,6 +20,7 @@ class MirrorResult:
     """What was copied from `source` into `target`: packages with something new, log entries, and objects or packs.
 
     `left_out` are private packages that were not named; `private` those that were, which the target's readers can read.
+    `failed` has the error of each package that could not be copied.
     """
 
     source: str
@@ -30,16 +31,24 @@ class MirrorResult:
     bytes_sent: int
     left_out: list[str] = field(default_factory=list)
     private: list[str] = field(default_factory=list)
+    dry_run: bool = False
+    failed: dict[str, DatapkgError] = field(default_factory=dict)
 
 
 def mirror(
-    home: Home, source: str, target: str, refs: Sequence[Ref] = (), *, progress: Progress = silent
+    home: Home,
+    source: str,
+    target: str,
+    refs: Sequence[Ref] = (),
+    *,
+    dry_run: bool = False,
+    progress: Progress = silent,
 ) -> MirrorResult:
     """Copy packages, by default all but private ones, with all states, tags and versions; what is there stays.
 
     A registry without a server has no private packages, so those of a server are copied only where `refs` names them.
-    Both registries are addresses or names of the settings. Raise `Conflict` where the target has what the source has
-    not, `InvalidInput` for a target that is a server.
+    Both registries are addresses or names of the settings. A package that fails, such as one of which the target has
+    what the source has not (`Conflict`), does not stop the others. Raise `InvalidInput` for a target that is a server.
     """
     theirs, mine = home.client(source), home.client(target)
     if not isinstance(mine, StaticClient):
@@ -49,17 +58,27 @@ def mirror(
         )
     if theirs.url == mine.url:
         raise InvalidInput(f"{mine.url} cannot be a mirror of itself")
-    mine.begin()
-    result, hidden = Mirrored(), list[str]()
+    if not dry_run:
+        mine.begin()
+    result, hidden, failed = Mirrored(), list[str](), dict[str, DatapkgError]()
     if isinstance(theirs, StaticClient):
-        for ref in refs or packages_of(theirs):
-            mirror_files(theirs.package_of(ref), mine, result)
+        chosen = list(refs or packages_of(theirs))
     else:
         public, hidden = _by_access(theirs, refs)
-        for ref in refs or public:
-            mirror_pushes(theirs, ref, mine, result, progress)
+        chosen = list(refs or public)
+    for ref in chosen:
+        try:
+            if isinstance(theirs, StaticClient):
+                mirror_files(theirs.package_of(ref), mine, result, dry_run=dry_run)
+            else:
+                mirror_pushes(theirs, ref, mine, result, progress, dry_run=dry_run)
+        except DatapkgError as error:
+            if isinstance(error, Unreachable):  # nor would the others be copied
+                raise
+            failed[ref.package] = error
     amounts = (result.packages, result.entries, result.objects, mine.sent_bytes)
-    return MirrorResult(theirs.url, mine.url, *amounts, *(([], hidden) if refs else (hidden, [])))
+    private = ([], hidden) if refs else (hidden, [])
+    return MirrorResult(theirs.url, mine.url, *amounts, *private, dry_run, failed)
 
 
 def _by_access(server: Client, refs: Sequence[Ref]) -> tuple[list[Ref], list[str]]:

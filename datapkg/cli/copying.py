@@ -10,6 +10,7 @@ import click
 from datapkg.cli.arguments import (
     REF,
     TEXT,
+    dry_run_option,
     message_option,
     pinned,
     ref_argument,
@@ -57,29 +58,35 @@ def cp(session: Session, ref: Ref, into: Ref, message: str, registry: str | None
     examples="""
     datapkg mirror https://data.example.org /mnt/backup/data
     datapkg mirror work s3://bucket/prefix me/sales
+    datapkg mirror work /mnt/backup/data --dry-run
     """,
 )
 @click.argument("source", type=TEXT)
 @click.argument("target", type=TEXT)
 @click.argument("refs", type=REF, nargs=-1)
+@dry_run_option
 @pass_session
-def mirror(session: Session, source: str, target: str, refs: tuple[Ref, ...]) -> None:
+def mirror(session: Session, source: str, target: str, refs: tuple[Ref, ...], dry_run: bool) -> None:
     """Copy packages from a registry into a folder or bucket.
 
     SOURCE and TARGET are addresses or names of the settings. Without REFS, all packages but private ones are
     copied, with all states, tags and versions. TARGET is a registry without a server; the next time, only what is new
-    is copied. Everything is verified on the way. All who can read TARGET can read all in it, so name the private
+    is copied. Everything is verified on the way. A package of which TARGET has changes that SOURCE does not have is
+    not copied; the others are. All who can read TARGET can read all in it, so name the private
     packages that are to be copied too.
     """
     from datapkg.api.mirror import mirror as copy
 
     with session.progress() as progress:
-        done = copy(session.home, source, target, refs, progress=progress)
+        done = copy(session.home, source, target, refs, dry_run=dry_run, progress=progress)
     if done.left_out:
         session.out.note(f"left out, since they are private: {', '.join(done.left_out)}; name those to be copied too")
     if done.private:
         session.out.note(f"all who can read {done.target} can read what was private: {', '.join(done.private)}")
-    amount = f"{count_text(done.objects, 'object')}, {size_text(done.bytes_sent)}"
+    amount = count_text(done.objects, "object") + ("" if dry_run else f", {size_text(done.bytes_sent)}")
     new = f"{count_text(done.packages, 'package')} with {count_text(done.entries, 'new change')}"
-    lines = [f"copied {new} from {done.source} to {done.target}: {amount}"] if done.packages else ["nothing is new"]
-    session.out.answer(asdict(done), lines, quiet=[])
+    copied = f"{'would copy' if dry_run else 'copied'} {new} from {done.source} to {done.target}: {amount}"
+    lines = [copied if done.packages else "nothing is new"]
+    values = {key: value for key, value in vars(done).items() if key != "failed"}
+    session.out.answer(values, lines if done.packages or not done.failed else [], quiet=[])
+    session.out.raise_failures(list(done.failed.items()))

@@ -195,7 +195,7 @@ def _report(session: Session, outcomes: list[PackageOutcome]) -> None:
         lines = [f"would install {pinned(each.package, each.hash)}: {_would(each)}" for each in done]
         states = [pinned(each.package, each.hash) for each in done]
         out.answer({"planned": [asdict(each) for each in done], "dry_run": True}, lines, quiet=states)
-        _raise_failures(session, outcomes)
+        session.out.raise_failures([(each.ref, each.error) for each in outcomes if each.error is not None])
         return
     lines = [line for each in done for line in _lines(each)]
     out.answer(
@@ -206,23 +206,7 @@ def _report(session: Session, outcomes: list[PackageOutcome]) -> None:
             out.note(each.note)
     if importable := [each for each in done if not each.overruled_by]:
         out.say("", *(f"  import it  {import_line(each.package)}" for each in importable))
-    _raise_failures(session, outcomes)
-
-
-def _raise_failures(session: Session, outcomes: list[PackageOutcome]) -> None:
-    """Print every failure; exit with the code of the first."""
-    out = session.out
-    failed = [(each.ref, each.error) for each in outcomes if each.error is not None]
-    if not failed:
-        return
-    first = failed[0][1]
-    if out.json:
-        first.detail["failed"] = [{"ref": ref, **error.to_wire()} for ref, error in failed]
-    if out.json or out.debug or len(failed) == 1:
-        raise first
-    for error in {error.message: error for _, error in failed}.values():
-        out.error(error)
-    raise click.exceptions.Exit(first.exit_code)
+    session.out.raise_failures([(each.ref, each.error) for each in outcomes if each.error is not None])
 
 
 def _would(planned: InstallResult) -> str:
@@ -285,7 +269,7 @@ def fetch(
     values = [{"ref": ref, **asdict(each)} for ref, each in done]
     lines = [f"{ref}: would fetch {_would(each)}" if each.transfer else f"{ref}: {_amount(each)}" for ref, each in done]
     session.out.answer({"planned": values, "dry_run": True} if dry_run else {"fetched": values}, lines, quiet=[])
-    _raise_failures(session, outcomes)
+    session.out.raise_failures([(each.ref, each.error) for each in outcomes if each.error is not None])
 
 
 @click.command(

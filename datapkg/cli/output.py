@@ -87,6 +87,21 @@ class Output:
         """Print a failure on standard error."""
         self._write(sys.stderr, self.error_text(error, traceback))
 
+    def raise_failures(self, failed: Sequence[tuple[str, DatapkgError]]) -> None:
+        """Print the failure of each ref that failed, and exit with the code of the first; return if there is none."""
+        if not failed:
+            return
+        import click
+
+        first = failed[0][1]
+        if self.json:
+            first.detail["failed"] = [{"ref": ref, **error.to_wire()} for ref, error in failed]
+        if self.json or self.debug or len(failed) == 1:
+            raise first
+        for error in {error.message: error for _, error in failed}.values():
+            self.error(error)
+        raise click.exceptions.Exit(first.exit_code)
+
     def error_text(self, error: DatapkgError, traceback: str = "") -> str:
         """Return a failure as it is printed on standard error."""
         if self.json:

@@ -67,6 +67,26 @@ def test_the_files_of_a_mirror_are_the_same(static: Static, other: Static, tmp_p
     assert verify_registry(home, other.url).damaged == []
 
 
+def test_a_dry_run_copies_nothing_and_says_what_would_be(
+    static: Static, person: Person, other: Static, tmp_path: Path
+) -> None:
+    home = static.home()
+    fill(home, REF, tmp_path / "data", range(2))
+    planned = mirror(home, static.url, other.url, dry_run=True)
+    assert other.files() == {}
+    done = mirror(home, static.url, other.url)
+    assert (planned.packages, planned.entries, planned.objects) == (done.packages, done.entries, done.objects)
+    assert mirror(home, static.url, other.url, dry_run=True).packages == 0
+
+    ref = person.ref("p")
+    fill(person.home(), ref, tmp_path / "data", range(2))
+    third = Static(tmp_path / "third", tmp_path / "others")
+    planned = mirror(person.home(), person.url, third.url, [ref], dry_run=True)
+    assert third.files() == {}
+    assert (planned.failed, planned.packages, planned.entries) == ({}, 1, 2)
+    assert planned.objects > 0
+
+
 def test_a_mirror_of_a_server(person: Person, other: Static, tmp_path: Path) -> None:
     home, ref = person.home(), person.ref("p")
     fill(home, ref, tmp_path / "data", range(2))
@@ -109,8 +129,8 @@ def test_a_recipe_that_makes_another_object_is_not_copied(static: Static, other:
     steps = decode_recipe(recipe.read_bytes(), "")
     recipe.chmod(0o644)
     recipe.write_bytes(encode_recipe([steps[0]._replace(offset=1, size=steps[0].size - 1), *steps[1:]]))
-    with pytest.raises(HashMismatch):
-        mirror(static.home(), static.url, other.url)
+    failed = mirror(static.home(), static.url, other.url).failed
+    assert isinstance(failed[REF.package], HashMismatch)
     assert not any(key.startswith("recipes/") for key in other.files())
     assert other.client().resolve(REF).version is None
     assert [each.message for each in other.client().log(REF)] == ["number 0"], "the first state is whole"
@@ -121,8 +141,18 @@ def test_a_mirror_with_pushes_of_its_own(static: Static, other: Static) -> None:
     mirror(static.home(), static.url, other.url)
     other.push(REF, "2", "elsewhere", force=True)
     static.push(REF, "3")
-    with pytest.raises(Conflict, match="has changes that file:"):
-        mirror(static.home(), static.url, other.url)
+    failed = mirror(static.home(), static.url, other.url).failed
+    assert "has changes that file:" in failed[REF.package].message
+
+
+def test_a_package_that_cannot_be_copied_does_not_stop_the_others(static: Static, other: Static) -> None:
+    static.push(REF, "1")
+    static.push(Ref("ada", "zoo"), "1")
+    other.push(REF, "another")
+    done = mirror(static.home(), static.url, other.url)
+    assert (done.packages, list(done.failed), type(done.failed[REF.package])) == (1, [REF.package], Conflict)
+    zoo = Ref("ada", "zoo")
+    assert other.client().resolve(zoo).hash == static.client().resolve(zoo).hash
 
 
 def test_what_cannot_be_a_mirror(person: Person, static: Static) -> None:
@@ -139,8 +169,8 @@ def test_damage_is_not_copied(static: Static, other: Static) -> None:
     static.push(REF, "1")
     (pack,) = (static.folder / "packs").iterdir()
     flip(static, f"packs/{pack.name}", 10)
-    with pytest.raises(HashMismatch):
-        mirror(static.home(), static.url, other.url)
+    failed = mirror(static.home(), static.url, other.url).failed
+    assert isinstance(failed[REF.package], HashMismatch)
     assert not any(key.startswith("packages/ada/iris/log") for key in other.files())
 
 

@@ -33,17 +33,17 @@ MAX_SMALL_BYTES = 64 << 20
 
 @dataclass
 class Mirrored:
-    """What was copied: packages with something new, entries of their logs, and objects or files."""
+    """What was copied, or in a dry run would be: packages with something new, log entries, and objects or files."""
 
     packages: int = 0
     entries: int = 0
     objects: int = 0
 
 
-def mirror_files(source: StaticPackage, target: StaticClient, result: Mirrored) -> None:
+def mirror_files(source: StaticPackage, target: StaticClient, result: Mirrored, *, dry_run: bool = False) -> None:
     """Copy what the log of a package has after the target's, entry for entry, with all that its states need.
 
-    Raise `Conflict` if the target's log is not the beginning of the source's.
+    Raise `Conflict` if the target's log is not the beginning of the source's. A `dry_run` only counts.
     """
     copy = target.package_of(source.ref, is_new=True)
     mine, theirs = copy.log.read(), source.log.read()
@@ -53,28 +53,37 @@ def mirror_files(source: StaticPackage, target: StaticClient, result: Mirrored) 
             f"{source.ref.package} at {copy.blobs.url} has changes that {source.blobs.url} does not have",
             hint="mirror into another registry, which nobody pushes to",
         )
+    counted = set[str]()
     for number in range(mine.heads.number + 1, theirs.heads.number + 1):
         data = source.log.raw(number)
         change = source.log.change(number)
         if data is None or change is None:
             raise NotFound(f"entry {number} of the log of {source.ref.package} at {source.blobs.url} is missing")
         if change.kind in ("push", "record") and _is_alive(theirs.heads, change):
-            result.objects += _copy_state(source, copy.blobs, change.hash)
-        if not copy.blobs.create(layout.log_key(source.ref, number), data):
+            if dry_run:
+                counted |= {key for key, _ in _files(_places_of(source, change.hash)) if copy.blobs.size(key) is None}
+            else:
+                result.objects += _copy_state(source, copy.blobs, change.hash)
+        if not dry_run and not copy.blobs.create(layout.log_key(source.ref, number), data):
             raise Conflict(
                 f"somebody pushed to {source.ref.package} at {copy.blobs.url} meanwhile", hint="mirror again"
             )
         result.entries += 1
+    result.objects += len(counted)
     if theirs.heads.number > mine.heads.number:
         result.packages += 1
+    if theirs.heads.number > mine.heads.number and not dry_run:
         copy.log.write_checkpoint(copy.log.read().heads)
         _index(copy)
 
 
-def mirror_pushes(source: Client, ref: Ref, target: StaticClient, result: Mirrored, progress: Progress) -> None:
+def mirror_pushes(
+    source: Client, ref: Ref, target: StaticClient, result: Mirrored, progress: Progress, *, dry_run: bool = False
+) -> None:
     """Copy the pushes of a package of a server after those that the target has; then its versions and tags.
 
-    Raise `Conflict` if the target's pushes are not the first ones of the source.
+    Raise `Conflict` if the target's pushes are not the first ones of the source. A `dry_run` only counts, each push as
+    one entry.
     """
     copy = target.package_of(ref, is_new=True)
     pushes = list(source.log(ref))[::-1]
@@ -84,8 +93,13 @@ def mirror_pushes(source: Client, ref: Ref, target: StaticClient, result: Mirror
             f"{ref.package} at {copy.blobs.url} has pushes that {source.url} does not have",
             hint="mirror into another registry, which nobody pushes to",
         )
-    before = copy.log.read().heads.number
-    for each in pushes[len(mine) :]:
+    before, new = copy.log.read().heads.number, pushes[len(mine) :]
+    if dry_run:
+        needed = {hash for each in new for hash in _hashes_of(source, ref, each.hash)}
+        result.objects += len(copy.objects().missing(needed) if before else needed)
+        result.packages, result.entries = result.packages + bool(new), result.entries + len(new)
+        return
+    for each in new:
         result.objects += _bring(source, ref, copy, each, progress)
     _copy_names(source, ref, copy)
     after = copy.log.read().heads.number
@@ -119,6 +133,10 @@ def _bring(source: Client, ref: Ref, copy: StaticPackage, push: wire.LogEntry, p
     return len(planned.needed)
 
 
+def _hashes_of(source: Client, ref: Ref, state: str) -> set[str]:
+    return {state, *read_manifest(source.manifest(ref, state), state).objects()}
+
+
 def _copy_names(source: Client, ref: Ref, copy: StaticPackage) -> None:
     known = copy.log.read().heads
     for each in source.versions(ref):
@@ -144,12 +162,7 @@ def _index(package: StaticPackage) -> None:
 
 def _copy_state(source: StaticPackage, target: Blobs, state: str) -> int:
     """Copy the files of a state that are not there; return how many objects and packs these were."""
-    found = source.places.of_state(state)
-    if found is None:
-        raise CorruptObject(
-            f"it is not known where the objects of {source.ref.package}@sha256:{state[:12]} are",
-            hint=f"datapkg verify --registry {source.blobs.url}",
-        )
+    found = _places_of(source, state)
     for hash, place in found:
         if place.pack == RECIPE and target.size(layout.recipe_key(hash)) is None:
             _check_recipe(source, hash)
@@ -159,6 +172,16 @@ def _copy_state(source: StaticPackage, target: Blobs, state: str) -> int:
     _copy_derived(source.blobs, target, layout.previews_key(state))
     _copy_derived(source.blobs, target, layout.locations_key(source.ref, state), is_new=True)
     return copied
+
+
+def _places_of(source: StaticPackage, state: str) -> StateLocations:
+    found = source.places.of_state(state)
+    if found is None:
+        raise CorruptObject(
+            f"it is not known where the objects of {source.ref.package}@sha256:{state[:12]} are",
+            hint=f"datapkg verify --registry {source.blobs.url}",
+        )
+    return found
 
 
 def _check_recipe(source: StaticPackage, hash: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from datapkg.errors import DatapkgError, IntegrityError, NotFound
 from datapkg.format import static_registry as layout
@@ -104,10 +106,12 @@ def _verify_objects(package: StaticPackage, manifest: Manifest, result: Verified
             progress(VERIFYING, done := done + len(data), total)
     except (DatapkgError, OSError):  # a pack that is gone: each is looked at alone
         pass
-    for hash in sizes.keys() - right:
-        if not _is_right(package, hash):
-            result.damaged.append((hash, package.ref.package, paths[hash], ""))
-        progress(VERIFYING, done := done + sizes[hash], total)
+    left = [hash for hash in sizes if hash not in right]
+    with ThreadPoolExecutor(package.blobs.jobs) as pool:
+        for hash, is_right in zip(left, pool.map(partial(_is_right, package), left), strict=True):
+            if not is_right:
+                result.damaged.append((hash, package.ref.package, paths[hash], ""))
+            progress(VERIFYING, done := done + sizes[hash], total)
     result.checked |= sizes.keys()
 
 
