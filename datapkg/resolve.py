@@ -108,9 +108,7 @@ def _hash_of(refs: Refs, ref: Ref, state: State) -> str | None:
     if state.kind == "tag":
         return refs.tags(ref).get(state.value)
     if state.kind != "hash":
-        versions = refs.versions(ref)
-        is_range = state.kind == "range"
-        return versions.get(state.value) or _best_version(versions, state.value if is_range else f"=={state.value}")
+        return _version_hash(refs, ref, state)
     matches = [state.value] if state.is_full_hash else sorted(refs.known_hashes(ref, state.value))
     if len(matches) > 1:
         listed = ", ".join(each[:16] for each in matches)
@@ -118,12 +116,14 @@ def _hash_of(refs: Refs, ref: Ref, state: State) -> str | None:
     return matches[0] if matches else None
 
 
-def _best_version(versions: dict[str, str], specifier: str) -> str | None:
-    from packaging.specifiers import SpecifierSet
-    from packaging.version import Version
+def _version_hash(refs: Refs, ref: Ref, state: State) -> str | None:
+    versions = refs.versions(ref)
+    if state.value in versions:
+        return versions[state.value]
+    from datapkg.format.versions import best_version
 
-    matching = list(SpecifierSet(specifier).filter(versions, prereleases=True if specifier.startswith("==") else None))
-    return versions[max(matching, key=Version)] if matching else None
+    found = best_version(state, versions, refs.yanked(ref))
+    return versions[found] if found else None
 
 
 def not_installed(ref: Ref, home: Home | None = None) -> PackageNotInstalled:
@@ -193,6 +193,7 @@ def keep(home: Home, ref: Ref, manifest: Manifest, resolved: wire.Resolved) -> N
     save(home, manifest, resolved.unchecked)
     home.store.refs.set_pointers(ref, "tags", resolved.tags)
     home.store.refs.set_pointers(ref, "versions", resolved.versions)
+    home.store.refs.set_yanked(ref, resolved.yanked)
 
 
 def save(home: Home, manifest: Manifest, unchecked: list[str] | None) -> None:

@@ -1,6 +1,7 @@
 """The tags and versions that name states of a package.
 
-Everywhere, a tag or version is `{name, hash, created_at}`; lists of tags are ordered by name, versions by PEP 440.
+Everywhere, a tag or version is `{name, hash, created_at}`, and a version has `yanked` too: the reason of a yanked one
+("" without), or None. Lists of tags are ordered by name, versions by PEP 440.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import Any, Literal
 
 from datapkg.api.states import unpushed_build
 from datapkg.errors import Conflict, InvalidInput
+from datapkg.format import wire
 from datapkg.format.names import Ref, check_new_version, check_tag
+from datapkg.format.versions import matching
 from datapkg.home import Home
 from datapkg.origins import allowed_registry
 from datapkg.remote.client import Client
@@ -36,15 +39,19 @@ def tags_at(client: Client, ref: Ref) -> list[dict[str, Any]]:
 
 
 def versions(home: Home, ref: Ref, registry: str | None = None) -> list[dict[str, Any]]:
-    """Return the versions of a package at its registry, in PEP 440 order, each as {name, hash, created_at}."""
+    """Return the versions of a package at its registry, in PEP 440 order, each as {name, hash, created_at, yanked}."""
     return versions_at(client_of(home, ref, registry), ref)
 
 
 def versions_at(client: Client, ref: Ref) -> list[dict[str, Any]]:
     """Return the versions of a package at this registry, in PEP 440 order."""
+    return _version_dicts(client.versions(ref))
+
+
+def _version_dicts(entries: list[wire.VersionEntry]) -> list[dict[str, Any]]:
     return [
-        {"name": each.version, "hash": each.hash, "created_at": each.created_at or None}
-        for each in client.versions(ref)
+        {"name": each.version, "hash": each.hash, "created_at": each.created_at or None, "yanked": each.yanked}
+        for each in entries
     ]
 
 
@@ -96,6 +103,28 @@ def add_version(home: Home, ref: Ref, version: str, registry: str | None = None)
     if home.store.refs.current(ref):
         home.store.refs.set_pointers(ref, "versions", {each.version: each.hash for each in found})
     return {"package": ref.package, "name": version, "hash": hash}
+
+
+def set_yanked(home: Home, ref: Ref, reason: str | None, registry: str | None = None) -> dict[str, Any]:
+    """Yank the version that a ref names, or for None, undo that; return the package, name, hash and `yanked`.
+
+    Ranges no longer mean a yanked version; its own name, its tags and its hash still do (PEP 592). Raise
+    `VersionNotFound`; `InvalidInput` for a ref without a version.
+    """
+    if ref.state is None or ref.state.kind != "version":
+        verb = "unyank" if reason is None else "yank"
+        what = f"{ref} names no version; a version is yanked, not a tag, a hash or a whole package"
+        raise InvalidInput(what, hint=f"datapkg version {verb} {ref.package}@1.2.0")
+    if len(reason or "") > wire.MAX_REASON:
+        raise InvalidInput(f"the reason has {len(str(reason)):,} characters; at most {wire.MAX_REASON:,} are allowed")
+    found = _version_dicts(client_of(home, ref, registry).set_yanked(ref, ref.state.value, reason).versions)
+    refs = home.store.refs
+    if refs.current(ref):
+        refs.set_pointers(ref, "versions", {each["name"]: each["hash"] for each in found})
+        refs.set_yanked(ref, {each["name"]: each["yanked"] for each in found if each["yanked"] is not None})
+    name = matching(ref.state, [each["name"] for each in found])[0]
+    done = next(each for each in found if each["name"] == name)
+    return {"package": ref.package, "name": name, "hash": done["hash"], "yanked": done["yanked"]}
 
 
 def _remember_tags(home: Home, ref: Ref, tags: dict[str, str], moved: str = "") -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from datapkg import origins, resolve
 from datapkg.api.results import InstallResult, PackageOutcome
-from datapkg.api.states import completed, overruling_lock, unpushed_build
+from datapkg.api.states import completed, overruling_lock, unpushed_build, yanked_note
 from datapkg.errors import DatapkgError
 from datapkg.format.chunks import Step
 from datapkg.format.manifest.diff import replaced_objects
@@ -255,6 +255,8 @@ def finish(
     if before and before == unpushed and before.hash != manifest.hash:
         state = State("hash", before.hash)
         notes.append(f"the build that was here was never pushed; it is kept as {ref.package}@{state}")
+    if yanked := yanked_note(home.store.refs, ref, manifest.hash):
+        notes.append(yanked)
     if unchecked := resolve.unchecked_tables(home, manifest, ref.path):
         notes.append(f"{unverified_text(unchecked)}; type: datapkg verify --content {ref.package}")
     lock = overruling_lock(home, ref.package, manifest.hash)

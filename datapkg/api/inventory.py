@@ -63,18 +63,28 @@ def tag(
 
 
 def version(
-    ref: str, name: str | None = None, *, state: str | None = None, registry: str | None = None
+    ref: str,
+    name: str | None = None,
+    *,
+    state: str | None = None,
+    yank: str | bool | None = None,
+    registry: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return the versions of a package at its registry; with `name`, after giving this version to the state of `ref`.
 
     Without a state in `ref`, it is given to `latest`; `state` as in `tag`. A version never moves: raise `Conflict` if
-    another state has it.
+    another state has it. `yank` (True or the reason) withdraws the version of `ref`, so that ranges no longer mean it;
+    False undoes that.
     """
     from datapkg.api import history
     from datapkg.api.states import in_state
 
     home, wanted = Home(), Ref.parse(ref)
-    if name is None:
+    if yank is not None:
+        if name is not None or state is not None:
+            raise InvalidInput("yank is about the version in the ref; name and state do not go with it")
+        history.set_yanked(home, wanted, {True: "", False: None}[yank] if isinstance(yank, bool) else yank, registry)
+    elif name is None:
         _needs_name(state is not None, "version")
     else:
         history.add_version(home, in_state(wanted, state), name, registry)

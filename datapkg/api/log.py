@@ -136,7 +136,9 @@ def _entries(home: Home, client: Client | None, ref: Ref, *, here: bool) -> tupl
         raise not_installed(ref.at(None))
     refs = home.store.refs
     if client is None or first is None:
-        return client, _local_entries(home, ref, names_of(refs.tags(ref)), names_of(refs.versions(ref)))
+        return client, _local_entries(
+            home, ref, names_of(refs.tags(ref)), names_of(refs.versions(ref), refs.yanked(ref))
+        )
     pushes = _pushes(client, chain([first], pushed), tags, versions)
     if not is_here:
         return client, pushes

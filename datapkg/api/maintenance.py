@@ -59,3 +59,4 @@ def delete(home: Home, ref: Ref, registry: str | None = None) -> None:
     refs = home.store.refs
     refs.set_pointers(ref, "tags", {})
     refs.set_pointers(ref, "versions", {})
+    refs.set_yanked(ref, {})

@@ -13,7 +13,7 @@ from datapkg.format.texts import listed, quoted
 from datapkg.home import Home
 from datapkg.lock_search import deciding_lock
 from datapkg.resolve import LATEST, not_installed
-from datapkg.store.refs import Current
+from datapkg.store.refs import Current, Refs
 from datapkg.store.store import Store
 
 _LEFT_OUT_SHOWN = 3
@@ -82,7 +82,7 @@ def kept_states(store: Store, ref: Ref, current: Current | None) -> list[dict[st
     for hash, at in refs.logged(ref):
         times.setdefault(hash, at)
     tags, versions = refs.tags(ref), refs.versions(ref)
-    tags_of, versions_of = names_of(tags), names_of(versions)
+    tags_of, versions_of = names_of(tags), names_of(versions, refs.yanked(ref))
     hashes = [current.hash] if current else []
     hashes += sorted(times, key=lambda hash: times[hash], reverse=True)
     hashes += [*versions.values(), *tags.values()]
@@ -99,12 +99,35 @@ def kept_states(store: Store, ref: Ref, current: Current | None) -> list[dict[st
     ]
 
 
-def names_of(pointers: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
-    """Return the names of each state, as `[{name, hash, created_at}]`; `created_at` is None: it is not known here."""
+def names_of(pointers: dict[str, str], yanked: dict[str, str] | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Return the names of each state, as `[{name, hash, created_at}]`; `created_at` is None: it is not known here.
+
+    With `yanked` (reasons by version), they are versions, and each has its reason or None too.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for name, hash in pointers.items():
-        found.setdefault(hash, []).append({"name": name, "hash": hash, "created_at": None})
+        reason = {} if yanked is None else {"yanked": yanked.get(name)}
+        found.setdefault(hash, []).append({"name": name, "hash": hash, "created_at": None, **reason})
     return found
+
+
+def yanked_note(refs: Refs, ref: Ref, hash: str) -> str:
+    """Return a note if the version that a ref asks for, or every version of its state, was yanked; else "".
+
+    A state that has another version which was not yanked is no reason for a note, unless the ref names the yanked one.
+    """
+    yanked = refs.yanked(ref)
+    if not yanked:
+        return ""
+    from datapkg.format.versions import matching, yanked_text
+
+    names = [name for name, state in refs.versions(ref).items() if state == hash]
+    if ref.state and ref.state.kind == "version":
+        names = matching(ref.state, names)
+    if not names or not all(name in yanked for name in names):
+        return ""
+    listed = "; ".join(yanked_text(name, yanked[name]) for name in names)
+    return f"yanked by its publisher: {ref.package}@{listed}; other versions: datapkg version ls {ref.package}"
 
 
 def completed(home: Home, ref: Ref) -> Ref:

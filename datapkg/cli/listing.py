@@ -159,7 +159,8 @@ def _listed_rows(listed: PackageListing) -> Iterator[tuple[str, ...]]:
 
 def names_text(entry: dict[str, Any]) -> str:
     """Return the versions and tags of a state."""
-    return ", ".join(each["name"] for each in [*entry["versions"], *entry["tags"]])
+    versions = (each["name"] + (" (yanked)" if each.get("yanked") is not None else "") for each in entry["versions"])
+    return ", ".join([*versions, *(each["name"] for each in entry["tags"])])
 
 
 def _size(listed: PackageListing) -> str:

@@ -86,12 +86,14 @@ def list_tags(session: Session, ref: Ref, registry: str | None) -> None:
     examples="""
     datapkg version add me/sales 1.2.0
     datapkg version ls me/sales
+    datapkg version yank me/sales@1.2.0 -m "prices in cents"
     """,
     absent=dict.fromkeys(
         ("rm", "remove", "delete"),
         (
-            "a version never moves and is never removed, so that it means the same to everybody",
-            "datapkg version ls USER/NAME",
+            "a version never moves and is never removed, so that it means the same to everybody; if it is yanked, "
+            "ranges no longer mean it",
+            "datapkg version yank USER/NAME@VERSION",
         ),
     ),
 )
@@ -145,8 +147,50 @@ def _print_names(session: Session, ref: Ref, kind: Kind, found: list[dict[str, A
     if session.out.json:
         session.out.answer({"package": ref.package, f"{kind}s": found}, [])
     else:
-        rows = [(each["name"], hash_text(each["hash"]), time_text(each["created_at"] or "")) for each in found]
-        session.out.table((kind, "state", "since (UTC)"), rows)
+        rows = [
+            (each["name"], hash_text(each["hash"]), time_text(each["created_at"] or ""), *_yanked(each, found))
+            for each in found
+        ]
+        session.out.table((kind, "state", "since (UTC)", "yanked")[: len(rows[0]) if rows else 3], rows)
+
+
+def _yanked(entry: dict[str, Any], found: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return a cell with the reason of a yanked version, if any of the versions was yanked."""
+    if all(each.get("yanked") is None for each in found):
+        return ()
+    reason = entry.get("yanked")
+    return ("" if reason is None else reason or "yes",)
+
+
+@version.command("yank", examples='datapkg version yank me/sales@1.2.0 -m "prices in cents"')
+@ref_argument
+@click.option("-m", "--message", type=TEXT, default="", metavar="REASON", help="The reason, shown at every install.")
+@registry_option
+@pass_session
+def yank_version(session: Session, ref: Ref, message: str, registry: str | None) -> None:
+    """Withdraw the version of REF.
+
+    Ranges no longer mean it. The version, its tags and its hash still name its state, so locks go on working, with a
+    note. Nothing is deleted; `unyank` undoes it.
+    """
+    _set_yanked(session, ref, message, registry)
+
+
+@version.command("unyank", examples="datapkg version unyank me/sales@1.2.0")
+@ref_argument
+@registry_option
+@pass_session
+def unyank_version(session: Session, ref: Ref, registry: str | None) -> None:
+    """Undo the yank of the version of REF."""
+    _set_yanked(session, ref, None, registry)
+
+
+def _set_yanked(session: Session, ref: Ref, reason: str | None, registry: str | None) -> None:
+    from datapkg.api.history import set_yanked
+
+    done = set_yanked(session.home, ref, reason, registry=registry)
+    text = "is no longer yanked" if reason is None else "is yanked; ranges of versions no longer mean it"
+    session.out.answer(done, [f"{done['package']}@{done['name']} {text}"], quiet=[])
 
 
 @version.command("ls", examples="datapkg version ls me/sales")

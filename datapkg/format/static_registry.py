@@ -17,11 +17,13 @@ from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref, check_tag, check_version
 
 FORMAT = 1
+YANKED_FORMAT = 2
+"""That of pointers with yanked versions: a datapkg that does not know them would lose them with its next push."""
 MARKER = "datapkg-registry.json"
 SEARCH_INDEX = "index/packages.json"
 TRASH = "trash/"
 LATEST = "latest"
-KINDS = frozenset({"push", "tag", "untag", "version", "record", "delete"})
+KINDS = frozenset({"push", "tag", "untag", "version", "yank", "unyank", "record", "delete"})
 MAX_MARKER_BYTES = 4 << 10
 MAX_CHANGE_BYTES = 16 << 20
 MAX_HEADS_BYTES = 64 << 20
@@ -104,7 +106,8 @@ class LogChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `previous` is the sha256 of the entry before (None for the first), `heads` that of the pointers after this one, and
     `nonce` is random, so that no two pushers write the same bytes. The kinds and what they use: push (`hash`, `parent`,
     `message`, sizes, record, and the `tag` and `version` that it sets besides `latest`), tag (`tag`, `hash`), untag
-    (`tag`), version (`version`, `hash`), record (a new record of the state `hash`), delete.
+    (`tag`), version (`version`, `hash`), yank (`version`, with the reason as `message`), unyank (`version`), record (a
+    new record of the state `hash`), delete.
     """
 
     format: int
@@ -139,7 +142,7 @@ class Heads(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `records` has the number of the entry with the last record of a state, where that is not the one of its push.
     `first` is the entry with which the package began, the first one or the one after it was deleted. `retired` are the
-    versions of before that: they never name other states.
+    versions of before that: they never name other states. `yanked` has the reasons of yanked versions.
     """
 
     format: int
@@ -151,11 +154,12 @@ class Heads(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     versions: dict[str, Pointer] = {}
     records: dict[str, int] = {}
     retired: dict[str, str] = {}
+    yanked: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         for tag in self.tags:
             check_tag(tag)
-        for version in (*self.versions, *self.retired):
+        for version in (*self.versions, *self.retired, *self.yanked):
             check_version(version)
 
     @property
@@ -193,7 +197,7 @@ def decode(data: bytes, model: type[T], where: str) -> T:
     """Return the file with these bytes; raise `IntegrityError`, or `NewerFormat` for one of a newer datapkg."""
     try:
         value = msgspec.json.decode(data)
-        if isinstance(value, dict) and isinstance(value.get("format"), int) and value["format"] > FORMAT:
+        if isinstance(value, dict) and isinstance(value.get("format"), int) and value["format"] > YANKED_FORMAT:
             raise NewerFormat(
                 f"{where} has format {value['format']}, which this datapkg cannot read", hint=UPGRADE_HINT
             )
@@ -214,6 +218,7 @@ def applied(heads: Heads, change: LogChange) -> Heads:
     if change.kind not in KINDS:
         raise NewerFormat(f"the log of {heads.package} has an entry of kind {change.kind!r}", hint=UPGRADE_HINT)
     tags, versions, retired = dict(heads.tags), dict(heads.versions), dict(heads.retired)
+    yanked = dict(heads.yanked)
     first, created_at = (heads.first, heads.created_at) if heads.first else (change.number, change.at)
     here = Pointer(hash=change.hash, at=change.at)
     if change.kind == "push":
@@ -224,12 +229,16 @@ def applied(heads: Heads, change: LogChange) -> Heads:
         versions.setdefault(change.version, here)
     if change.kind == "untag" and change.tag:
         tags.pop(change.tag, None)
+    if change.kind == "yank" and change.version in versions:
+        yanked[change.version] = change.message
+    if change.kind == "unyank" and change.version:
+        yanked.pop(change.version, None)
     records = {**heads.records, change.hash: change.number} if change.kind == "record" else dict(heads.records)
     if change.kind == "delete":
         retired |= {version: pointer.hash for version, pointer in versions.items()}
-        tags, versions, records, first, created_at = {}, {}, {}, 0, ""
+        tags, versions, yanked, records, first, created_at = {}, {}, {}, {}, 0, ""
     return Heads(
-        format=FORMAT,
+        format=YANKED_FORMAT if yanked else FORMAT,
         package=heads.package,
         number=change.number,
         first=first,
@@ -238,6 +247,7 @@ def applied(heads: Heads, change: LogChange) -> Heads:
         versions=versions,
         records=records,
         retired=retired,
+        yanked=yanked,
     )
 
 

@@ -39,6 +39,7 @@ TAGS = PACKAGE + "/tags"
 TAG = TAGS + "/{tag}"
 VERSIONS = PACKAGE + "/versions"
 VERSION = VERSIONS + "/{version}"
+YANK = VERSION + "/yank"
 ACCESS = PACKAGE + "/access"
 GRANT = ACCESS + "/{who}"
 ME = API + "/me"
@@ -53,6 +54,7 @@ SMALL_BYTES = 1 << 20
 BATCH_BYTES = 16 << 20
 MAX_HASHES = 100_000
 MAX_MESSAGE = 10_000
+MAX_REASON = 1_000
 MAX_UNCHECKED = 100
 
 # Patterns end with `\Z`, since `$` also matches before a final newline.
@@ -109,11 +111,12 @@ class PackagePage(_Reply, kw_only=True, frozen=True):
 
 
 class VersionEntry(_Reply, kw_only=True, frozen=True):
-    """A version, its state, and when it was created."""
+    """A version, its state, and when it was created; `yanked` is the reason of a yanked one ("" without), or None."""
 
     version: str
     hash: Hash
     created_at: str = ""
+    yanked: str | None = None
 
     def __post_init__(self) -> None:
         check_version(self.version)
@@ -138,7 +141,8 @@ class Resolved(_Reply, kw_only=True, frozen=True):
     """The full hash that a state means now, with all tags and versions of the package for the client's cache.
 
     `unchecked` are paths of tables whose `content` the registry has not verified, at most `MAX_UNCHECKED`; None from a
-    registry that does not report it, or for a state that it never examined.
+    registry that does not report it, or for a state that it never examined. `yanked` are the yanked versions with their
+    reasons.
     """
 
     package: str
@@ -150,9 +154,10 @@ class Resolved(_Reply, kw_only=True, frozen=True):
     tags: dict[str, Hash] = {}
     versions: dict[str, Hash] = {}
     unchecked: Unchecked = None
+    yanked: dict[str, str] = {}
 
     def __post_init__(self) -> None:
-        _check_names(self.tags, self.versions)
+        _check_names(self.tags, [*self.versions, *self.yanked])
 
 
 class HashList(_Request, kw_only=True, frozen=True):
@@ -293,6 +298,12 @@ class Pointed(_Request, kw_only=True, frozen=True):
     """The state (full hash) that a tag or version shall name."""
 
     hash: Hash
+
+
+class Yank(_Request, kw_only=True, frozen=True):
+    """The reason for which a version is yanked, shown to whoever still asks for it."""
+
+    reason: Annotated[str, Meta(max_length=MAX_REASON)] = ""
 
 
 class TagList(_Reply, kw_only=True, frozen=True):

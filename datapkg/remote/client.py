@@ -123,6 +123,10 @@ class Client(ABC):
         """Give a state a version, for good; return all versions."""
 
     @abstractmethod
+    def set_yanked(self, ref: Ref, version: str, reason: str | None) -> wire.VersionList:
+        """Yank a version for this reason, or for None, undo that; return all versions."""
+
+    @abstractmethod
     def access(self, ref: Ref) -> wire.Access:
         """Who may read and write the package."""
 

@@ -143,6 +143,12 @@ class HttpClient(Client):
     def add_version(self, ref: Ref, version: str, hash: str) -> wire.VersionList:
         return self.session.reply(wire.VersionList, "PUT", _path(wire.VERSION, ref, version=version), {"hash": hash})
 
+    def set_yanked(self, ref: Ref, version: str, reason: str | None) -> wire.VersionList:
+        path = _path(wire.YANK, ref, version=version)
+        if reason is None:
+            return self.session.reply(wire.VersionList, "DELETE", path)
+        return self.session.reply(wire.VersionList, "PUT", path, {"reason": reason})
+
     def access(self, ref: Ref) -> wire.Access:
         return self.session.reply(wire.Access, "GET", _path(wire.ACCESS, ref))
 

@@ -110,6 +110,15 @@ class Refs:
         """Return the registry's versions as last seen: version to hash."""
         return self._pointers(ref, "versions")
 
+    def yanked(self, ref: Ref) -> dict[str, str]:
+        """Return the yanked versions of the registry as last seen, with their reasons."""
+        return _unless_damaged(self._package(ref) / "yanked.json", _reasons_in) or {}
+
+    def set_yanked(self, ref: Ref, reasons: dict[str, str]) -> None:
+        """Replace the cached reasons of the registry's yanked versions."""
+        if reasons != self.yanked(ref):
+            self._write(self._package(ref) / "yanked.json", reasons)
+
     def kept(self, ref: Ref) -> set[str]:
         """Return the states that the user pinned: `gc` never deletes them."""
         return set(self._pointers(ref, "kept").values())
@@ -185,6 +194,7 @@ class Refs:
         checks: dict[Path, Callable[[Path], object]] = {package / "current": _current_fields}
         checks |= {package / kind / each: _pointer_fields for kind in _POINTERS for each in names(package / kind)}
         checks |= {package / f"{kind}.json": _pointers_in for kind in _POINTERS}
+        checks[package / "yanked.json"] = _reasons_in
         checks |= dict.fromkeys(self._log(ref).paths(), check_event)
         found = []
         for path, check in checks.items():
@@ -245,6 +255,13 @@ def _pointers_in(path: Path) -> dict[str, Any] | None:
     found = read_json(path)
     if found and not all(map(is_hash, found.values())):
         raise damaged(path, "a value is not a hash")
+    return found
+
+
+def _reasons_in(path: Path) -> dict[str, Any] | None:
+    found = read_json(path)
+    if found and not all(isinstance(each, str) for each in found.values()):
+        raise damaged(path, "a value is not text")
     return found
 
 

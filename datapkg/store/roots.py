@@ -184,6 +184,7 @@ FILES = (
     FileKind("packages/*/*/log-archive/*/*.json", "older events; `_logged` reads both"),
     FileKind("packages/*/*/tags.json", "tags of the registry, as last seen", _tagged),
     FileKind("packages/*/*/versions.json", "versions of the registry, as last seen", _versioned),
+    FileKind("packages/*/*/yanked.json", "reasons of the registry's yanked versions, as last seen"),
     FileKind("packages/*/*/tags/*", "tags as older datapkgs wrote them; `_tagged` reads both"),
     FileKind("packages/*/*/versions/*", "versions as older datapkgs wrote them; `_versioned` reads both"),
     FileKind("locks/*", "paths of the lock files that were used on this machine", of_store=_locked),

@@ -48,12 +48,16 @@ class LogLine:
 
 @dataclass(frozen=True)
 class Version:
-    """A name that never moves; `key` is equal for what PEP 440 calls equal."""
+    """A name that never moves; `key` is equal for what PEP 440 calls equal.
+
+    `yanked` is the reason of a version that was yanked, "" without one; None if it was not.
+    """
 
     key: str
     version: str
     hash: str
     created_at: datetime
+    yanked: str | None = None
 
 
 _STATE = (
@@ -204,7 +208,7 @@ def remove_tag(connection: Connection, package_id: int, name: str) -> bool:
     return connection.execute(delete(tags).where(here)).rowcount > 0
 
 
-_VERSION = (versions.c.key, versions.c.version, versions.c.hash, versions.c.created_at)
+_VERSION = (versions.c.key, versions.c.version, versions.c.hash, versions.c.created_at, versions.c.yanked)
 
 
 def versions_of(connection: Connection, package_id: int) -> list[Version]:
@@ -224,6 +228,12 @@ def version_of(connection: Connection, package_id: int, key: str) -> Version | N
 def add_version(connection: Connection, package_id: int, version: Version) -> None:
     """Add a version; the database rejects a key that exists."""
     connection.execute(insert(versions).values(package_id=package_id, **vars(version)))
+
+
+def set_yanked(connection: Connection, package_id: int, key: str, reason: str | None) -> None:
+    """Yank the version with this key, or for None, undo that."""
+    here = (versions.c.package_id == package_id) & (versions.c.key == key)
+    connection.execute(update(versions).where(here).values(yanked=reason))
 
 
 def count_versions(connection: Connection, package_id: int) -> int:

@@ -142,7 +142,7 @@ tags = Table(
     sqlite_with_rowid=False,
 )
 
-# `key` is equal for versions that PEP 440 calls equal (1.0 and 1.0.0).
+# `key` is equal for versions that PEP 440 calls equal (1.0 and 1.0.0); `yanked` is the reason of a yanked one, or null.
 versions = Table(
     "versions",
     metadata,
@@ -151,6 +151,7 @@ versions = Table(
     Column("version", Name, nullable=False),
     Column("hash", Hash, nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    Column("yanked", Text),
     Index(None, "package_id", "hash"),
     sqlite_with_rowid=False,
 )

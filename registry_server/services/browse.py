@@ -6,14 +6,13 @@ import base64
 import json
 from typing import Any
 
-from packaging.specifiers import SpecifierSet
-from packaging.version import Version as Pep440
 from sqlalchemy import Connection
 
-from datapkg.errors import InvalidInput, VersionNotFound
+from datapkg.errors import InvalidInput
 from datapkg.format import wire
 from datapkg.format.names import State
 from datapkg.format.texts import quoted
+from datapkg.format.versions import find_version
 from registry_server.db import numbers, packages, states
 from registry_server.db.packages import LATEST, PackageLine, PackageRow
 from registry_server.services import downloads, policy, tags_versions
@@ -103,8 +102,9 @@ def resolve(request: PackageRequest, text: str | None) -> wire.Resolved:
             if not hash:
                 raise tags_versions.tag_not_found(package, tag)
         else:
-            entry = _by_version(package, versions, wanted)
-            version, hash = entry.version, entry.hash
+            hashes = {each.version: each.hash for each in versions}
+            version = find_version(package.full_name, wanted, hashes, _yanked(versions))
+            hash = hashes[version]
         state = states.find(connection, package.id, hash)
     assert state is not None
     unchecked = state.unchecked_paths
@@ -118,7 +118,12 @@ def resolve(request: PackageRequest, text: str | None) -> wire.Resolved:
         tags=tags,
         versions={each.version: each.hash for each in versions},
         unchecked=None if unchecked is None else unchecked[: wire.MAX_UNCHECKED],
+        yanked=_yanked(versions),
     )
+
+
+def _yanked(versions: list[wire.VersionEntry]) -> dict[str, str]:
+    return {each.version: each.yanked for each in versions if each.yanked is not None}
 
 
 def _by_hash(connection: Connection, package: PackageRow, prefix: str) -> str:
@@ -132,22 +137,6 @@ def _by_hash(connection: Connection, package: PackageRow, prefix: str) -> str:
             candidates=found,
         )
     return found[0]
-
-
-def _by_version(package: PackageRow, versions: list[wire.VersionEntry], wanted: State) -> wire.VersionEntry:
-    if wanted.kind == "version":
-        found = [each for each in versions if Pep440(each.version) == Pep440(wanted.value)]
-    else:
-        allowed = SpecifierSet(wanted.value)
-        found = [each for each in versions if allowed.contains(each.version, prereleases=bool(allowed.prereleases))]
-    if not found:
-        what = "version" if wanted.kind == "version" else "version that matches"
-        raise VersionNotFound(
-            f"{package.full_name} has no {what} {wanted.value}",
-            hint=f"datapkg version ls {package.full_name}",
-            version=wanted.value,
-        )
-    return found[-1]
 
 
 def log(request: PackageRequest, *, cursor: str | None = None, limit: int = DEFAULT_LIMIT) -> wire.LogPage:

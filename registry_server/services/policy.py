@@ -29,6 +29,7 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "package:publish": WRITERS,
     "package:tag": WRITERS,
     "package:version": WRITERS,
+    "package:yank": WRITERS,
     "package:share": OWNER,
     "package:delete": OWNER,
     "user:add": OPERATOR,
@@ -43,6 +44,7 @@ _VERBS = {
     "package:publish": "push to",
     "package:tag": "tag",
     "package:version": "version",
+    "package:yank": "yank versions of",
     "package:share": "change who may use",
     "package:delete": "delete",
 }

@@ -9,10 +9,10 @@ from packaging.utils import canonicalize_version
 from packaging.version import Version as Pep440
 from sqlalchemy import Connection
 
-from datapkg.errors import Conflict, InvalidInput, ObjectNotFound, QuotaExceeded, TagNotFound
+from datapkg.errors import Conflict, InvalidInput, ObjectNotFound, QuotaExceeded, TagNotFound, VersionNotFound
 from datapkg.format import wire
 from datapkg.format.manifest.patch import read_manifest
-from datapkg.format.names import check_new_version, check_tag
+from datapkg.format.names import check_new_version, check_tag, check_version
 from datapkg.format.texts import quoted
 from registry_server.db import numbers, states
 from registry_server.db.packages import LATEST, PackageRow
@@ -44,7 +44,9 @@ def version_entries(connection: Connection, package: PackageRow) -> list[wire.Ve
     """Return the versions of a package, in PEP 440 order."""
     found = sorted(states.versions_of(connection, package.id), key=lambda each: _parsed(each.version))
     return [
-        wire.VersionEntry(version=each.version, hash=each.hash, created_at=each.created_at.isoformat())
+        wire.VersionEntry(
+            version=each.version, hash=each.hash, created_at=each.created_at.isoformat(), yanked=each.yanked
+        )
         for each in found
     ]
 
@@ -93,6 +95,32 @@ def put_version(request: PackageRequest, version: str, hash: str) -> wire.Versio
         package = policy.writable(connection, request, "package:version")
         _check_state(connection, package, hash)
         add_version(connection, request, package, version, hash)
+        return wire.VersionList(versions=version_entries(connection, package))
+
+
+def set_yanked(request: PackageRequest, version: str, reason: str | None) -> wire.VersionList:
+    """Yank a version, or for None, undo that; repeating it with the same reason does nothing.
+
+    Raise `VersionNotFound`. The version goes on naming its state (PEP 592): only ranges no longer mean it.
+    """
+    with request.registry.db.read() as connection:
+        policy.check_writer(connection, request, "package:yank")
+    version = check_version(version)
+    if "\0" in (reason or ""):
+        raise InvalidInput("reason: a NUL character is not allowed")
+    with request.registry.db.write() as connection:
+        package = policy.writable(connection, request, "package:yank")
+        known = states.version_of(connection, package.id, version_key(version))
+        if known is None:
+            raise VersionNotFound(
+                f"{package.full_name} has no version {version}",
+                hint=f"datapkg version ls {package.full_name}",
+                version=version,
+            )
+        if known.yanked != reason:
+            states.set_yanked(connection, package.id, known.key, reason)
+            action, detail = ("package:unyank", {}) if reason is None else ("package:yank", {"reason": reason})
+            request.record(connection, action, version=known.version, **detail)
         return wire.VersionList(versions=version_entries(connection, package))
 
 

@@ -44,6 +44,7 @@ def _environment() -> Environment:
         licence_page=licence_page,
         tags_in_order=tags_in_order,
         versions_in_order=versions_in_order,
+        yanked_versions=yanked_versions,
     )
     return environment
 
@@ -91,6 +92,11 @@ def _natural(name: str) -> list[tuple[str, int]]:
 def versions_in_order(info: PackageInfo) -> list[tuple[str, str]]:
     """Return the versions with their hashes, the newest first."""
     return [(each.version, each.hash) for each in reversed(info.versions)]
+
+
+def yanked_versions(info: PackageInfo) -> dict[str, str]:
+    """Return the reasons of yanked versions, "" where there is none."""
+    return {each.version: each.yanked for each in info.versions if each.yanked is not None}
 
 
 @lru_cache(maxsize=256)

@@ -40,3 +40,15 @@ def versions(package: ThePackage) -> Reply[wire.VersionList]:
 def put_version(package: ThePackage, version: str, state: Sent[wire.Pointed]) -> Reply[wire.VersionList]:
     """Give a state a version, which never moves."""
     return tags_versions.put_version(package, version, state.hash)
+
+
+@router.put(wire.YANK)
+def yank(package: ThePackage, version: str, yank: Sent[wire.Yank]) -> Reply[wire.VersionList]:
+    """Withdraw a version: ranges no longer mean it; its own name and hash still do."""
+    return tags_versions.set_yanked(package, version, yank.reason)
+
+
+@router.delete(wire.YANK)
+def unyank(package: ThePackage, version: str) -> Reply[wire.VersionList]:
+    """Undo the yank of a version."""
+    return tags_versions.set_yanked(package, version, None)

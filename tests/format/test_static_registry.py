@@ -116,7 +116,7 @@ def test_the_pointers_after_each_entry() -> None:
         (b"{", IntegrityError),
         (b"[]", IntegrityError),
         (b'{"format":1}', IntegrityError),
-        (b'{"format":2,"anything":"else"}', NewerFormat),
+        (b'{"format":3,"anything":"else"}', NewerFormat),
         (b'{"format":1,"number":1,"package":"a/b","tags":{"../x":{"at":"","hash":""}}}', (IntegrityError, InvalidName)),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, event, inspect, text
 
-from registry_server.db import accounts, grants, objects, packages, pushes
+from registry_server.db import accounts, grants, objects, packages, pushes, states
 from registry_server.db.database import Database, sqlite_url
 from registry_server.db.schema import configuration, migrate
 from tests.conftest import find_program
@@ -132,7 +132,7 @@ def test_first_database_version_is_migrated_with_its_rows(kind: str, tmp_path: P
         assert after.pop("grants") == [(1, "bob", False)]
         assert after["tags"] == [(1, "latest", "ab", 5)]
         assert [row[-1] for row in after["states"]] == [1]
-        for longer in ("states", "search", "log", "tags"):  # by columns at the end
+        for longer in ("states", "search", "log", "tags", "versions"):  # by columns at the end
             length = len(before[longer][0])
             after[longer] = [row[:length] for row in after[longer]]
         assert {table: after[table] for table in before} == before
@@ -149,3 +149,21 @@ def rows(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
     """Return all rows of all tables."""
     names = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
     return {name: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {name}")))) for name in names}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_versions_of_before_yanks_are_not_yanked(kind: str, tmp_path: Path) -> None:
+    with database(kind, tmp_path) as db:
+        with db.write() as connection:
+            command.upgrade(configuration(connection), "0009")
+            ada = accounts.add_user(connection, "ada", NOW)
+            package = packages.add(connection, ada.id, "ada", "iris", False, NOW)
+            values = f"({package.id}, '1', '1.0', '{'a' * 64}', 0)"
+            connection.execute(
+                text(f"INSERT INTO versions (package_id, key, version, hash, created_at) VALUES {values}")
+            )
+        migrate(db)
+        with db.write() as connection:
+            assert [each.yanked for each in states.versions_of(connection, package.id)] == [None]
+            states.set_yanked(connection, package.id, "1", "why")
+            assert [each.yanked for each in states.versions_of(connection, package.id)] == ["why"]

@@ -590,6 +590,14 @@ def test_tags_and_versions_are_in_natural_order(house: House, ada: Client) -> No
     assert links == [f"/ada/p@{name}" for name in ("1.10", "1.2", "1.1", "latest", "t1", "t2", "t10")]
 
 
+def test_a_yanked_version_is_shown_with_its_reason(house: House, iris: Client) -> None:
+    iris.put(f"{wire.PACKAGES}/ada/iris/versions/1.0/yank", {"reason": "<b>wrong</b> unit"})
+    text = house.nobody.get("/ada/iris").text
+    assert "Version 1.0 was yanked: <bdi>&lt;b&gt;wrong&lt;/b&gt; unit</bdi>" in text
+    assert text.count(">yanked</span>") == 1
+    check_safe(text)
+
+
 def test_page_of_a_missing_state_links_to_its_package(house: House, iris: Client, ada: Client) -> None:
     ada.publish("ada/secret", {"a": b"1"})
     for state in ("9.9", "nosuch", "sha256:000000", "$"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,37 @@ def test_retired_versions_come_along_in_an_export(house: House, ada: Client, tmp
     there.publish("ada/iris", {"a": b"two"})
     assert list(numbers_of(other).values()) == [2]
     other.close()
+
+
+def test_a_yanked_version_is_no_longer_in_a_range(ada: Client, bob: Client, states: tuple[str, str]) -> None:
+    one, two = states
+    ada.put(f"{IRIS}/versions/1.0", {"hash": one})
+    ada.put(f"{IRIS}/versions/1.1", {"hash": two})
+    found = ada.put(f"{IRIS}/versions/1.1.0/yank", {"reason": "wrong unit"}).json()["versions"]
+    assert [(each["version"], each["yanked"]) for each in found] == [("1.0", None), ("1.1", "wrong unit")]
+    assert ada.get(f"{IRIS}/resolve?state=>=1").json()["hash"] == one
+    exact = ada.get(f"{IRIS}/resolve?state=1.1").json()
+    assert (exact["hash"], exact["yanked"]) == (two, {"1.1": "wrong unit"})
+    assert bob.put(f"{IRIS}/versions/1.0/yank", {"reason": ""}).status == 403
+    assert ada.put(f"{IRIS}/versions/2.0/yank", {"reason": ""}).status == 404
+    assert ada.put(f"{IRIS}/versions/1.0/yank", {"reason": "a\0b"}).status == 400
+    assert ada.put(f"{IRIS}/versions/1.0/yank", {"reason": "x" * 1_001}).status == 400
+    ada.delete(f"{IRIS}/versions/1.1/yank")
+    assert ada.get(f"{IRIS}/resolve?state=>=1").json()["hash"] == two
+
+
+def test_yanks_are_in_the_audit_once(house: House, ada: Client, states: tuple[str, str]) -> None:
+    ada.put(f"{IRIS}/versions/1.0", {"hash": states[0]})
+    for _ in range(2):
+        ada.put(f"{IRIS}/versions/1.0/yank", {"reason": "why"})
+    for _ in range(2):
+        ada.delete(f"{IRIS}/versions/1.0/yank")
+    with house.registry.db.read() as connection:
+        rows = connection.execute(
+            select(tables.events.c.action, tables.events.c.detail).where(tables.events.c.action.contains("yank"))
+        )
+        found = [(action, json.loads(detail)) for action, detail in rows]
+    assert found == [
+        ("package:yank", {"reason": "why", "version": "1.0"}),
+        ("package:unyank", {"version": "1.0"}),
+    ]

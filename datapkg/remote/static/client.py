@@ -183,3 +183,6 @@ class StaticClient(Client):
 
     def add_version(self, ref: Ref, version: str, hash: str) -> wire.VersionList:
         return self.package_of(ref).add_version(version, hash)
+
+    def set_yanked(self, ref: Ref, version: str, reason: str | None) -> wire.VersionList:
+        return self.package_of(ref).set_yanked(version, reason)

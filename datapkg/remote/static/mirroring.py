@@ -142,6 +142,8 @@ def _copy_names(source: Client, ref: Ref, copy: StaticPackage) -> None:
     for each in source.versions(ref):
         if each.version not in known.versions:
             copy.give_version(each.version, each.hash, each.created_at)
+        if each.yanked != known.yanked.get(each.version):
+            copy.set_yanked(each.version, each.yanked)
     listed = source.tag_list(ref)
     tags = listed.tags
     for tag, hash in tags.items():

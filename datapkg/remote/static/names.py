@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
-from datapkg.errors import Conflict, ObjectNotFound, PackageNotFound, TagNotFound, VersionNotFound
+from datapkg.errors import Conflict, ObjectNotFound, PackageNotFound, TagNotFound
 from datapkg.format import wire
 from datapkg.format.names import Ref, State
 from datapkg.format.static_registry import LATEST, Heads
 from datapkg.format.texts import quoted
+from datapkg.format.versions import find_version
 
 _SHOWN_DIGITS = 12
 
@@ -37,26 +37,19 @@ def tagged(ref: Ref, heads: Heads, tag: str) -> str:
 
 def versioned(ref: Ref, heads: Heads, wanted: State) -> tuple[str, str]:
     """Return the version that a version or a range means, and its state; raise `VersionNotFound`."""
-    if wanted.kind == "version":
-        found = [each for each in heads.versions if canonicalize_version(each) == canonicalize_version(wanted.value)]
-    else:
-        allowed = SpecifierSet(wanted.value)
-        found = [each for each in heads.versions if allowed.contains(each, prereleases=bool(allowed.prereleases))]
-    if not found:
-        what = "version" if wanted.kind == "version" else "version that matches"
-        raise VersionNotFound(
-            f"{ref.package} has no {what} {wanted.value}",
-            hint=f"datapkg version ls {ref.package}",
-            version=wanted.value,
-        )
-    version = max(found, key=Version)
+    version = find_version(ref.package, wanted, heads.versions, heads.yanked)
     return version, heads.versions[version].hash
 
 
 def version_entries(heads: Heads) -> list[wire.VersionEntry]:
     """Return the versions in PEP 440 order."""
     return [
-        wire.VersionEntry(version=each, hash=heads.versions[each].hash, created_at=heads.versions[each].at)
+        wire.VersionEntry(
+            version=each,
+            hash=heads.versions[each].hash,
+            created_at=heads.versions[each].at,
+            yanked=heads.yanked.get(each),
+        )
         for each in in_order(heads.versions)
     ]
 
@@ -81,12 +74,11 @@ def is_new_version(ref: Ref, heads: Heads, version: str, hash: str) -> bool:
         if canonicalize_version(name) != canonicalize_version(version):
             continue
         if state != hash:
-            raise Conflict(
-                f"version {name} of {ref.package} is sha256:{state[:_SHOWN_DIGITS]}…, and versions never move",
-                hint=f"datapkg version ls {ref.package}",
-                expected=hash,
-                actual=state,
-            )
+            is_here = name in heads.versions
+            what = f"version {name} of {ref.package} {'is' if is_here else 'was'} sha256:{state[:_SHOWN_DIGITS]}…"
+            why = "and versions never move" if is_here else "before the package was deleted, and versions never move"
+            hint = f"datapkg version ls {ref.package}" if is_here else "give another version"
+            raise Conflict(f"{what}{', ' if is_here else ' '}{why}", hint=hint, expected=hash, actual=state)
         return name not in heads.versions
     return True
 

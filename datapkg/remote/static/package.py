@@ -9,7 +9,7 @@ from datapkg.errors import InvalidInput, Unreachable
 from datapkg.format import wire
 from datapkg.format.hashing import check_bytes, check_hash, is_hash
 from datapkg.format.manifest.patch import read_manifest
-from datapkg.format.names import Ref, State, check_new_version, check_tag
+from datapkg.format.names import Ref, State, check_new_version, check_tag, check_version
 from datapkg.format.record_lists import CHECK_LISTS, read_lists
 from datapkg.format.static_registry import LATEST, Heads, LogChange
 from datapkg.objects.blobs.base import Blobs
@@ -94,6 +94,7 @@ class StaticPackage:
             bytes_logical=found.bytes_logical,
             tags={tag: pointer.hash for tag, pointer in sorted(heads.tags.items())},
             versions={each.version: each.hash for each in names.version_entries(heads)},
+            yanked=heads.yanked,
         )
 
     def _by_hash(self, heads: Heads, prefix: str) -> str:
@@ -215,6 +216,19 @@ class StaticPackage:
             return {"kind": "version", "version": version, "hash": hash, **_time(at)} if is_free else None
 
         return self.log.append(added, self.author)[0]
+
+    def set_yanked(self, version: str, reason: str | None) -> wire.VersionList:
+        """Yank a version, or for None, undo that; raise `VersionNotFound`."""
+        wanted = State("version", check_version(version))
+
+        def changed(heads: Heads) -> dict[str, Any] | None:
+            names.check_package(self.ref, heads, self.blobs.url)
+            name, _ = names.versioned(self.ref, heads, wanted)
+            if heads.yanked.get(name) == reason:
+                return None
+            return {"kind": "unyank" if reason is None else "yank", "version": name, "message": reason or ""}
+
+        return wire.VersionList(versions=names.version_entries(self.log.append(changed, self.author)[0].heads))
 
     def delete(self) -> None:
         """End the package; its objects stay until they are collected."""

@@ -97,14 +97,14 @@ def test_a_checkpoint_that_is_not_of_the_log_is_not_used(open_log: Any, blobs: F
 
 def test_a_checkpoint_of_a_newer_datapkg_says_so(open_log: Any, blobs: FolderBlobs) -> None:
     open_log().append(push(1))
-    hand_edit(blobs, 1, format=2)
-    with pytest.raises(NewerFormat, match="has format 2"):
+    hand_edit(blobs, 1, format=3)
+    with pytest.raises(NewerFormat, match="has format 3"):
         open_log("new").read()
 
 
 def test_an_entry_of_an_unknown_kind_is_refused(open_log: Any) -> None:
-    with pytest.raises(NewerFormat, match="kind 'yank'"):
-        open_log().append(lambda _: {"kind": "yank"})
+    with pytest.raises(NewerFormat, match="kind 'retract'"):
+        open_log().append(lambda _: {"kind": "retract"})
 
 
 def test_an_entry_that_was_edited_is_noticed_where_it_was_seen(open_log: Any, blobs: FolderBlobs) -> None:
