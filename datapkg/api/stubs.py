@@ -8,11 +8,12 @@ pyright takes for code without source. `--into` is for other folders.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from datapkg.api.results import StubsResult
-from datapkg.errors import Conflict, DatapkgError, InvalidInput, InvalidName
+from datapkg.errors import Conflict, DatapkgError, InvalidInput, InvalidLock, InvalidName
+from datapkg.format.lockfile import LOCK
 from datapkg.format.names import Ref, check_package, check_user
 from datapkg.format.stubs import MARK, USERS_STUB, PackageStub, classes_module, package_stub, user_stub
 from datapkg.home import Home
@@ -25,15 +26,18 @@ FOLDER = "datapkg-stubs"
 MARKER, PARTIAL = "py.typed", "partial\n"
 
 
-def write_stubs(home: Home, start: Path, into: Path | None = None, *, dry_run: bool = False) -> StubsResult:
+def write_stubs(
+    home: Home, start: Path, into: Path | None = None, *, locked: bool = False, dry_run: bool = False
+) -> StubsResult:
     """Update the stubs below `into`, by default this Python's library folder, for all importable packages.
 
-    These are the packages of this machine, each in the state of the nearest lock or else its current one. Stubs of
-    packages that are no longer here are removed; a package that cannot be read is listed with its error, and has none.
-    Raise `Conflict` if a foreign file is in the way, `InvalidInput` if nothing can be written.
+    These are the packages of this machine, each in the state of the nearest lock or else its current one; with
+    `locked`, only the requirements that this lock pins, so that every machine has the same stubs. Stubs of other
+    packages are removed; a package that cannot be read is listed with its error, and has none. Raise `Conflict` if a
+    foreign file is in the way, `InvalidInput` if nothing can be written, `InvalidLock` if `locked` and there is none.
     """
     folder = (into or library_folder()) / FOLDER
-    packages, failed = _packages(home, start)
+    packages, failed = _packages(home, start, _locked_names(home, start) if locked else _names(home, start))
     wanted = _files({package: stub for package, (_, stub) in packages.items()})
     present = {path: text for path in _present(folder) if (text := _ours(folder / path)) is not None}
     written = [path for path, text in wanted.items() if present.get(path) != text]
@@ -60,11 +64,13 @@ def library_folder() -> Path:
     raise InvalidInput(f"{folder}, where this Python has its libraries, cannot be written", hint="add: --into typings")
 
 
-def _packages(home: Home, start: Path) -> tuple[dict[str, tuple[str, PackageStub]], dict[str, DatapkgError]]:
-    """Return hash and stub of each importable package, and the errors of those that cannot be read."""
+def _packages(
+    home: Home, start: Path, names: Iterable[str]
+) -> tuple[dict[str, tuple[str, PackageStub]], dict[str, DatapkgError]]:
+    """Return hash and stub of each of these packages, and the errors of those that cannot be read."""
     found: dict[str, tuple[str, PackageStub]] = {}
     failed: dict[str, DatapkgError] = {}
-    for package in sorted(_names(home, start)):
+    for package in sorted(names):
         user, _, name = package.partition("/")
         try:
             state = find_installed(home, Ref(user, name), start)
@@ -72,6 +78,13 @@ def _packages(home: Home, start: Path) -> tuple[dict[str, tuple[str, PackageStub
         except DatapkgError as error:
             failed[package] = error
     return found, failed
+
+
+def _locked_names(home: Home, start: Path) -> set[str]:
+    lock = deciding_lock(home, start)
+    if lock is None:
+        raise InvalidLock(f"there is no {LOCK} in {start.absolute()} or above it", hint="datapkg lock")
+    return {pin.package for pin in lock[1].direct}
 
 
 def _names(home: Home, start: Path) -> Iterator[str]:

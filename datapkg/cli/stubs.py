@@ -25,21 +25,24 @@ _LISTED = 20
     datapkg stubs
     datapkg stubs --check
     datapkg stubs --into typings
+    datapkg stubs --into typings --lock --check
     """,
 )
 @click.option("--into", type=PATH, metavar="DIR", help="Write below DIR instead of this Python's library folder.")
+@click.option("--lock", "locked", is_flag=True, help="Cover only the packages that datapkg.lock pins.")
 @click.option("--check", is_flag=True, help="Write nothing; exit with code 5 if stubs are out of date.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, without writing it.")
 @pass_session
-def stubs(session: Session, into: Path | None, check: bool, dry_run: bool) -> None:
+def stubs(session: Session, into: Path | None, locked: bool, check: bool, dry_run: bool) -> None:
     """Write type stubs of packages, for editors and type checkers.
 
     Writes .pyi files of every installed package, in the state that the nearest datapkg.lock pins or else the current
-    one, so that mypy, pyright and PyCharm know nodes and columns. Run it again after an install.
+    one, so that mypy, pyright and PyCharm know nodes and columns. Run it again after an install. With --lock, the stubs
+    are the same on every machine: commit them, and compare them in CI with --lock --check.
     """
     from datapkg.api.stubs import write_stubs
 
-    found = write_stubs(session.home, Path(), into, dry_run=check or dry_run)
+    found = write_stubs(session.home, Path(), into, locked=locked, dry_run=check or dry_run)
     for package, error in found.failed.items():
         session.out.note(f"{package} has no stub: {error}{f'; type: {error.hint}' if error.hint else ''}")
     value = {
@@ -53,8 +56,9 @@ def stubs(session: Session, into: Path | None, check: bool, dry_run: bool) -> No
     if not (check or dry_run):
         session.out.say(*_next_steps(found, into))
     if check and (found.written or found.removed):
-        again = f"datapkg stubs{f' --into {quote(str(into))}' if into else ''}"
-        raise CheckFailed(f"the stubs in {found.folder} are not those of what is installed", hint=again)
+        again = f"datapkg stubs{f' --into {quote(str(into))}' if into else ''}{' --lock' if locked else ''}"
+        what = "what datapkg.lock pins" if locked else "what is installed"
+        raise CheckFailed(f"the stubs in {found.folder} are not those of {what}", hint=again)
     if found.failed:
         raise next(iter(found.failed.values()))
 

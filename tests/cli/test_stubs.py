@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from datapkg.format.lockfile import Lock, Pin
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from tests.cli.conftest import Run
@@ -156,3 +157,26 @@ def test_folder_in_the_store_with_an_invalid_name_is_skipped(run: Run) -> None:
     odd.mkdir(parents=True)
     (odd / "current").write_bytes(current.read_bytes())
     assert [each["package"] for each in run("stubs", "--into", "t", "--json").json["packages"]] == ["uciml/iris"]
+
+
+def test_only_locked_packages_are_covered_with_lock(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home()
+    hash = install_iris(home)
+    install(home, "examples/other", file_node(home, "f", b"1"))
+    ended = run("stubs", "--lock", "--into", "typings")
+    assert (ended.code, "datapkg lock" in ended.err) == (2, True)
+    Path("datapkg.lock").write_bytes(Lock((Pin("uciml/iris", "uciml/iris", "https://a.example", hash, 0),)).to_bytes())
+    assert run("stubs", "--into", "typings").code == 0
+    ended = run("stubs", "--into", "typings", "--lock", "--check")
+    assert ended.code == 5
+    assert "datapkg stubs --into typings --lock" in ended.err
+    assert run("stubs", "--into", "typings", "--lock", "--json").json["packages"] == [
+        {"package": "uciml/iris", "hash": hash}
+    ]
+    assert files(Path("typings/datapkg-stubs")) == FILES
+
+    monkeypatch.setenv("DATAPKG_HOME", "another_machine")
+    install(Home(), "examples/third", file_node(Home(), "f", b"1"))
+    install_iris(Home())
+    assert run("stubs", "--into", "typings", "--lock", "--check").code == 0
+    assert run("stubs", "--into", "typings", "--check").code == 5
