@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         sync,
         verify,
     )
+    from datapkg.api.tracking import track
     from datapkg.errors import (
         BuildFailed,
         Conflict,
@@ -83,6 +84,7 @@ _PLACES = {
         *("push", "search", "sync", "verify"),
     ),
     "datapkg.api.inventory": ("access", "config", "gc", "lock", "log", "ls", "rm", "status", "tag", "version"),
+    "datapkg.api.tracking": ("track",),
     "datapkg.reading.nodes.base": ("kind", "meta", "name", "ref", "size"),
     "datapkg.reading.nodes.functions": (
         *(
@@ -163,6 +165,7 @@ __all__ = [
     "sync",
     "tag",
     "to_frame",
+    "track",
     "values",
     "verify",
     "version",

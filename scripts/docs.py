@@ -27,7 +27,7 @@ FUNCTIONS = {
     "Use data": "search install fetch prefetch load open export bundle install_bundle open_hook ls log",
     "Build and edit packages": "build check status edit merge copy",
     "Publish data": "push sync tag version access",
-    "Projects and this machine": "lock config login rm gc verify",
+    "Projects and this machine": "lock track config login rm gc verify",
     "Nodes of a package": "walk find filter items keys values frames to_frame shard plot kind meta name ref hash size",
 }
 

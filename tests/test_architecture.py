@@ -38,6 +38,7 @@ SUB_FLOORS: dict[str, list[set[str]]] = {
     "datapkg.building": [{"readers"}, {"spec"}, {"sources"}, {"checks"}, {""}],
     "datapkg.remote": [{""}, {"static"}],
     "datapkg.reading": [
+        {"observers"},
         {"source"},
         {"missing", "opening", "tables"},
         {"protocols", "files"},

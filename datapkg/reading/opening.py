@@ -6,9 +6,10 @@ from pathlib import Path
 
 from datapkg import __version__
 from datapkg.errors import InvalidInput
-from datapkg.format.names import Ref
+from datapkg.format.names import Ref, State
 from datapkg.home import Home
 from datapkg.origins import allowed_registry
+from datapkg.reading.observers import note_opened
 from datapkg.reading.source import Remote, Source, open_store
 from datapkg.resolve import find_installed, find_or_fetch
 
@@ -22,11 +23,10 @@ def open_source(ref: Ref, home: Home, *, lazy: bool = False, registry: str | Non
 
     Of a ref without a state, the lock of the running code decides before that of the working directory.
     """
-    if not lazy:
-        found = find_installed(home, ref, of_code=True)
-        return Source(found.store, ref, found.hash, home=home)
-    found = find_or_fetch(home, ref, registry, of_code=True)
-    if found.store is not home.store:  # a shared store is read only: nothing may be fetched into it
+    found = find_or_fetch(home, ref, registry, of_code=True) if lazy else find_installed(home, ref, of_code=True)
+    note_opened(ref.at(State("hash", found.hash)), ref.state is not None)
+    if not lazy or found.store is not home.store:
+        # Also of a shared store: it is read only, and nothing may be fetched into it.
         return Source(found.store, ref, found.hash, home=home)
     return Source(found.store, ref, found.hash, Remote(home, _allowed_registry(home, ref, registry)))
 

@@ -16,6 +16,7 @@ from datapkg.errors import (
 from datapkg.format.manifest.missing import no_node
 from datapkg.format.names import Ref, State, attribute_name
 from datapkg.objects.progress import Progress, silent
+from datapkg.reading.observers import is_observed, note_read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,6 +158,11 @@ class Source:
         """Return the exact reference of a node: package, path and hash of the state."""
         return Ref(self.ref.user, self.ref.name, path, self.ref.state)
 
+    def note_read(self, path: str) -> None:
+        """Report to observers that a node is read; every way to its bytes calls this."""
+        if is_observed():
+            note_read(self.ref_of(path))
+
     @property
     def manifest(self) -> Manifest:
         """The manifest; raise `ObjectNotFound` or `CorruptObject` with the line to type."""
@@ -232,6 +238,7 @@ class Source:
         """Return a read-only path of a node's bytes: a file, or the folder of a table of several objects."""
         from datapkg.format.hashing import hash_bytes
 
+        self.note_read(entry.path)
         self.bring(entry)
         with self.explained(entry.path):
             # A part of a table has other files than the table.
@@ -244,6 +251,7 @@ class Source:
         Of a big object that has to be fetched, only the ranges that are read are fetched; see `store.read_through` on
         how these are verified.
         """
+        self.note_read(path)
         with self.explained(path):
             if not self.is_lazy:
                 return self.store.objects.open(hash)

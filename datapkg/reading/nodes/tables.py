@@ -34,6 +34,7 @@ class Table(NotLoaded, TableInterchange):
     def __stored__(self) -> StoredTable:
         from datapkg.reading.tables.stored_table import StoredTable
 
+        self.__source__.note_read(self.__at__)
         return StoredTable(self.__source__, self.__entry__)
 
     @suggesting_keywords

@@ -1,0 +1,57 @@
+"""Report to observers which states are opened and which of their nodes are read, in all threads of this process."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Protocol
+
+    from datapkg.format.names import Ref
+
+    class Observer(Protocol):
+        """What is told of reads; refs are exact. Its methods are called in the thread that reads, and never raise."""
+
+        def opened(self, ref: Ref, is_named: bool) -> None:
+            """Note a state that was imported or loaded; `is_named` if the code asked for this state itself."""
+
+        def read(self, ref: Ref) -> None:
+            """Note a node that is being read."""
+
+
+# A tuple that is replaced and never changed, so that a read needs no lock; nearly always it is empty.
+_observers: tuple[Observer, ...] = ()
+_replacing = threading.Lock()
+
+
+@contextmanager
+def observing(observer: Observer) -> Iterator[None]:
+    """Inside, reads in any thread are reported to the observer."""
+    global _observers
+    with _replacing:
+        _observers = (*_observers, observer)
+    try:
+        yield
+    finally:
+        with _replacing:
+            _observers = tuple(each for each in _observers if each is not observer)
+
+
+def note_opened(ref: Ref, is_named: bool) -> None:
+    """Report that a state was opened."""
+    for each in _observers:
+        each.opened(ref, is_named)
+
+
+def is_observed() -> bool:
+    """Return whether anybody wants to know of reads."""
+    return bool(_observers)
+
+
+def note_read(ref: Ref) -> None:
+    """Report that a node is read."""
+    for each in _observers:
+        each.read(ref)
