@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from datapkg.errors import InvalidInput, Refused
 from datapkg.format.names import Ref, State
 from datapkg.home import Home
+from datapkg.wheel_pins import wheel_pin
 
 # How many earlier states are searched for the packages whose nodes a state contains.
 _PARENTS = 100
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
     from datapkg.objects.base import Readable
 
 
-def allowed_registry(home: Home, ref: Ref, given: str | None) -> str:
+def allowed_registry(home: Home, ref: Ref, given: str | None, hint: str = "") -> str:
     """Return the address of the registry to ask for a ref; `given` is the one that the user named for this call.
 
-    Raise `Refused` (with `detail["registry"]`) for one that is neither in the settings nor named by the user.
+    Raise `Refused` (with `detail["registry"]` and this `hint`) for one that is neither in the settings nor named by the
+    user.
     """
     if ref.registry is None:
         return home.registry_url(given)
@@ -29,23 +32,41 @@ def allowed_registry(home: Home, ref: Ref, given: str | None) -> str:
     if given is None and "://" in ref.registry and not home.is_known(url):
         raise Refused(
             f"the registry {url} is not in your settings; it was not asked for {ref.package}",
-            hint=f"say that you mean it: --registry {url}",
+            hint=hint or f"say that you mean it: --registry {url}",
             registry=url,
         )
     return url
 
 
+def consent_line(home: Home, url: str) -> str:
+    """Return the command that adds a registry to the settings, so that it may be asked from then on."""
+    from urllib.parse import urlsplit
+
+    if not home.settings.get("registry").value:
+        return f"datapkg config registry {url}"
+    host = re.sub(r"[^A-Za-z0-9]+", "_", urlsplit(url).netloc).strip("_")
+    name = host if host[:1].isalpha() else f"registry_{host}".rstrip("_")
+    return f"datapkg config registries.{name} {url}"
+
+
 def registry_of(home: Home, ref: Ref, given: str | None = None) -> str:
     """Return the address of the registry that has the data of an exact ref.
 
-    It is the given one, else the one that the state came from, else the one of the ref or of the settings.
+    It is the given one, else the one that the state came from, else the one of the wheel that pins the state, of the
+    ref or of the settings.
 
     Raise `InvalidInput` where none is set, `Refused` as `allowed_registry` does.
     """
     if given is not None or ref.registry is not None:
         return allowed_registry(home, ref, given)
     assert ref.state is not None
-    return origin_of(home, ref, ref.state.value) or allowed_registry(home, ref, None)
+    if origin := origin_of(home, ref, ref.state.value):
+        return origin
+    pinned = wheel_pin(ref.package)
+    if pinned is None or pinned[1].hash != ref.state.value:
+        return allowed_registry(home, ref, None)
+    url = pinned[1].registry
+    return allowed_registry(home, Ref(ref.user, ref.name, registry=url), None, consent_line(home, url))
 
 
 def objects_of(home: Home, ref: Ref, given: str | None = None) -> Readable:

@@ -21,7 +21,8 @@ from datapkg.format.names import Ref, State
 from datapkg.format.suggestions import close_names, did_you_mean
 from datapkg.home import Home
 from datapkg.lock_search import deciding_lock, install_line
-from datapkg.origins import allowed_registry
+from datapkg.origins import allowed_registry, consent_line
+from datapkg.wheel_pins import FETCH_LINE, is_wheel_pin, wheel_pin
 
 LATEST = "latest"
 _UNCHECKED = "unchecked:"
@@ -43,7 +44,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResolvedState:
-    """A state of a package in a store; `why` is what decided it: "ref", "current", a lock's path, a registry's URL."""
+    """A state of a package in a store, and what decided it.
+
+    `why` is "ref", "current", the path of a lock or of a wheel's pin, or the URL of a registry.
+    """
 
     store: Store
     ref: Ref
@@ -52,11 +56,11 @@ class ResolvedState:
 
 
 def find_installed(home: Home, ref: Ref, start: Path | None = None, *, of_code: bool = False) -> ResolvedState:
-    """Return the installed state of a package: the ref's own, else the lock's, else the current one.
+    """Return the installed state of a package: the ref's own, else the lock's, a wheel's, or the current one.
 
     `start` is where the search for a lock begins, by default the working directory; with `of_code`, the lock of the
     running code comes before (see `deciding_lock`). Raise `PackageNotInstalled` (with the command that installs it),
-    `VersionNotFound` or `TagNotFound`.
+    `VersionNotFound` or `TagNotFound`. Of a state that a wheel pins, `detail["wheel"]` is then the wheel's pin.
     """
     if ref.state is not None:
         return _find_state(home, ref, ref.state)
@@ -66,10 +70,10 @@ def find_installed(home: Home, ref: Ref, start: Path | None = None, *, of_code: 
             if store.holds(hash):
                 store.known_locks.note(path)
                 return ResolvedState(store, ref, hash, path)
-        raise PackageNotInstalled(
-            f"{ref.package} is pinned to sha256:{hash[:12]}… by {path}, and that state is not installed",
-            hint=install_line(*pinned, start),
-        )
+        message = f"{ref.package} is pinned to sha256:{hash[:12]}… by {path}, and that state is not installed"
+        if is_wheel_pin(path):
+            raise PackageNotInstalled(message, hint=FETCH_LINE, wheel=path)
+        raise PackageNotInstalled(message, hint=install_line(*pinned, start))
     for store in home.stores:
         if current := store.refs.current(ref):
             return ResolvedState(store, ref, store.here(ref, current.hash), "current")
@@ -77,10 +81,10 @@ def find_installed(home: Home, ref: Ref, start: Path | None = None, *, of_code: 
 
 
 def _pinned(home: Home, ref: Ref, start: Path | None = None, of_code: bool = False) -> tuple[Path, Pin] | None:
-    """Return the path of the lock that decides and what it pins a package to, if it does."""
+    """Return the path of the lock that decides, or of the wheel's pin, and what it pins a package to, if it does."""
     lock = deciding_lock(home, start, of_code=of_code)
     pin = lock[1].pin_for(ref.package) if lock else None
-    return (lock[0], pin) if lock and pin else None
+    return (lock[0], pin) if lock and pin else wheel_pin(ref.package)
 
 
 def _find_state(home: Home, ref: Ref, state: State) -> ResolvedState:
@@ -267,16 +271,20 @@ def find_or_fetch(home: Home, ref: Ref, registry: str | None = None, *, of_code:
     """Return the installed state that a ref means; if there is none, fetch the manifest of the registry's state.
 
     With `of_code`, the lock of the running code decides, as in `find_installed`. The fetched state becomes the current
-    one only if the package had none. Raise the errors of `find_installed` if the registry does not have the package
-    either, and those of a registry.
+    one only if the package had none and no wheel pins it. Raise the errors of `find_installed` if the registry does not
+    have the package either, and those of a registry.
     """
     try:
         return find_installed(home, ref, of_code=of_code)
     except NotFound as absent:
         with home.store.writing():
             wanted, client = _asked(home, ref, registry, of_code)
-            resolved = _resolved(home, client, wanted, absent)
+            is_wheel = "wheel" in absent.detail
+            resolved = _resolved(home, client, wanted, absent, replace=is_wheel)
             manifest = fetch_manifest(home, client, wanted, resolved)
+            if is_wheel:  # no pointer of this machine moves, and the package may be here from another registry
+                save(home, manifest, resolved.unchecked)
+                return find_installed(home, ref, of_code=of_code)
             keep(home, wanted, manifest, resolved)
             if home.store.refs.current(ref) is None:
                 make_current(home, wanted, manifest, client.url, partial=True)
@@ -295,7 +303,8 @@ def find_or_peek(home: Home, ref: Ref, registry: str | None = None, *, remote: b
         try:
             return find_installed(home, ref)
         except NotFound as error:
-            if not (registry or ref.registry or home.settings.get("registry").value):
+            has_registry = registry or ref.registry or home.settings.get("registry").value
+            if not (has_registry or "wheel" in error.detail):
                 raise
             absent = error
     with home.store.writing():
@@ -303,7 +312,7 @@ def find_or_peek(home: Home, ref: Ref, registry: str | None = None, *, remote: b
             (ref, home.client(allowed_registry(home, ref, registry))) if remote else _asked(home, ref, registry)
         )
         try:
-            resolved = _resolved(home, client, wanted, absent)
+            resolved = _resolved(home, client, wanted, absent, replace=absent is not None and "wheel" in absent.detail)
         except Unreachable as error:
             if absent is None:
                 raise
@@ -315,15 +324,21 @@ def find_or_peek(home: Home, ref: Ref, registry: str | None = None, *, remote: b
 
 def _asked(home: Home, ref: Ref, registry: str | None, of_code: bool = False) -> tuple[Ref, Client]:
     """Return what a registry is asked for where a package is not here, a lock's pin before all, and the registry."""
-    pin = _pinned(home, ref, None, of_code) if ref.state is None else None
-    wanted = Ref(ref.user, ref.name, ref.path, State("hash", pin[1].hash), pin[1].registry) if pin else ref
-    return wanted, home.client(allowed_registry(home, wanted, registry))
+    pinned = _pinned(home, ref, None, of_code) if ref.state is None else None
+    if pinned is None:
+        return ref, home.client(allowed_registry(home, ref, registry))
+    path, pin = pinned
+    wanted = Ref(ref.user, ref.name, ref.path, State("hash", pin.hash), pin.registry)
+    hint = consent_line(home, pin.registry) if is_wheel_pin(path) else ""
+    return wanted, home.client(allowed_registry(home, wanted, registry, hint))
 
 
-def _resolved(home: Home, client: Client, wanted: Ref, absent: NotFound | None) -> wire.Resolved:
+def _resolved(
+    home: Home, client: Client, wanted: Ref, absent: NotFound | None, *, replace: bool = False
+) -> wire.Resolved:
     """Return the registry's state of a ref; if it has no such package, the error includes the message of `absent`."""
     try:
-        return resolve(home, client, wanted)
+        return resolve(home, client, wanted, replace=replace)
     except NotFound as unknown:
         if absent is None:
             raise

@@ -20,7 +20,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"format"},
         {"objects"},
         {"tables"},
-        {"store", "remote", "project", "code_folder"},
+        {"store", "remote", "project", "code_folder", "wheel_pins"},
         {"settings"},
         {"home"},
         {"origins", "lock_search"},

@@ -15,6 +15,7 @@ from datapkg.home import Home
 from datapkg.reading.nodes.groups import Package
 from datapkg.reading.opening import open_source
 from datapkg.reading.source import Source
+from datapkg.wheel_pins import FETCH_LINE, SUFFIX, note_pin, wheel_pin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,8 +95,7 @@ class Finder:
             raise PackageNotInstalled(f"{fullname} cannot be imported: {error}") from None
 
     def _user(self, fullname: str, user: str) -> ModuleSpec:
-        folders = [os.path.join(entry or os.getcwd(), *ROOT.split("."), user) for entry in sys.path]
-        folders = [folder for folder in folders if os.path.isdir(folder)]
+        folders = [folder for entry in sys.path if (folder := _folder_of(entry or os.getcwd(), user))]
         if not folders and not Home().has_user(user) and not _is_lazy():
             name = _name_wanted(fullname)
             if not name:
@@ -111,18 +111,7 @@ class Finder:
         return spec
 
     def _package(self, fullname: str, user: str, name: str) -> ModuleSpec:
-        ref = Ref(user, check_package(name))
-        home = Home()
-        is_lazy = home.settings.get("lazy").value
-        try:
-            source = open_source(ref, home, lazy=is_lazy)
-        except PackageNotInstalled as error:
-            raise _not_installed(error.message, error.hint) from None
-        except (InvalidInput, Refused, Unreachable) as error:
-            if not is_lazy:
-                raise
-            line = f"datapkg install {ref}"
-            raise _not_installed(f"{ref} is not installed, and cannot be fetched now: {error.message}", line) from None
+        source = open_package(user, name)
         return ModuleSpec(fullname, PackageLoader(source), origin=str(source.ref), is_package=True)  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -130,6 +119,31 @@ class Finder:
 
     def exec_module(self, module: ModuleType) -> None:
         """Do nothing: the module of a user needs no initialisation."""
+
+
+def open_package(user: str, name: str) -> Source:
+    """Return the state of a package that an import means now; raise `PackageNotInstalled` with the line to type."""
+    ref = Ref(user, check_package(name))
+    home = Home()
+    is_lazy = home.settings.get("lazy").value
+    try:
+        return open_source(ref, home, lazy=is_lazy)
+    except PackageNotInstalled as error:
+        raise _not_installed(error.message, error.hint) from None
+    except (InvalidInput, Refused, Unreachable) as error:
+        if not is_lazy and isinstance(error, InvalidInput):
+            raise
+        line = f"datapkg install {ref}" if is_lazy else error.hint if isinstance(error, Refused) else FETCH_LINE
+        raise _not_installed(f"{ref} is not installed, and cannot be fetched now: {error.message}", line) from None
+
+
+def _folder_of(entry: str, user: str) -> str:
+    """Return where wheels have put the packages of a user below an entry of the path: "" if it has none.
+
+    Of a zip file, what is in it is not known before Python looks for a module there.
+    """
+    folder = os.path.join(entry, *ROOT.split("."), user)
+    return folder if os.path.isdir(folder) or os.path.isfile(entry) else ""
 
 
 class PackageLoader:
@@ -148,6 +162,23 @@ class PackageLoader:
 
 
 FINDER = Finder()
+
+
+def become_package(name: str, file: str) -> None:
+    """Make the module `name` the package that is pinned by the wheel which it came with.
+
+    The module of a thin wheel, in `file`, calls this when it is executed, at its import and at each reload. A lock
+    counts more than the pin, as in `resolve.find_installed`.
+    """
+    user, _, package = name.removeprefix(f"{ROOT}.").partition(".")
+    if not name.startswith(f"{ROOT}.") or not package:
+        raise ImportError(f"{file} is a data package, which is imported as {ROOT}.USER.NAME")
+    module = sys.modules[name]
+    if wheel_pin(f"{user}/{package}") is None:
+        place = file.removesuffix(".py") + SUFFIX
+        note_pin(f"{user}/{package}", place, module.__loader__.get_data(place))  # type: ignore[union-attr]
+    PackageLoader(open_package(user, package)).exec_module(module)
+    vars(module)["__path__"] = []  # so that our finder answers for what is imported below it
 
 
 def _is_lazy() -> bool:

@@ -11,6 +11,7 @@ from datapkg.errors import (
     InvalidManifest,
     NewerFormat,
     ObjectNotFound,
+    Refused,
     Unreachable,
 )
 from datapkg.format.manifest.missing import no_node
@@ -90,12 +91,12 @@ class Remote:
         self.registry = registry
 
     def origin(self, ref: Ref) -> str:
-        """Return the address of the registry, "" if none is known."""
+        """Return the address of the registry, "" if none is known, or none may be asked."""
         from datapkg.origins import registry_of
 
         try:
             return registry_of(self.home, ref, self.registry)
-        except InvalidInput:
+        except (InvalidInput, Refused):
             return ""
 
     def objects(self, ref: Ref) -> Readable:
