@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from datapkg import __version__
 from datapkg.errors import Conflict
-from registry_server.services import sweep
+from registry_server.services import sweep, wheels
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import Registry, open_registry
 from registry_server.settings import Settings
@@ -94,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def _sweep(registry: Registry, is_ending: threading.Event) -> None:
+    await _build_wheels(registry, is_ending)
     pause_s = registry.settings.sweep_every_s
     while pause_s:
         try:
@@ -103,6 +104,14 @@ async def _sweep(registry: Registry, is_ending: threading.Event) -> None:
         except Exception as error:  # noqa: BLE001 - such as a full disk; the next sweep may succeed
             logger.error("the sweep stopped early: %s; the next one starts in %d seconds", error, pause_s)
         await asyncio.sleep(pause_s)
+
+
+async def _build_wheels(registry: Registry, is_ending: threading.Event) -> None:
+    """Build the wheels that an earlier version of this program did not; where that ends early, an index page does."""
+    try:
+        await anyio.to_thread.run_sync(wheels.build_all_missing, registry, is_ending.is_set)
+    except Exception as error:  # noqa: BLE001 - such as a full disk
+        logger.error("not all wheels of earlier states could be built: %s", error)
 
 
 def serve(settings: Settings, announce: Callable[[Settings, bool], None]) -> None:

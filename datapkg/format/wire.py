@@ -111,12 +111,16 @@ class PackagePage(_Reply, kw_only=True, frozen=True):
 
 
 class VersionEntry(_Reply, kw_only=True, frozen=True):
-    """A version, its state, and when it was created; `yanked` is the reason of a yanked one ("" without), or None."""
+    """A version, its state, and when it was created; `yanked` is the reason of a yanked one ("" without), or None.
+
+    `wheel` is the sha256 of its thin wheel, if that is known.
+    """
 
     version: str
     hash: Hash
     created_at: str = ""
     yanked: str | None = None
+    wheel: Hash | None = None
 
     def __post_init__(self) -> None:
         check_version(self.version)
@@ -265,7 +269,11 @@ class Published(_Reply, kw_only=True, frozen=True):
 
 
 class LogEntry(_Reply, kw_only=True, frozen=True):
-    """One push; logs list the newest first."""
+    """One push; logs list the newest first.
+
+    `number` counts the states of the package, and `wheel` is the sha256 of the state's thin wheel without a version, if
+    these are known.
+    """
 
     hash: str
     author: str
@@ -275,6 +283,8 @@ class LogEntry(_Reply, kw_only=True, frozen=True):
     tags: list[str] = []
     versions: list[str] = []
     bytes_logical: int = 0
+    number: int | None = None
+    wheel: Hash | None = None
 
 
 class LogPage(_Reply, kw_only=True, frozen=True):

@@ -7,8 +7,11 @@ never names other content than it did before.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, func, insert, literal, select, update
 
+from registry_server.db.database import is_among
 from registry_server.db.packages import PackageRow
 from registry_server.db.tables import retired_versions, states, tombstones, versions
 
@@ -17,6 +20,12 @@ def of_state(connection: Connection, package_id: int, hash: str) -> int | None:
     """Return the number of a state, or None for one that was not pushed yet."""
     here = (states.c.package_id == package_id) & (states.c.hash == hash)
     return connection.execute(select(states.c.number).where(here)).scalar_one_or_none()
+
+
+def of_states(connection: Connection, package_id: int, hashes: Collection[str]) -> dict[str, int]:
+    """Return the numbers of these states."""
+    here = (states.c.package_id == package_id) & is_among(connection, states.c.hash, hashes)
+    return {row.hash: row.number for row in connection.execute(select(states.c.hash, states.c.number).where(here))}
 
 
 def following(connection: Connection, user: str, name: str, package_id: int | None) -> int:

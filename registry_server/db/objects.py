@@ -175,8 +175,13 @@ def sent_in(connection: Connection, push: str, min_bytes: int) -> list[str]:
 
 def add_sent(connection: Connection, push: str, sizes: dict[str, int], now: datetime) -> None:
     """Add objects (hash to size in bytes) whose bytes were sent in a push."""
-    insert_hashes(connection, objects, sizes, created_at=now)
+    list_stored(connection, sizes, now)
     list_sent(connection, push, sizes)
+
+
+def list_stored(connection: Connection, sizes: dict[str, int], now: datetime) -> None:
+    """List objects (hash to size in bytes) whose right bytes were stored."""
+    insert_hashes(connection, objects, sizes, created_at=now)
     if bad := damaged(connection):
         set_whole(connection, bad.intersection(sizes))
 

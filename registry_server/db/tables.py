@@ -176,6 +176,22 @@ retired_versions = Table(
     sqlite_with_rowid=False,
 )
 
+# Thin wheels, by the package's name, since they outlive it; `state` is the manifest that one pins.
+wheels = Table(
+    "wheels",
+    metadata,
+    Column("user_name", Name, primary_key=True),
+    Column("name", Name, primary_key=True),
+    Column("version", String(100), primary_key=True),
+    Column("state", Hash, nullable=False),
+    Column("object", Hash, ForeignKey("objects.hash"), nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("metadata", Hash, nullable=False),
+    Column("requires_python", Name, nullable=False),
+    Column("built_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # By name, whether or not such a user exists, so that adding a reader does not reveal which users exist.
 grants = Table(
     "grants",

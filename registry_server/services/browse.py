@@ -15,7 +15,7 @@ from datapkg.format.texts import quoted
 from datapkg.format.versions import find_version
 from registry_server.db import numbers, packages, states
 from registry_server.db.packages import LATEST, PackageLine, PackageRow
-from registry_server.services import downloads, policy, tags_versions
+from registry_server.services import downloads, policy, tags_versions, wheels
 from registry_server.services.policy import Actor, PackageRequest
 from registry_server.services.registry import Registry
 from registry_server.services.search_matches import Originals, explain, read_originals
@@ -69,7 +69,7 @@ def info(request: PackageRequest) -> wire.PackageInfo:
             role=role,
             latest=tags.get(LATEST),
             tags=tags,
-            versions=tags_versions.version_entries(connection, package),
+            versions=tags_versions.version_entries(connection, package, wheels=True),
             created_at=package.created_at.isoformat(),
         )
 
@@ -146,7 +146,10 @@ def log(request: PackageRequest, *, cursor: str | None = None, limit: int = DEFA
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
         lines = states.pushes_of(connection, package.id, before=before, limit=limit + 1)
-        tags, versions = states.names_of(connection, package.id, {line.hash for line in lines})
+        hashes = {line.hash for line in lines}
+        tags, versions = states.names_of(connection, package.id, hashes)
+        numbered = numbers.of_states(connection, package.id, hashes)
+        built = wheels.of_states(connection, package, numbered)
     entries = [
         wire.LogEntry(
             hash=line.hash,
@@ -157,6 +160,8 @@ def log(request: PackageRequest, *, cursor: str | None = None, limit: int = DEFA
             tags=tags.get(line.hash, []),
             versions=tags_versions.in_order(versions.get(line.hash, [])),
             bytes_logical=line.bytes_logical,
+            number=numbered.get(line.hash),
+            wheel=built.get(line.hash),
         )
         for line in lines[:limit]
     ]

@@ -36,6 +36,7 @@ from registry_server.services import checking, downloads, policy, recipes, tags_
 from registry_server.services.checking import ContentCheck
 from registry_server.services.policy import PackageRequest, PushRequest
 from registry_server.services.summaries import describe, search_texts
+from registry_server.services.wheels import StateWheels
 from registry_server.settings import setting_name
 
 RETRY = timedelta(hours=1)
@@ -60,6 +61,7 @@ class _Prepared:
     state: StateRow
     texts: dict[str, str]
     checked: ContentCheck
+    wheels: StateWheels
 
 
 def publish(request: PushRequest, body: wire.Publish, later: Callable[..., None]) -> wire.Published:
@@ -80,13 +82,13 @@ def publish(request: PushRequest, body: wire.Publish, later: Callable[..., None]
             _check_parent(request.full_name, wanted, latest)
             _add_state(connection, request, push, package, prepared)
             _check_record(connection, request, push, package, body.record_object)
-            _add_to_log(connection, request, package, wanted, latest)
+            _add_to_log(connection, request, package, prepared, latest)
         elif body.record.get("checks") or body.record_object:
             # The same data with other checks: whoever changes them next needs the current ones.
             _check_record(connection, request, push, package, body.record_object)
             states.set_record(connection, package.id, wanted.body.manifest, wanted.record, body.record_object)
         package = _publicise(connection, request, package, wanted)
-        _set_names(connection, request, package, wanted)
+        _set_names(connection, request, package, prepared)
         sent = objects.sent_in(connection, push.id, LONG_BYTES)
         # The push is kept a while, so that a client that lost the answer may ask again.
         pushes.finish(connection, push, package.id, min(push.expires_at, request.registry.now() + RETRY))
@@ -163,7 +165,12 @@ def _prepare(request: PushRequest, body: wire.Publish) -> _Prepared:
     _check_bound("the package", state.bytes_logical, registry.settings.max_package_bytes, "max_package_bytes")
     texts = search_texts(request.full_name, manifest, registry.objects)
     checked = _check_tables(request, manifest, older)
-    return _Prepared(wanted, manifest, older, replace(state, unchecked=checked.unchecked_text), texts, checked)
+    wheels = StateWheels(registry, request.full_name, manifest)
+    with registry.db.read() as connection:
+        package = request.find(connection)
+        wheels.prepare(connection, package.id if package else None, None, *filter(None, [wanted.body.version]))
+    state = replace(state, unchecked=checked.unchecked_text)
+    return _Prepared(wanted, manifest, older, state, texts, checked, wheels)
 
 
 def _check_bound(what: str, size: int, limit: int, setting: str) -> None:
@@ -321,9 +328,9 @@ def _add_state(
 
 
 def _add_to_log(
-    connection: Connection, request: PackageRequest, package: PackageRow, wanted: _Wanted, latest: str | None
+    connection: Connection, request: PackageRequest, package: PackageRow, prepared: _Prepared, latest: str | None
 ) -> None:
-    now = request.registry.now()
+    wanted, now = prepared.wanted, request.registry.now()
     states.add_push(
         connection,
         package.id,
@@ -336,14 +343,19 @@ def _add_to_log(
         now=now,
     )
     packages.touch(connection, package.id, now)
-    request.record(connection, "package:publish", hash=wanted.body.manifest, parent=latest, force=wanted.body.force)
+    number = numbers.of_state(connection, package.id, wanted.body.manifest)
+    assert number is not None
+    wheel = prepared.wheels.keep(connection, None, number, now).object
+    told = {"hash": wanted.body.manifest, "parent": latest, "force": wanted.body.force, "wheel": wheel}
+    request.record(connection, "package:publish", **told)
 
 
-def _set_names(connection: Connection, request: PackageRequest, package: PackageRow, wanted: _Wanted) -> None:
+def _set_names(connection: Connection, request: PackageRequest, package: PackageRow, prepared: _Prepared) -> None:
+    wanted = prepared.wanted
     for tag in filter(None, (LATEST, wanted.body.tag)):
         tags_versions.set_tag(connection, request, package, tag, wanted.body.manifest)
     if wanted.body.version:
-        tags_versions.add_version(connection, request, package, wanted.body.version, wanted.body.manifest)
+        tags_versions.add_version(connection, request, package, wanted.body.version, prepared.wheels)
 
 
 def _publicise(connection: Connection, request: PackageRequest, package: PackageRow, wanted: _Wanted) -> PackageRow:

@@ -21,6 +21,7 @@ from registry_server.services import downloads, policy
 from registry_server.services.policy import PackageRequest
 from registry_server.services.registry import Registry
 from registry_server.services.summaries import search_texts
+from registry_server.services.wheels import StateWheels, of_state, of_versions
 from registry_server.settings import setting_name
 
 
@@ -37,15 +38,20 @@ def versions(request: PackageRequest) -> wire.VersionList:
     """Return all versions, in PEP 440 order."""
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
-        return wire.VersionList(versions=version_entries(connection, package))
+        return wire.VersionList(versions=version_entries(connection, package, wheels=True))
 
 
-def version_entries(connection: Connection, package: PackageRow) -> list[wire.VersionEntry]:
-    """Return the versions of a package, in PEP 440 order."""
+def version_entries(connection: Connection, package: PackageRow, *, wheels: bool = False) -> list[wire.VersionEntry]:
+    """Return the versions of a package, in PEP 440 order; with `wheels`, also the sha256 of theirs."""
     found = sorted(states.versions_of(connection, package.id), key=lambda each: _parsed(each.version))
+    built = of_versions(connection, package, {each.version: each.hash for each in found}) if wheels else {}
     return [
         wire.VersionEntry(
-            version=each.version, hash=each.hash, created_at=each.created_at.isoformat(), yanked=each.yanked
+            version=each.version,
+            hash=each.hash,
+            created_at=each.created_at.isoformat(),
+            yanked=each.yanked,
+            wheel=built.get(each.version),
         )
         for each in found
     ]
@@ -91,11 +97,17 @@ def put_version(request: PackageRequest, version: str, hash: str) -> wire.Versio
     with request.registry.db.read() as connection:
         policy.check_writer(connection, request, "package:version")
     version = check_new_version(version)
+    with request.registry.db.read() as connection:
+        package = policy.writable(connection, request, "package:version")
+        _check_state(connection, package, hash)
+    built = of_state(request.registry, request.full_name, hash)
+    with request.registry.db.read() as connection:
+        built.prepare(connection, package.id, version)
     with request.registry.db.write() as connection:
         package = policy.writable(connection, request, "package:version")
         _check_state(connection, package, hash)
-        add_version(connection, request, package, version, hash)
-        return wire.VersionList(versions=version_entries(connection, package))
+        add_version(connection, request, package, version, built)
+        return wire.VersionList(versions=version_entries(connection, package, wheels=True))
 
 
 def set_yanked(request: PackageRequest, version: str, reason: str | None) -> wire.VersionList:
@@ -168,12 +180,18 @@ def is_new_version(connection: Connection, registry: Registry, package: PackageR
     return known is None
 
 
-def add_version(connection: Connection, request: PackageRequest, package: PackageRow, version: str, hash: str) -> None:
-    """Give a state of the package a version in normal form; raise `Conflict` if another state has it."""
+def add_version(
+    connection: Connection, request: PackageRequest, package: PackageRow, version: str, built: StateWheels
+) -> None:
+    """Give a state of the package a version in normal form, and its wheel; raise `Conflict` if another state has it."""
+    hash, now = built.state, request.registry.now()
     if not is_new_version(connection, request.registry, package, version, hash):
         return
-    states.add_version(connection, package.id, Version(version_key(version), version, hash, request.registry.now()))
-    request.record(connection, "package:version", version=version, hash=hash)
+    states.add_version(connection, package.id, Version(version_key(version), version, hash, now))
+    number = numbers.of_state(connection, package.id, hash)
+    assert number is not None
+    wheel = built.keep(connection, version, number, now)
+    request.record(connection, "package:version", version=version, hash=hash, wheel=wheel.object)
 
 
 def in_order(versions: Iterable[str]) -> list[str]:

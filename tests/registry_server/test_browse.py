@@ -253,7 +253,7 @@ def test_deleted_package_can_be_created_again(house: House, ada: Client, bob: Cl
         assert client.get(f"{IRIS}/objects/{sha256(b'one')}").status == 404
     assert ada.delete(IRIS).status == 404
     assert names(ada) == []
-    second = ada.publish("ada/iris", {"a": b"two"}, version="1.0")
+    second = ada.publish("ada/iris", {"a": b"two"}, version="2.0")
     assert (house.nobody.get(IRIS).status, bob.get(IRIS).status) == (404, 404)
     assert ada.get(f"{IRIS}/tags").json()["tags"] == {"latest": second}
     assert ada.get(f"{IRIS}/manifests/{first}").status == 404
@@ -266,6 +266,8 @@ def test_log_lists_pushes_newest_first(ada: Client) -> None:
     second = ada.publish("ada/iris", {"a": b"22"}, message="<b>go on</b>", tag="stable")
     newest, oldest = ada.get(f"{IRIS}/log").json()["entries"]
     assert newest.pop("pushed_at") >= oldest.pop("pushed_at")
+    assert newest.pop("wheel") != oldest.pop("wheel")
+    assert (newest.pop("number"), oldest.pop("number")) == (2, 1)
     assert newest == {
         "hash": second,
         "author": "ada",

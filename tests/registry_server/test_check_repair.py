@@ -19,7 +19,7 @@ from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.sweep import GRACE
 from tests.registry_server.asgi import Client, Contents, House, check_clean, sha256
-from tests.registry_server.test_sweep import bodies, hashes, later, send, sweep_later
+from tests.registry_server.test_sweep import bodies, hashes, later, on_disk, send, sweep_later
 
 FILES = {"a": b"one", "b": b"two", "README.md": b"# Iris"}
 IRIS = f"{wire.PACKAGES}/ada/iris"
@@ -68,7 +68,7 @@ def test_damaged_files_are_set_aside_and_sent_again_by_the_next_push(house: Hous
     wrong = sha256(files["x0"])
     house.damage(wrong)
     assert reasons(house, repair=True) == {wrong: "missing"}
-    assert set(PackedObjects(house.settings.data)) == hashes(files) - {wrong}
+    assert on_disk(house) == hashes(files) - {wrong}
     assert [each for each in (house.settings.data / "quarantine").rglob("*") if each.is_file()]
     again = Contents(files)
     started = ada.start("ada/iris", again.manifest)

@@ -200,7 +200,7 @@ def test_check_lists_damaged_objects(tmp_path: Path) -> None:
     done = run("check", *data)
     clean = {name: [] for name in ("damaged", "database", "rows", "repaired")}
     unused = {"unused_objects": 0, "unused_bytes": 0}
-    assert (done.returncode, json.loads(done.stdout)) == (0, {"checked": 2, **clean, **unused})
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"checked": 3, **clean, **unused})
     house.damage(hash)
     assert run("check", "--quick", *data).returncode == 0
     done = run("check", *data)

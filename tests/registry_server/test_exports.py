@@ -21,7 +21,7 @@ from registry_server.services.exports import export, load
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.recipes import replace_wholes
 from registry_server.services.sweep import GRACE
-from tests.registry_server.asgi import Client, House, check_clean, sha256
+from tests.registry_server.asgi import Client, House, check_clean, sha256, wheel_objects
 from tests.registry_server.test_command_line import check_failure, run
 from tests.registry_server.test_database import database
 from tests.registry_server.test_roots import fill
@@ -93,9 +93,9 @@ def test_second_export_copies_only_what_is_new_and_drops_what_is_gone(
     assert ada.delete(f"{wire.PACKAGES}/ada/gone").status < 300
     new = ada.publish("ada/iris", {**bodies("x", 80), "more": b"more"})
     third = export(house.registry, THE_OPERATOR, target)
-    assert third.copied_objects == 2
+    assert third.copied_objects == 3
     tables = json.loads((target / "registry.json").read_bytes())["tables"].values()
-    held = hashes(bodies("x", 80), new, sha256(b"more"))
+    held = hashes(bodies("x", 80), new, sha256(b"more"), *wheel_objects(house))
     assert set(PackedObjects(target)) == held | {table["hash"] for table in tables}
     other = House(tmp_path / "other")
     load(other.registry, THE_OPERATOR, target)
@@ -168,9 +168,9 @@ def test_export_of_an_older_version_is_migrated(house: House, ada: Client, tmp_p
     home = PackedObjects(tmp_path / "old")
     head = found["database"]
     found["database"] = "0006"  # in which neither recipes nor records were objects
-    for table in ("recipe_bases", "tombstones", "retired_versions"):
+    for table in ("recipe_bases", "tombstones", "retired_versions", "wheels"):
         del found["tables"][table]
-    for table, column in (("log", "record_object"), ("tags", "moved_at"), ("states", "number")):
+    for table, column in (("log", "record_object"), ("tags", "moved_at"), ("states", "number"), ("versions", "yanked")):
         lines = [json.loads(line) for line in home.read(found["tables"][table]["hash"]).splitlines()]
         at = lines[0].index(column)
         older = "".join(json.dumps(line[:at] + line[at + 1 :]) + "\n" for line in lines)
@@ -180,7 +180,7 @@ def test_export_of_an_older_version_is_migrated(house: House, ada: Client, tmp_p
     load(other.registry, THE_OPERATOR, tmp_path / "old")
     with other.registry.db.read() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == head
-    without = UNFINISHED | {"tags"}
+    without = UNFINISHED | {"tags", "wheels"}
     assert all_rows(other.registry.db, without) == all_rows(house.registry.db, without)
     assert Client(other.app, ada.token).get(f"{IRIS}/tags").json()["moved_at"].keys() == {"latest"}
     document.write_text(json.dumps(found | {"database": "9999"}))
@@ -195,11 +195,11 @@ def test_commands_export_and_import(house: House, ada: Client, tmp_path: Path) -
     ada.publish("ada/iris", {"a": b"a"})
     data, target = str(house.settings.data), str(tmp_path / "export")
     done = run("export", target, "--data", data)
-    assert done.stdout.startswith("exported 1 package with 2 objects (")
+    assert done.stdout.startswith("exported 1 package with 3 objects (")
     assert json.loads(run("export", target, "--data", data, "--json").stdout)["copied_objects"] == 0
     new = str(tmp_path / "new")
     assert json.loads(run("import", target, "--data", new, "--json").stdout)["packages"] == 1
-    assert json.loads(run("check", "--data", new, "--json").stdout)["checked"] == 2
+    assert json.loads(run("check", "--data", new, "--json").stdout)["checked"] == 3
     assert check_failure(run("import", target, "--data", new, "--json"), 2)["code"] == "invalid"
     assert check_failure(run("import", str(tmp_path / "no"), "--data", str(tmp_path / "x"), "--json"), 3)
 

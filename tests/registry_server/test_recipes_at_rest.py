@@ -18,7 +18,7 @@ from registry_server.services import recipes
 from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.sweep import GRACE, sweep
-from tests.registry_server.asgi import Client, Contents, House, sha256
+from tests.registry_server.asgi import Client, Contents, House, sha256, wheel_objects
 
 DATA = f"{wire.PACKAGES}/ada/data"
 
@@ -62,7 +62,9 @@ def is_whole(house: House, data: bytes) -> bool:
 
 def disk_bytes(house: House) -> int:
     folders = (house.settings.data / name for name in ("objects", "packs", "recipes"))
-    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+    wheels = {house.registry.objects.loose.path(hash) for hash in wheel_objects(house)}
+    files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+    return sum(path.stat().st_size for path in files - wheels)
 
 
 def sweep_later(house: House, times: int) -> None:

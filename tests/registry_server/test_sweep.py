@@ -29,7 +29,7 @@ from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.sweep import GRACE, sweep
 from tests.examples import examples, seeds
 from tests.live_registry import ROOT
-from tests.registry_server.asgi import Client, Contents, House, check_clean, sha256
+from tests.registry_server.asgi import Client, Contents, House, check_clean, sha256, wheel_objects
 
 DAY = timedelta(hours=25)
 
@@ -46,12 +46,12 @@ def sweep_later(house: House, *times: timedelta) -> None:
 
 
 def on_disk(house: House) -> set[str]:
-    return set(PackedObjects(house.settings.data))
+    return set(PackedObjects(house.settings.data)) - wheel_objects(house)
 
 
 def known(house: House) -> set[str]:
     with house.registry.db.read() as connection:
-        return set(connection.execute(select(objects.c.hash)).scalars())
+        return set(connection.execute(select(objects.c.hash)).scalars()) - wheel_objects(house)
 
 
 def bodies(name: str, count: int) -> dict[str, bytes]:

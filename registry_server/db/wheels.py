@@ -1,0 +1,88 @@
+"""Thin wheels, each built once and kept for ever, also when its package is deleted: a lock elsewhere has its sha256."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, String, and_, cast, exists, func, literal, or_, select
+
+from datapkg.format.thin_wheel import HASH_DIGITS
+from registry_server.db.database import insert_new, is_among
+from registry_server.db.tables import log, packages, states, versions, wheels
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel by its version: the state that it pins, its object with the size in bytes, and what an index tells of it.
+
+    `metadata` is the sha256 of its core metadata.
+    """
+
+    version: str
+    state: str
+    object: str
+    size: int
+    metadata: str
+    requires_python: str
+    built_at: datetime
+
+
+_WHEEL = tuple(wheels.c[name] for name in Wheel.__slots__)
+
+
+def of_package(connection: Connection, user: str, name: str) -> dict[str, Wheel]:
+    """Return all wheels that were ever built for a package, by version."""
+    query = select(*_WHEEL).where(wheels.c.user_name == user, wheels.c.name == name)
+    return {row[0]: Wheel(*row) for row in connection.execute(query)}
+
+
+def find(connection: Connection, user: str, name: str, version: str) -> Wheel | None:
+    """Return the wheel with this version, or None."""
+    here = and_(wheels.c.user_name == user, wheels.c.name == name, wheels.c.version == version)
+    row = connection.execute(select(*_WHEEL).where(here)).one_or_none()
+    return Wheel(*row) if row else None
+
+
+def hashes(connection: Connection, user: str, name: str, named: Collection[str]) -> dict[str, str]:
+    """Return the sha256 of the wheels with these versions; those that are not built yet are omitted."""
+    here = and_(wheels.c.user_name == user, wheels.c.name == name, is_among(connection, wheels.c.version, named))
+    return dict(connection.execute(select(wheels.c.version, wheels.c.object).where(here)).all())
+
+
+def add(connection: Connection, user: str, name: str, wheel: Wheel) -> Wheel:
+    """Add a wheel, whose object is listed, and return it; or the one that has this version already."""
+    row = {"user_name": user, "name": name} | {column: getattr(wheel, column) for column in Wheel.__slots__}
+    insert_new(connection, wheels, [row])
+    found = find(connection, user, name, wheel.version)
+    assert found is not None
+    return found
+
+
+def states_of(connection: Connection, package_id: int) -> list[tuple[str, int]]:
+    """Return the hash and the number of each state, by number."""
+    query = select(states.c.hash, states.c.number).where(states.c.package_id == package_id)
+    return [(row.hash, row.number) for row in connection.execute(query.order_by(states.c.number))]
+
+
+def pushed_at(connection: Connection, package_id: int, hash: str) -> datetime | None:
+    """Return when a state was first pushed."""
+    here = (log.c.package_id == package_id) & (log.c.hash == hash)
+    return connection.execute(select(log.c.pushed_at).where(here).order_by(log.c.id).limit(1)).scalar_one_or_none()
+
+
+def incomplete(connection: Connection) -> list[tuple[int, str, str]]:
+    """Return the packages in which a state or a version has no wheel, as id, user and name."""
+    unnumbered = literal("0.dev") + cast(states.c.number, String) + "+h" + func.substr(states.c.hash, 1, HASH_DIGITS)
+    given = versions.c.version + "+h" + func.substr(versions.c.hash, 1, HASH_DIGITS)
+    lacking = [
+        exists().where(table.c.package_id == packages.c.id, ~exists().where(_of_package(), wheels.c.version == version))
+        for table, version in ((states, unnumbered), (versions, given))
+    ]
+    query = select(packages.c.id, packages.c.user_name, packages.c.name).where(or_(*lacking))
+    return [(row.id, row.user_name, row.name) for row in connection.execute(query)]
+
+
+def _of_package() -> ColumnElement[bool]:
+    return (wheels.c.user_name == packages.c.user_name) & (wheels.c.name == packages.c.name)
