@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datapkg.api.notebook_progress import shown
-from datapkg.api.results import GcResult, LockResult, PackageListing, RemoveResult
+from datapkg.api.results import GcResult, PackageListing, RemoveResult
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import Progress
 
 if TYPE_CHECKING:
+    from datapkg.api.lock_results import LockResult
     from datapkg.api.status import PackageStatus
 
 
@@ -131,10 +132,9 @@ def lock(
     from datapkg.api.lock import write_lock
 
     with shown(progress) as report_progress:
-        path, written, warnings = write_lock(
-            Home(), Path(folder), update=update, registry=registry, progress=report_progress
+        return write_lock(
+            Home(), Path(folder), renew=None if update else (), registry=registry, progress=report_progress
         )
-    return LockResult(path, list(written.pins), warnings)
 
 
 def config(name: str | None = None, value: str | None = None, *, unset: bool = False) -> Any:

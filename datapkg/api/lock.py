@@ -5,21 +5,22 @@ As in uv and poetry, pins that still satisfy `datapkg.yml` are kept; `--update` 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from datapkg.api.install import InstallOptions, install_one, install_packages
-from datapkg.api.results import InstallResult, PackageOutcome
-from datapkg.errors import Conflict, DatapkgError, InvalidLock, NewerFormat, NotAFolder, Unreachable
+from datapkg.api.lock_results import LockResult
+from datapkg.api.pinning import Pinner, changes, ref_of
+from datapkg.api.results import PackageOutcome
+from datapkg.errors import Conflict, DatapkgError, InvalidLock, NewerFormat, NotAFolder
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, agreed_pins
-from datapkg.format.names import Ref, State
-from datapkg.format.requirements import Requirements, parse_requirements
+from datapkg.format.requirements import Requirements, chosen_groups, parse_requirements
 from datapkg.format.texts import count_text, quoted
 from datapkg.home import Home
 from datapkg.objects.files import no_such_path, write_atomic
 from datapkg.objects.progress import Progress, silent
-from datapkg.origins import allowed_registry
 from datapkg.project import nearest_lock, nearest_requirements
 
 _EMPTY = """# The data packages of this project, a line each, such as `- user/name@1.2.0`.
@@ -43,30 +44,59 @@ def start_project(folder: Path) -> Path:
 
 
 def write_lock(
-    home: Home, start: Path, *, update: bool = False, registry: str | None = None, progress: Progress = silent
-) -> tuple[Path, Lock, list[str]]:
-    """Write `datapkg.lock` beside the nearest `datapkg.yml`; return its path, the lock and warnings.
+    home: Home,
+    start: Path,
+    *,
+    renew: Collection[str] | None = (),
+    registry: str | None = None,
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> LockResult:
+    """Write `datapkg.lock` beside the nearest `datapkg.yml`.
 
-    Pins of unchanged requirements are kept, unless `update`; only the others are resolved.
+    Pins of unchanged requirements are kept, but for the packages in `renew` (None is all); only the others are
+    resolved. A `dry_run` writes nothing.
     """
-    path = _requirements_path(start)
+    path = requirements_path(start)
     wanted = parse_requirements(path.read_bytes(), str(path))
-    old, notes = (None, []) if update else _readable_pins(path.parent / LOCK)
-    lock = _resolve(home, wanted, old, registry, progress)
-    write_atomic(path.parent / LOCK, lock.to_bytes(), path.parent, mode=0o644)
-    home.store.known_locks.note(path.parent / LOCK)
-    return path.parent / LOCK, lock, [*wanted.warnings, *notes]
+    return lock_requirements(home, path, wanted, renew=renew, registry=registry, dry_run=dry_run, progress=progress)
 
 
-def _readable_pins(path: Path) -> tuple[Lock | None, list[str]]:
+def lock_requirements(
+    home: Home,
+    path: Path,
+    wanted: Requirements,
+    *,
+    renew: Collection[str] | None = (),
+    registry: str | None = None,
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> LockResult:
+    """Write the lock of these requirements beside the `datapkg.yml` at `path` (see `write_lock`)."""
+    place = path.parent / LOCK
+    old, notes = readable_pins(place)
+    lock = Pinner(home, registry, progress).pin(wanted, old, renew)
+    if not dry_run:
+        keep_lock(home, place, lock)
+    return LockResult(place, list(lock.pins), [*wanted.warnings, *notes], changes(old, lock), dry_run)
+
+
+def keep_lock(home: Home, place: Path, lock: Lock) -> None:
+    """Write a lock file, whose pins `gc` keeps from now on."""
+    write_atomic(place, lock.to_bytes(), place.parent, mode=0o644)
+    home.store.known_locks.note(place)
+
+
+def readable_pins(place: Path) -> tuple[Lock | None, list[str]]:
     """Return the pins of a lock file, also of one that has conflicts or is damaged, and a note of that."""
     try:
-        return _read_lock(path), []
+        return read_lock(place), []
     except NewerFormat:
         raise
     except InvalidLock:
-        old = agreed_pins(path.read_bytes(), str(path))
-        return old, [f"{path} could not be read as it was; {count_text(len(old.pins), 'pin')} in it could, and stayed"]
+        old = agreed_pins(place.read_bytes(), str(place))
+        kept = count_text(len(old.direct), "pin")
+        return old, [f"{place} could not be read as it was; {kept} in it could, and stayed where they still fit"]
 
 
 def install_locked(
@@ -75,6 +105,8 @@ def install_locked(
     *,
     frozen: bool = False,
     requirements: Path | None = None,
+    groups: Collection[str] = (),
+    no_groups: Collection[str] = (),
     registry: str | None = None,
     replace: bool = False,
     dry_run: bool = False,
@@ -82,127 +114,95 @@ def install_locked(
 ) -> list[PackageOutcome]:
     """Install the packages of the nearest `datapkg.yml` as its lock pins them; rewrite an outdated lock.
 
-    With `frozen`, or in a `dry_run`, an outdated lock is not rewritten, but `InvalidLock`. A requirements file of
-    another name is installed in its order, without a lock.
+    With `frozen`, or in a `dry_run`, an outdated lock is not rewritten, but `InvalidLock`. Those of `groups` are
+    installed too, and of the group `dev`, but not those of `no_groups`. A requirements file of another name is
+    installed in its order, without a lock.
     """
     if requirements is not None and requirements.name != REQUIREMENTS:
         wanted = parse_requirements(_read(requirements), str(requirements))
+        refs = wanted.of_groups(chosen_groups(wanted.groups, groups, no_groups))
         how: dict[str, Any] = {"registry": registry, "replace": replace, "dry_run": dry_run}
-        return install_packages(home, wanted.refs, progress=progress, **how)
+        return install_packages(home, refs, progress=progress, **how)
     path, is_fixed = requirements or nearest_requirements(start), frozen or dry_run
-    lock = _fitting_lock(home, path, start, is_fixed, registry, progress)
+    lock, known = _fitting_lock(home, path, start, is_fixed, registry, progress)
+    chosen = chosen_groups(known, groups, no_groups)
     options = InstallOptions(registry=registry, replace=replace, dry_run=dry_run)
-    with home.store.writing():  # once for all of them
-        return [_install_pin(home, pin, options, progress) for pin in lock.pins]
+    return install_pins(home, [pin for pin in lock.direct if not pin.group or pin.group in chosen], options, progress)
 
 
 def _fitting_lock(
     home: Home, path: Path | None, start: Path, frozen: bool, registry: str | None, progress: Progress
-) -> Lock:
+) -> tuple[Lock, tuple[str, ...]]:
+    """Return the lock that fits a project's requirements, and the names of its groups."""
     if path is None:
         nearest = nearest_lock(start)
         if nearest is None:
-            _requirements_path(start)
+            requirements_path(start)
             raise AssertionError("unreachable")
         home.store.known_locks.note(nearest[0])
-        return nearest[1]
+        return nearest[1], tuple({pin.group: None for pin in nearest[1].direct if pin.group})
     wanted = parse_requirements(_read(path), str(path))
-    lock = _read_lock(path.parent / LOCK)
-    problems = _misfits(wanted, lock)
+    lock = read_lock(path.parent / LOCK)
+    problems = misfits(wanted, lock)
     if lock is not None and not problems:
         home.store.known_locks.note(path.parent / LOCK)
-        return lock
+        return lock, wanted.groups
     if frozen:
-        listed = "\n".join(f"  {what}" for _, what in problems)
-        raise InvalidLock(
-            f"{path.parent / LOCK} does not fit {path}:\n{listed}", hint="datapkg lock", problems=problems
-        )
-    return write_lock(home, path.parent, registry=registry, progress=progress)[1]
+        raise unfitting(path, problems)
+    done = lock_requirements(home, path, wanted, registry=registry, progress=progress)
+    return Lock(tuple(done.pins)), wanted.groups
 
 
-def _misfits(wanted: Requirements, lock: Lock | None) -> list[tuple[str, str]]:
+def unfitting(path: Path, problems: list[tuple[str, str]]) -> InvalidLock:
+    """Return the error for a lock that does not fit the `datapkg.yml` at `path`."""
+    listed = "\n".join(f"  {what}" for _, what in problems)
+    return InvalidLock(f"{path.parent / LOCK} does not fit {path}:\n{listed}", hint="datapkg lock", problems=problems)
+
+
+def misfits(wanted: Requirements, lock: Lock | None) -> list[tuple[str, str]]:
+    """Return the requirements that a lock has no pin for, and the pins that nobody requires, each with the reason."""
     if lock is None:
         return [(LOCK, "there is no lock")]
-    asked = [str(ref) for ref in wanted.refs]
-    lacking = [(ref, f"{ref} is asked for and not locked") for ref in asked if lock.pin_of(ref) is None]
-    known = set(asked)
-    extra = [pin.requirement for pin in lock.pins if pin.requirement not in known]
-    return lacking + [(ref, f"{ref} is locked and not asked for") for ref in extra]
+    asked = {entry.key: str(entry) for entry in wanted.entries}
+    lacking = [(key[0], f"{what} is asked for and not locked") for key, what in asked.items() if not lock.pin_of(*key)]
+    extra = [pin for pin in lock.direct if (pin.requirement, pin.group) not in asked]
+    return lacking + [(pin.requirement, f"{_with_group(pin)} is locked and not asked for") for pin in extra]
 
 
-def _resolve(home: Home, wanted: Requirements, old: Lock | None, registry: str | None, progress: Progress) -> Lock:
-    pins: list[Pin] = []
-    failed: list[tuple[Ref, DatapkgError]] = []
-    for number, ref in enumerate(wanted.refs):
-        progress("requirements", number, len(wanted.refs))
-        kept = old.pin_of(str(ref)) if old else None
-        try:
-            pins.append(kept or _pin(home, ref, registry))
-        except Unreachable:  # the others would wait as long
-            raise
-        except DatapkgError as error:
-            failed.append((ref, error))
-    if failed:
-        raise _unresolved(failed)
-    return Lock.of(pins)
+def _with_group(pin: Pin) -> str:
+    return f"{pin.requirement} (group {pin.group})" if pin.group else pin.requirement
 
 
-def _unresolved(failed: list[tuple[Ref, DatapkgError]]) -> DatapkgError:
-    """Return the only error, or one that lists all errors, of the class of the first."""
-    first = failed[0][1]
-    if len(failed) == 1:
-        return first
-    listed = "\n".join(f"  {error.message}" for _, error in failed)
-    problems = [(str(ref), error.message) for ref, error in failed]
-    message = f"{len(failed)} of the requirements could not be resolved; nothing was written:\n{listed}"
-    return type(first)(message, hint=first.hint, **(first.detail | {"problems": problems}))
-
-
-def _pin(home: Home, ref: Ref, registry: str | None) -> Pin:
-    client = home.client(allowed_registry(home, ref, registry))
-    try:
-        resolved = client.resolve(ref)
-    except DatapkgError as error:
-        error.message = f"{ref}: {error.message}"
-        raise
-    return Pin(
-        requirement=str(ref),
-        package=ref.package,
-        registry=client.url,
-        hash=resolved.hash,
-        size=resolved.bytes_logical,
-        path=ref.path,
-        version=resolved.version,
-        tag=resolved.tag,
-    )
+def install_pins(home: Home, pins: list[Pin], options: InstallOptions, progress: Progress) -> list[PackageOutcome]:
+    """Install pinned states, each once, continuing after failures."""
+    by_node = {(pin.package, pin.path): pin for pin in reversed(pins)}
+    with home.store.writing():  # once for all of them
+        return [_install_pin(home, pin, options, progress) for pin in reversed(by_node.values())]
 
 
 def _install_pin(home: Home, pin: Pin, options: InstallOptions, progress: Progress) -> PackageOutcome:
-    user, _, name = pin.package.partition("/")
     known = home.is_known(pin.registry)
-    ref = Ref(user, name, pin.path, State("hash", pin.hash), pin.registry)
     if known or options.registry is not None:
-        options = InstallOptions(registry=pin.registry if known else options.registry, replace=options.replace)
+        registry = pin.registry if known else options.registry
+        options = InstallOptions(registry=registry, replace=options.replace, dry_run=options.dry_run)
     try:
-        installed: InstallResult = install_one(home, ref, options, progress)
-        return PackageOutcome(pin.requirement, installed=installed)
+        return PackageOutcome(pin.requirement, installed=install_one(home, ref_of(pin), options, progress))
     except DatapkgError as error:
         return PackageOutcome(pin.requirement, error=error)
 
 
-def _requirements_path(start: Path) -> Path:
+def requirements_path(start: Path) -> Path:
+    """Return the nearest `datapkg.yml`; raise `InvalidLock` where there is none."""
     path = nearest_requirements(start)
     if path is None:
-        raise InvalidLock(
-            f"there is no {REQUIREMENTS} in {start} or above it",
-            hint="datapkg init",
-        )
+        raise InvalidLock(f"there is no {REQUIREMENTS} in {start} or above it", hint="datapkg init")
     return path
 
 
-def _read_lock(path: Path) -> Lock | None:
+def read_lock(place: Path) -> Lock | None:
+    """Return the lock in a file, None where there is none."""
     try:
-        return Lock.parse(path.read_bytes(), str(path))
+        return Lock.parse(place.read_bytes(), str(place))
     except FileNotFoundError:
         return None
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datapkg.errors import DatapkgError
-from datapkg.format.lockfile import Pin
 
 if TYPE_CHECKING:
     from datapkg.objects.deltas import PlannedTransfer
@@ -193,15 +192,6 @@ class InstallResult:
     bytes_left: int = 0
     overruled_by: str = ""
     transfer: PlannedTransfer | None = None
-
-
-@dataclass(frozen=True)
-class LockResult:
-    """A lock file that was written: its path, a pin for each requirement, and warnings."""
-
-    path: Path
-    pins: list[Pin]
-    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Commands that install packages: install, fetch, lock."""
+"""Commands that install packages: install, fetch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from datapkg.errors import InvalidInput
 from datapkg.format.manifest.shards import parse_part
 from datapkg.format.names import Ref, State, check_tag, check_version
 from datapkg.format.selection import Selection, parse_size
-from datapkg.format.texts import count_text, hash_text, size_text
+from datapkg.format.texts import size_text
 
 if TYPE_CHECKING:
     from datapkg.api.results import InstallResult, PackageOutcome
@@ -61,6 +61,12 @@ part_option = click.option(
 @part_option
 @click.option("-r", "--requirements", type=PATH, metavar="FILE", help="Install the packages that this file lists.")
 @click.option("--frozen", is_flag=True, help="Install exactly datapkg.lock; fail if datapkg.yml has changed.")
+@click.option(
+    "--group", "groups", type=TEXT, multiple=True, metavar="NAME", help="Install this group of datapkg.yml too."
+)
+@click.option(
+    "--no-group", "no_groups", type=TEXT, multiple=True, metavar="NAME", help="Leave this group out, such as dev."
+)
 @click.option("--replace", is_flag=True, help="Replace a package that came from another registry.")
 @dry_run_option
 @registry_option
@@ -79,6 +85,8 @@ def install(
     part: str | None,
     requirements: Path | None,
     frozen: bool,
+    groups: tuple[str, ...],
+    no_groups: tuple[str, ...],
     replace: bool,
     dry_run: bool,
     registry: str | None,
@@ -86,8 +94,8 @@ def install(
     """Install packages from a registry, or the packages of a project.
 
     REF is USER/NAME for the latest state, or USER/NAME@ followed by a version, a tag or sha256:HASH. Without REF, the
-    packages of the nearest datapkg.yml are installed as its datapkg.lock pins them. FILE.dpkg is a bundle: all of its
-    packages are installed, without a network.
+    packages of the nearest datapkg.yml are installed as its datapkg.lock pins them, with those of its group dev.
+    FILE.dpkg is a bundle: all of its packages are installed, without a network.
     """
     from datapkg.api.install import install_packages
     from datapkg.api.lock import install_locked
@@ -99,25 +107,25 @@ def install(
             what = f"{listing} is not a bundle; -r installs the packages that a file lists"
             raise InvalidInput(what, hint=f"datapkg install -r {quote(str(listing))}")
         path, is_plain = bundles[0], len(bundles) == len(refs) and not selection.is_partial
-        if not is_plain or any((hash, tag, version, requirements, frozen, dry_run)):
+        if not is_plain or any((hash, tag, version, requirements, frozen, groups, no_groups, dry_run)):
             what = "a bundle is installed whole and by itself, with no options but --registry and --replace"
             raise InvalidInput(what, hint=f"datapkg install {path}")
         _install_bundles(session, bundles, options)
         return
     options["dry_run"] = dry_run
     wanted = _with_state([each for each in refs if isinstance(each, Ref)], hash, tag, version)
-    _check_usage(wanted, selection, requirements, frozen)
+    project: dict[str, Any] = {"frozen": frozen, "requirements": requirements}
+    project |= {"groups": groups, "no_groups": no_groups}
+    _check_usage(wanted, selection, project)
     with session.progress() as progress:
         if wanted:
             options["selection"] = selection
             outcomes = install_packages(session.home, wanted, progress=progress, **options)
         else:
-            outcomes = install_locked(
-                session.home, Path.cwd(), frozen=frozen, requirements=requirements, progress=progress, **options
-            )
+            outcomes = install_locked(session.home, Path.cwd(), progress=progress, **project, **options)
     if wanted:
         outcomes = [_confirmed(session, *pair, options) for pair in zip(wanted, outcomes, strict=True)]
-    _report(session, outcomes)
+    report_installed(session, outcomes)
 
 
 def _install_bundles(session: Session, paths: Sequence[Path], options: dict[str, Any]) -> None:
@@ -126,7 +134,7 @@ def _install_bundles(session: Session, paths: Sequence[Path], options: dict[str,
 
     with session.progress() as progress:
         done = [each for path in paths for each in install_bundle(session.home, path, progress=progress, **options)]
-    _report(session, [PackageOutcome(each.package, installed=each) for each in done])
+    report_installed(session, [PackageOutcome(each.package, installed=each) for each in done])
 
 
 def _with_state(refs: Sequence[Ref], hash: str | None, tag: str | None, version: str | None) -> list[Ref]:
@@ -158,10 +166,11 @@ def selected(
     return Selection(tuple(include), tuple(exclude), size, meta_only, numbers)
 
 
-def _check_usage(wanted: list[Ref], selection: Selection, requirements: Path | None, frozen: bool) -> None:
-    if wanted and (requirements is not None or frozen):
+def _check_usage(wanted: list[Ref], selection: Selection, project: dict[str, Any]) -> None:
+    if wanted and any(project.values()):
+        requirements = project["requirements"]
         raise InvalidInput(
-            "-r and --frozen install what a project asks for; they do not go with REF",
+            "-r, --frozen, --group and --no-group install what a project asks for; they do not go with REF",
             hint=f"datapkg install -r {quote(str(requirements))}"
             if requirements is not None and requirements.exists()
             else f"datapkg install {' '.join(map(str, wanted))}",
@@ -187,7 +196,7 @@ def _confirmed(session: Session, ref: Ref, outcome: PackageOutcome, options: dic
         return install_packages(session.home, [ref], progress=progress, **again)[0]
 
 
-def _report(session: Session, outcomes: list[PackageOutcome]) -> None:
+def report_installed(session: Session, outcomes: list[PackageOutcome]) -> None:
     """Print what was or would be installed, then every failure; exit with the code of the first."""
     out = session.out
     done = [each.installed for each in outcomes if each.installed is not None]
@@ -197,7 +206,7 @@ def _report(session: Session, outcomes: list[PackageOutcome]) -> None:
         out.answer({"planned": [asdict(each) for each in done], "dry_run": True}, lines, quiet=states)
         session.out.raise_failures([(each.ref, each.error) for each in outcomes if each.error is not None])
         return
-    lines = [line for each in done for line in _lines(each)]
+    lines = [line for each in done for line in install_lines(each)]
     out.answer(
         {"installed": [asdict(each) for each in done]}, lines, quiet=[pinned(each.package, each.hash) for each in done]
     )
@@ -214,7 +223,7 @@ def _would(planned: InstallResult) -> str:
     return f"{transfer_text(planned.transfer, to_here=True)}; nothing was downloaded"
 
 
-def _lines(done: InstallResult) -> list[str]:
+def install_lines(done: InstallResult) -> list[str]:
     return [f"installed {pinned(done.package, done.hash)}", f"  {_amount(done)}"]
 
 
@@ -270,34 +279,3 @@ def fetch(
     lines = [f"{ref}: would fetch {_would(each)}" if each.transfer else f"{ref}: {_amount(each)}" for ref, each in done]
     session.out.answer({"planned": values, "dry_run": True} if dry_run else {"fetched": values}, lines, quiet=[])
     session.out.raise_failures([(each.ref, each.error) for each in outcomes if each.error is not None])
-
-
-@click.command(
-    cls=Command,
-    examples="""
-    datapkg lock
-    datapkg lock --update
-    """,
-)
-@click.option("--update", is_flag=True, help="Resolve all requirements again, not only changed ones.")
-@registry_option
-@pass_session
-def lock(session: Session, update: bool, registry: str | None) -> None:
-    """Pin the packages of a project to exact states.
-
-    Writes the full hash for each line of the nearest datapkg.yml to the datapkg.lock beside it. Commit both files:
-    `datapkg install` then gives everybody the same bytes, and `import` follows the lock.
-    """
-    from datapkg.api.lock import write_lock
-
-    with session.progress() as progress:
-        path, lock, warnings = write_lock(session.home, Path.cwd(), update=update, registry=registry, progress=progress)
-    out = session.out
-    for warning in warnings:
-        out.note(warning)
-    lines = [f"{path}: {count_text(len(lock.pins), 'package')}"]
-    lines += [f"  {pin.requirement}  {hash_text(pin.hash)}" for pin in lock.pins]
-    out.answer(
-        {"lock": str(path), "packages": [asdict(pin) for pin in lock.pins], "warnings": warnings}, lines, quiet=[]
-    )
-    out.say("", "  install it  datapkg install")

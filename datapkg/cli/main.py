@@ -19,6 +19,7 @@ from datapkg.errors import Notice
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "access": ("datapkg.cli.sharing:access", "Manage who can read and write a package."),
+    "add": ("datapkg.cli.projects:add", "Add packages to the requirements of a project."),
     "append": ("datapkg.cli.changing:append", "Add files to a package, or rows to a table in it."),
     "build": ("datapkg.cli.publishing:build", "Build a package from files, a build file or a repository."),
     "bundle": ("datapkg.cli.bundling:bundle", "Write packages into one file, for machines without a network."),
@@ -37,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "help": ("datapkg.cli.settings:help", "Show the help of a command."),
     "init": ("datapkg.cli.projects:init", "Create a project with an empty datapkg.yml."),
     "install": ("datapkg.cli.installing:install", "Install packages from a registry, or the packages of a project."),
-    "lock": ("datapkg.cli.installing:lock", "Pin the packages of a project to exact states."),
+    "lock": ("datapkg.cli.projects:lock", "Pin the packages of a project to exact states."),
     "log": ("datapkg.cli.log:log", "List the pushes and local builds of a package."),
     "login": ("datapkg.cli.accounts:login", "Log in to a registry with a token."),
     "logout": ("datapkg.cli.accounts:logout", "Log out of a registry."),
@@ -45,7 +46,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("datapkg.cli.changing:merge", "Merge packages into one."),
     "mirror": ("datapkg.cli.copying:mirror", "Copy packages from a registry into a folder or bucket."),
     "mount": ("datapkg.cli.mounting:mount", "Show a package as a folder of read-only files."),
+    "outdated": ("datapkg.cli.projects:outdated", "List pins that are not the latest state at their registry."),
     "push": ("datapkg.cli.publishing:push", "Publish a package to a registry."),
+    "remove": ("datapkg.cli.projects:remove", "Remove packages from the requirements of a project."),
     "rm": ("datapkg.cli.maintenance:rm", "Uninstall a package and free its space."),
     "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
     "show": ("datapkg.cli.listing:show", "Show the contents of a package: tables, columns, files, sizes."),
@@ -54,6 +57,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sync": ("datapkg.cli.syncing:sync", "Update a package at its registry from a folder."),
     "tag": ("datapkg.cli.pointers:tag", "Manage tags: names of states that can be moved."),
     "unmount": ("datapkg.cli.mounting:unmount", "Unmount a folder that datapkg mount shows."),
+    "update": ("datapkg.cli.projects:update", "Update a project's pins to the newest allowed states."),
     "verify": ("datapkg.cli.maintenance:verify", "Verify stored data against its hashes."),
     "version": ("datapkg.cli.pointers:version", "Manage versions: names of states that never move."),
     "whoami": ("datapkg.cli.accounts:whoami", "Show the logged-in user."),
@@ -64,11 +68,11 @@ GROUPS = {
     "Build packages": ("generate", "build", "check", "status"),
     "Edit packages": ("append", "edit", "merge", "cp"),
     "Publish data": ("push", "sync", "tag", "version", "access", "mirror", "delete"),
-    "Projects": ("init", "lock", "stubs"),
+    "Projects": ("init", "add", "remove", "update", "outdated", "lock", "stubs"),
     "This machine": ("config", "login", "logout", "whoami", "rm", "gc", "verify", "cache", "completion", "help"),
 }
 # Commands that remove something; a mistyped word never suggests one.
-REMOVING = frozenset({"delete", "gc", "logout", "rm"})
+REMOVING = frozenset({"delete", "gc", "logout", "remove", "rm"})
 SYNONYMS = {
     "checkout": "install",
     "combine": "merge",
@@ -84,7 +88,6 @@ SYNONYMS = {
     "mv": "cp",
     "publish": "push",
     "pull": "install",
-    "remove": "rm",
     "rename": "cp",
     "share": "access",
     "umount": "unmount",
@@ -93,6 +96,7 @@ SYNONYMS = {
     "test": "check",
     "typings": "stubs",
     "upload": "push",
+    "upgrade": "update",
     "validate": "check",
     "watch": "sync",
 }

@@ -72,9 +72,9 @@ def test_import_uses_the_locked_state(person: Person, hashes: list[str], project
 def test_lock_has_the_resolved_state(person: Person, hashes: list[str], project: Path) -> None:
     requirement = f"{person.name}/p@1.0"
     require(project, requirement)
-    path, _, warnings = write_lock(person.home(), project / "deep")
-    assert path == project / "datapkg.lock"
-    assert warnings == []
+    done = write_lock(person.home(), project / "deep")
+    assert done.path == project / "datapkg.lock"
+    assert done.warnings == []
     assert locked(project) == {requirement: hashes[0]}
 
 
@@ -89,7 +89,7 @@ def test_only_changed_requirements_are_resolved(
     assert installed_hashes(person.home(), project) == [hashes[1]]
     write_lock(person.home(), project)
     assert locked(project) == {f"{person.name}/p": hashes[1]}
-    write_lock(person.home(), project, update=True)
+    write_lock(person.home(), project, renew=None)
     assert locked(project) == {f"{person.name}/p": third}
     require(project, f"{person.name}/p@<2")
     assert installed_hashes(person.home(), project) == [hashes[0]]
@@ -200,7 +200,7 @@ def test_lock_settles_the_conflicts_of_a_merge(person: Person, hashes: list[str]
     (project / "datapkg.lock").write_bytes(b"<<<<<<< HEAD\n" + sides[0] + b"=======\n" + sides[1] + b">>>>>>> them\n")
     with pytest.raises(InvalidLock, match="conflict markers"):
         install_locked(person.home(), project)
-    _, lock, notes = write_lock(person.home(), project)
-    assert {pin.package: pin.hash for pin in lock.pins} == before
-    assert "2 pins" in notes[0]
-    assert locked(project) == {pin.requirement: pin.hash for pin in lock.pins}
+    done = write_lock(person.home(), project)
+    assert {pin.package: pin.hash for pin in done.pins} == before
+    assert "2 pins" in done.warnings[0]
+    assert locked(project) == {pin.requirement: pin.hash for pin in done.pins}

@@ -11,7 +11,7 @@ import pytest
 
 from datapkg.errors import InvalidLock, NewerFormat
 from datapkg.format.lockfile import Lock, Pin, agreed_pins
-from datapkg.format.requirements import parse_requirement, parse_requirements
+from datapkg.format.requirements import Requirements, chosen_groups, parse_requirement, parse_requirements
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "lock"
 PIN = Pin("u/p@1.0", "u/p", "https://data.example.org", "a" * 64, 10, version="1.0")
@@ -183,7 +183,7 @@ def test_quilt_spellings(quilt: str, ours: str) -> None:
 
 def test_requirements_keep_their_order_and_warn_of_short_hashes() -> None:
     wanted = parse_requirements(b"packages:\n- z/z@1.0\n- a/a:t:stable\n- m/m/sub\n- h/h@sha256:abcdef1\n")
-    assert [str(ref) for ref in wanted.refs] == ["z/z@1.0", "a/a@stable", "m/m/sub", "h/h@sha256:abcdef1"]
+    assert [str(each.ref) for each in wanted.entries] == ["z/z@1.0", "a/a@stable", "m/m/sub", "h/h@sha256:abcdef1"]
     assert len(wanted.warnings) == 1
     assert "under 16 digits" in wanted.warnings[0]
 
@@ -193,9 +193,9 @@ def test_all_mistakes_are_reported_together() -> None:
         parse_requirements(b"packages: [u/p@1.0, u/p@2.0, X/y, {a: b}]\nfoo: 1\n", "datapkg.yml")
     assert [place for place, _ in caught.value.problems] == [
         "datapkg.yml: foo",
-        "datapkg.yml: packages[1]",
         "datapkg.yml: packages[2]",
         "datapkg.yml: packages[3]",
+        "datapkg.yml:1",
     ]
 
 
@@ -208,5 +208,61 @@ def test_files_that_are_not_requirements(data: bytes) -> None:
 
 
 def test_empty_list_of_packages_is_valid() -> None:
-    assert parse_requirements(b"packages: []").refs == ()
-    assert parse_requirements(b"packages:").refs == ()
+    assert parse_requirements(b"packages: []").entries == ()
+    assert parse_requirements(b"packages:").entries == ()
+    assert parse_requirements(b"groups: {dev: }") == Requirements((), ("dev",))
+
+
+def test_groups_have_lists_of_their_own() -> None:
+    wanted = parse_requirements(b"packages:\n- u/a@1.0\ngroups:\n  dev:\n  - u/b\n  - u/a@1.0\n  docs: [u/c]\n")
+    found = [(str(each.ref), each.group, each.line) for each in wanted.entries]
+    assert found == [("u/a@1.0", "", 2), ("u/b", "dev", 5), ("u/a@1.0", "dev", 6), ("u/c", "docs", 7)]
+    assert wanted.groups == ("dev", "docs")
+    assert [str(ref) for ref in wanted.of_groups({"dev"})] == ["u/a@1.0", "u/b"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "unwanted", "chosen"),
+    [((), (), {"dev"}), (("docs",), (), {"dev", "docs"}), ((), ("dev",), set()), (("docs",), ("docs",), {"dev"})],
+)
+def test_group_dev_is_chosen_unless_it_is_unwanted(
+    wanted: tuple[str, ...], unwanted: tuple[str, ...], chosen: set[str]
+) -> None:
+    assert chosen_groups(("dev", "docs"), wanted, unwanted) == chosen
+
+
+def test_unknown_group_is_named() -> None:
+    with pytest.raises(InvalidLock, match="no group 'dcs'; did you mean 'docs'") as caught:
+        chosen_groups(("dev", "docs"), ("dcs",), ())
+    assert caught.value.hint == "datapkg add --group dcs user/name"
+
+
+def test_two_states_of_a_package_are_explained_with_their_lines() -> None:
+    with pytest.raises(InvalidLock) as caught:
+        parse_requirements(b"packages:\n- u/p@1.0\ngroups:\n  dev:\n  - u/p@2.0\n", "datapkg.yml")
+    ((place, what),) = caught.value.problems
+    assert place == "datapkg.yml:5"
+    assert "u/p@2.0 (group dev) here and u/p@1.0 in line 2" in what
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"groups: [u/p]",
+        b"groups: {Dev: [u/p]}",
+        b"groups: {dev: u/p}",
+        b"groups: {dev: {a: b}}",
+        b"packages: [u/p]\npackages: [u/q]",
+        b"groups: {dev: [], dev: []}",
+        b"packages: ['work:u/p', u/p]",
+        b"packages: ['u/p@sha256:aaaaaa', 'u/p@sha256:aaaabb']",
+    ],
+)
+def test_mistakes_in_groups_and_lists(data: bytes) -> None:
+    with pytest.raises(InvalidLock, match="a mistake"):
+        parse_requirements(data)
+
+
+def test_states_that_may_be_one_are_left_to_the_registry() -> None:
+    text = b"packages: [u/p, u/p@1.0, u/p@1.0.0, 'u/p@>=1', u/p@stable, 'u/p@sha256:aaaaaaaaaaaaaaaa']"
+    assert len(parse_requirements(text).entries) == 6

@@ -318,13 +318,13 @@ def test_lazy_load_uses_the_locked_state(
     project.mkdir()
     (project / "datapkg.yml").write_text(f"packages: [{published}]\n")
     monkeypatch.chdir(project)
-    path, lock, _ = write_lock(person.home("reader"), project)
+    locked = write_lock(person.home("reader"), project)
     publisher = person.home("publisher")
     build_package(publisher, published, {"other": np.arange(3)}, BuildOptions())
     push_package(publisher, published)
     package: Any = load(published, person.home("reader"), lazy=True)
-    assert (package.hash, "table" in package) == (lock.pins[0].hash, True)
-    path.unlink()
+    assert (package.hash, "table" in package) == (locked.pins[0].hash, True)
+    locked.path.unlink()
     newest: Any = load(published, person.home("elsewhere"), lazy=True)
     assert list(newest) == ["other"]
 

@@ -1,0 +1,56 @@
+"""What the verbs of requirements and locks return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datapkg.api.results import PackageOutcome
+from datapkg.format.lockfile import Pin
+
+
+@dataclass(frozen=True)
+class PinChange:
+    """What a package was pinned to, and is now; None where it was or is not pinned."""
+
+    package: str
+    old: Pin | None
+    new: Pin | None
+
+
+@dataclass(frozen=True)
+class LockResult:
+    """A lock file that was written (or would be, in a `dry_run`): its path, its pins, what changed, and warnings.
+
+    `installed` has what was installed after it.
+    """
+
+    path: Path
+    pins: list[Pin]
+    warnings: list[str] = field(default_factory=list)
+    changes: list[PinChange] = field(default_factory=list)
+    dry_run: bool = False
+    installed: list[PackageOutcome] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class OutdatedPin:
+    """A pinned requirement, the state that it means at its registry now, and the latest one there.
+
+    `allowed` and `latest` are hashes, with their versions, "" where they have none.
+    """
+
+    requirement: str
+    group: str
+    package: str
+    pinned: str
+    pinned_version: str
+    allowed: str
+    allowed_version: str
+    latest: str
+    latest_version: str
+
+    @property
+    def is_outdated(self) -> bool:
+        """Return whether the registry has a newer state, be it allowed or not."""
+        return not self.pinned == self.allowed == self.latest
