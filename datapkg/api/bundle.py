@@ -73,9 +73,10 @@ def write_bundle(
 
 def _locked_refs(home: Home) -> list[Ref]:
     lock = deciding_lock(home)
-    if lock is None or not lock[1].pins:
+    if lock is None or not lock[1].direct:
         raise InvalidInput("name the packages to bundle", hint="datapkg bundle user/name -o FILE.dpkg")
-    return [Ref.parse(pin.package).at(State("hash", pin.hash)) for pin in lock[1].pins]
+    states = {pin.package: pin.hash for pin in lock[1].direct}
+    return [Ref.parse(package).at(State("hash", hash)) for package, hash in states.items()]
 
 
 def _objects(found: ResolvedState) -> dict[str, int]:

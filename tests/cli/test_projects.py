@@ -59,7 +59,7 @@ def test_add_update_outdated_and_remove(ada: Person, states: list[str], tmp_path
     removed = ada("remove", package)
     assert f"datapkg rm {package}" in removed.out
     assert ada("remove", package).code == 3
-    assert Path("datapkg.yml").read_text().endswith("packages:\n")
+    assert Path("datapkg.yml").read_text().endswith("packages:\ngroups:\n  docs:\n")
 
 
 def test_lock_check_lists_what_fails(ada: Person, states: list[str]) -> None:
