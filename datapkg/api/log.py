@@ -12,6 +12,8 @@ from datapkg.api.history import check_whole_package, client_of, tags_at, version
 from datapkg.api.states import names_of
 from datapkg.errors import InvalidInput, NotFound, ObjectNotFound, Unreachable
 from datapkg.format import wire
+from datapkg.format.chunks import LONG_BYTES
+from datapkg.format.lineage import parents_of_record
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.review import review
 from datapkg.format.names import Ref
@@ -48,8 +50,9 @@ def log_page(
     registry is configured. A state in the ref selects the entries of that state; without one, no more is read and
     requested than is returned or is before the cursor. Each entry has event, hash, created_at, author, message, tags,
     versions and origin; with `changes` also `changes` from the previous state (see `format.manifest.review`), None if
-    one of the two is neither here nor at the registry. Raise the errors of a registry, `ObjectNotFound`,
-    `VersionNotFound`, `TagNotFound`; `InvalidInput` for a cursor that is not one.
+    one of the two is neither here nor at the registry. `parent` is the state that it followed as {hash}, or None;
+    `parents` are all that it was made from; `bytes_logical` is None if it is not known. Raise the errors of a registry,
+    `ObjectNotFound`, `VersionNotFound`, `TagNotFound`; `InvalidInput` for a cursor that is not one.
     """
     check_whole_package(ref)
     is_remote = remote or (remote is None and _has_registry(home, ref, registry))
@@ -64,7 +67,8 @@ def log_page(
     page = [entries.read[number] for number in numbers[:limit]]
     if changes:
         _add_changes(home, client, ref, entries, numbers[:limit])
-    shown = [{key: value for key, value in each.items() if key != "parent"} for each in page]
+    _add_sizes(home, page)
+    shown = [{**each, "parent": _named(each["parent"]), "parents": list(map(_named, each["parents"]))} for each in page]
     return shown, _cursor(page, cursor) if len(numbers) > len(page) else ""
 
 
@@ -170,6 +174,8 @@ def _local_entries(home: Home, ref: Ref, tags: _Names, versions: _Names) -> Iter
             "versions": versions.get(event.hash, []),
             "origin": event.origin,
             "parent": event.record.get("parent"),
+            "parents": parents_of_record(ref.package, event.record),
+            "bytes_logical": None,
             "copied_from": _copied_from(event),
         }
 
@@ -194,8 +200,24 @@ def _pushes(client: Client, pushed: Iterable[wire.LogEntry], tags: _Names, versi
             "versions": versions.get(entry.hash, []),
             "origin": client.url,
             "parent": entry.parent,
+            "parents": entry.parents or ([entry.parent] if entry.parent else []),
+            "bytes_logical": entry.bytes_logical,
             "copied_from": "",
         }
+
+
+def _named(hash: str | None) -> dict[str, str] | None:
+    return {"hash": hash} if hash else None
+
+
+def _add_sizes(home: Home, page: list[_Entry]) -> None:
+    """Add the sizes of states of this machine, from entries of a registry or from short manifests."""
+    sizes = {each["hash"]: each["bytes_logical"] for each in page if each["bytes_logical"] is not None}
+    for each in page:
+        hash = each["hash"]
+        if hash not in sizes and home.store.has(hash) and home.store.objects.size(hash) < LONG_BYTES:
+            sizes[hash] = home.store.manifest(hash).size()
+        each["bytes_logical"] = sizes.get(hash)
 
 
 def _time(text: str) -> datetime:

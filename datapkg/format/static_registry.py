@@ -105,9 +105,9 @@ class LogChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `previous` is the sha256 of the entry before (None for the first), `heads` that of the pointers after this one, and
     `nonce` is random, so that no two pushers write the same bytes. The kinds and what they use: push (`hash`, `parent`,
-    `message`, sizes, record, and the `tag` and `version` that it sets besides `latest`), tag (`tag`, `hash`), untag
-    (`tag`), version (`version`, `hash`), yank (`version`, with the reason as `message`), unyank (`version`), record (a
-    new record of the state `hash`), delete.
+    `parents`, `message`, sizes, record, and the `tag` and `version` that it sets besides `latest`), tag (`tag`,
+    `hash`), untag (`tag`), version (`version`, `hash`), yank (`version`, with the reason as `message`), unyank
+    (`version`), record (a new record of the state `hash`), delete.
     """
 
     format: int
@@ -121,6 +121,7 @@ class LogChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     author: str = ""
     hash: str = ""
     parent: str | None = None
+    parents: list[str] = []
     message: str = ""
     manifest_size: int = 0
     bytes_logical: int = 0

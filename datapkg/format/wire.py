@@ -271,8 +271,9 @@ class Published(_Reply, kw_only=True, frozen=True):
 class LogEntry(_Reply, kw_only=True, frozen=True):
     """One push; logs list the newest first.
 
-    `number` counts the states of the package, and `wheel` is the sha256 of the state's thin wheel without a version, if
-    these are known.
+    `parent` is the state that was the latest before; `parents` are those that it was made from, which differ for a
+    forced push, a merge, and one that was based on another state. `number` counts the states of the package, and
+    `wheel` is the sha256 of the state's thin wheel without a version, if these are known.
     """
 
     hash: str
@@ -280,6 +281,7 @@ class LogEntry(_Reply, kw_only=True, frozen=True):
     message: str = ""
     pushed_at: str
     parent: str | None = None
+    parents: list[str] = []
     tags: list[str] = []
     versions: list[str] = []
     bytes_logical: int = 0

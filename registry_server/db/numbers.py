@@ -52,12 +52,12 @@ def retire(connection: Connection, package: PackageRow) -> None:
     connection.execute(insert(retired_versions).from_select(["user_name", "name", "key", "version", "hash"], given))
 
 
-def retired_version(connection: Connection, package: PackageRow, key: str) -> tuple[str, str] | None:
-    """Return a version with this key that the package had before it was deleted, and its state, or None."""
+def retired_version(connection: Connection, user: str, name: str, key: str) -> tuple[str, str] | None:
+    """Return a version with this key that a package had before it was deleted, and its state, or None."""
     row = connection.execute(
         select(retired_versions.c.version, retired_versions.c.hash).where(
-            retired_versions.c.user_name == package.user,
-            retired_versions.c.name == package.name,
+            retired_versions.c.user_name == user,
+            retired_versions.c.name == name,
             retired_versions.c.key == key,
         )
     ).one_or_none()

@@ -35,7 +35,7 @@ class StateRow:
 
 @dataclass(frozen=True)
 class LogLine:
-    """One push."""
+    """One push; `parents` is JSON: the states that it was made from, or None."""
 
     id: int
     hash: str
@@ -44,6 +44,12 @@ class LogLine:
     message: str
     pushed_at: datetime
     bytes_logical: int
+    parents: str | None
+
+    @property
+    def all_parents(self) -> list[str]:
+        """The states that this one was made from; the one that was the latest before where no others are known."""
+        return json.loads(self.parents) if self.parents else [self.parent] if self.parent else []
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,7 @@ def add_push(
     message: str,
     record: str,
     record_object: str | None,
+    parents: list[str],
     now: datetime,
 ) -> None:
     """Add a line to the log."""
@@ -132,14 +139,16 @@ def add_push(
             record=record,
             record_object=record_object,
             pushed_at=now,
+            parents=json.dumps(parents),
         )
     )
 
 
 def pushes_of(connection: Connection, package_id: int, *, before: int | None, limit: int) -> list[LogLine]:
     """Return the log, newest first: up to `limit` lines older than the line `before`."""
+    line = (log.c.id, log.c.hash, log.c.parent, log.c.author, log.c.message, log.c.pushed_at)
     query = (
-        select(log.c.id, log.c.hash, log.c.parent, log.c.author, log.c.message, log.c.pushed_at, states.c.bytes_logical)
+        select(*line, states.c.bytes_logical, log.c.parents)
         .join(states, (states.c.package_id == log.c.package_id) & (states.c.hash == log.c.hash))
         .where(log.c.package_id == package_id)
     )

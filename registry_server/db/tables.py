@@ -126,6 +126,8 @@ log = Table(
     Column("record", Text, nullable=False),
     # The object with the long lists of the record. No reader of the package may read it: its hash is in no reply.
     Column("record_object", Hash, ForeignKey("objects.hash")),
+    # The states that this one was made from, as JSON; `parent` is the one that was the latest before.
+    Column("parents", Text),
     Index(None, "package_id", "id"),
     Index(None, "package_id", "hash"),
     Index(None, "record_object", "package_id"),

@@ -157,6 +157,7 @@ def log(request: PackageRequest, *, cursor: str | None = None, limit: int = DEFA
             message=line.message,
             pushed_at=line.pushed_at.isoformat(),
             parent=line.parent,
+            parents=line.all_parents,
             tags=tags.get(line.hash, []),
             versions=tags_versions.in_order(versions.get(line.hash, [])),
             bytes_logical=line.bytes_logical,

@@ -23,6 +23,7 @@ from datapkg.errors import (
 )
 from datapkg.format import canonical, wire
 from datapkg.format.chunks import LONG_BYTES
+from datapkg.format.lineage import parents_of_push
 from datapkg.format.manifest.diff import changed
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
@@ -128,6 +129,9 @@ def check(request: PushRequest, body: wire.PublishCheck) -> wire.PublishChecked:
         latest = states.latest_of(connection, package.id) if package else None
         if latest != wanted.body.manifest:
             _check_parent(request.full_name, wanted, latest)
+        if wanted.body.version and not package:
+            args = (request.user, request.name, wanted.body.version, wanted.body.manifest)
+            tags_versions.check_not_retired(connection, *args)
         if package:
             if wanted.body.public and not package.public:
                 policy.check_writer(connection, request, "package:share")
@@ -340,6 +344,12 @@ def _add_to_log(
         message=wanted.body.message,
         record=wanted.record,
         record_object=wanted.body.record_object,
+        parents=parents_of_push(
+            package.full_name,
+            wanted.body,
+            latest,
+            lambda hash: states.find(connection, package.id, hash) is not None,
+        ),
         now=now,
     )
     packages.touch(connection, package.id, now)

@@ -166,18 +166,24 @@ def is_new_version(connection: Connection, registry: Registry, package: PackageR
             expected=hash,
             actual=known.hash,
         )
-    retired = numbers.retired_version(connection, package, version_key(version)) if known is None else None
+    if known is None:
+        check_not_retired(connection, package.user, package.name, version, hash)
+    if known is None and states.count_versions(connection, package.id) >= registry.settings.max_versions:
+        raise _too_many("versions", registry.settings.max_versions, "max_versions")
+    return known is None
+
+
+def check_not_retired(connection: Connection, user: str, name: str, version: str, hash: str) -> None:
+    """Raise `Conflict` if another state had this version before the package was deleted."""
+    retired = numbers.retired_version(connection, user, name, version_key(version))
     if retired is not None and retired[1] != hash:
         raise Conflict(
-            f"version {retired[0]} of {package.full_name} was sha256:{retired[1][:12]}… before the package was "
-            "deleted, and versions never name other content",
+            f"version {retired[0]} of {user}/{name} was sha256:{retired[1][:12]}… before the package was deleted, and "
+            "versions never name other content",
             hint="give another version",
             expected=hash,
             actual=retired[1],
         )
-    if known is None and states.count_versions(connection, package.id) >= registry.settings.max_versions:
-        raise _too_many("versions", registry.settings.max_versions, "max_versions")
-    return known is None
 
 
 def add_version(

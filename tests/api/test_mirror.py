@@ -14,11 +14,12 @@ from datapkg.api.build import build_package
 from datapkg.api.history import remove_tag, set_tag
 from datapkg.api.install import install_packages
 from datapkg.api.maintenance import delete
+from datapkg.api.merge import MergeOptions, merge
 from datapkg.api.mirror import mirror
 from datapkg.api.push import push_package
 from datapkg.api.verify import verify_registry
 from datapkg.errors import Conflict, DatapkgError, HashMismatch, InvalidInput
-from datapkg.format.names import Ref
+from datapkg.format.names import Ref, State
 from datapkg.home import Home
 from datapkg.objects.blobs.folder import FolderBlobs
 from datapkg.objects.recipes import decode_recipe, encode_recipe
@@ -228,3 +229,23 @@ def test_what_is_derived_may_be_lost(static: Static, tmp_path: Path) -> None:
         static.home("other").client().resolve(Ref("ada", "nothing"))
     (outcome,) = install_packages(static.home("reader"), [REF])
     assert outcome.error is None
+
+
+def test_parents_and_merges_are_in_the_log_of_a_mirror(
+    person: Person, other: Static, static: Static, tmp_path: Path
+) -> None:
+    for home, ref in ((person.home(), person.ref("iris")), (static.home(), Ref("ada", "iris"))):
+        path = tmp_path / "n.csv"
+        states = {}
+        for name, options in (("1", {}), ("2", {}), ("3", {"force": True})):
+            if name == "3":
+                install_packages(home, [ref.at(State("hash", states["1"]))])
+            path.write_text(f"n\n{name}\n")
+            build_package(home, ref, path)
+            states[name] = push_package(home, ref, **options).hash  # type: ignore[arg-type]
+        merge(home, [ref.at(State("hash", states[name])) for name in "32"], ref, MergeOptions(on_conflict="rename"))
+        merged = push_package(home, ref).hash
+        expected = [(merged, [states["3"], states["2"]]), (states["3"], [states["1"]]), (states["2"], [states["1"]])]
+        assert [(each.hash, each.parents) for each in home.client().log(ref)] == [*expected, (states["1"], [])]
+        mirror(home, home.client().url, other.url, [ref])
+        assert [(each.hash, each.parents) for each in other.client().log(ref)] == [*expected, (states["1"], [])]

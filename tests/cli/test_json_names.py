@@ -25,7 +25,7 @@ def faults(value: Any, key: str, place: str) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             if key in ("tags", "versions") and (
-                not isinstance(each, dict) or {*each} != {"name", "hash", "created_at"}
+                not isinstance(each, dict) or {*each} - {"yanked"} != {"name", "hash", "created_at"}
             ):
                 yield f"{place} has {each}"
             yield from faults(each, "" if isinstance(each, dict) else key, place)

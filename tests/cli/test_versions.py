@@ -51,3 +51,15 @@ def test_a_version_is_not_pushed_twice(ada: Person, flowers: str, iris: Path) ->
     changed(ada, flowers, iris)
     refused = ada("version", "add", flowers, "1.0")
     assert (refused.code, "versions never move" in refused.err) == (4, True)
+
+
+def test_a_version_of_a_deleted_package_is_refused_before_anything_is_sent(
+    ada: Person, flowers: str, iris: Path
+) -> None:
+    assert ada("delete", flowers, "--yes").code == 0
+    (iris / "flowers.csv").write_text("petal,kind\n1.1,setosa\n")
+    ada("build", flowers, str(iris))
+    for dry in (["--dry-run"], []):
+        refused = ada("push", flowers, "--version", "1.0", "--force", *dry)
+        assert (refused.code, "before the package was deleted" in refused.err) == (4, True)
+    assert ada("push", flowers, "--version", "1.1", "--force").code == 0

@@ -273,6 +273,7 @@ def test_log_lists_pushes_newest_first(ada: Client) -> None:
         "author": "ada",
         "message": "<b>go on</b>",
         "parent": first,
+        "parents": [first],
         "tags": ["latest", "stable"],
         "versions": [],
         "bytes_logical": 2,

@@ -200,6 +200,7 @@ def test_version_of_a_deleted_package_names_no_other_content(ada: Client) -> Non
         refused = ada.push("ada/iris", Contents({"a": b"two"}), version="1.0.0")
         assert isinstance(refused.error, Conflict)
         assert "before the package was deleted" in refused.error.message
+        assert ada.get(IRIS).status == 404
         assert refused.error.detail["actual"] == one
         two = ada.publish("ada/iris", {"a": b"two"}, version="1.1")
         assert isinstance(ada.put(f"{IRIS}/versions/1.0", {"hash": two}).error, Conflict)

@@ -127,7 +127,8 @@ def _bring(source: Client, ref: Ref, copy: StaticPackage, push: wire.LogEntry, p
         needed = [push.hash, *manifest.objects()]
         copy.places.write(push.hash, heads.latest, needed, {"number": heads.number + 1, **sizes})
         named = {"hash": push.hash, "parent": push.parent, "message": push.message, "record": record}
-        return {"kind": "push", "at": push.pushed_at, "author": push.author, **named, **sizes}
+        by = {"at": push.pushed_at, "author": push.author, "parents": push.parents}
+        return {"kind": "push", **by, **named, **sizes}
 
     copy.log.append(pushed)
     return len(planned.needed)

@@ -112,6 +112,10 @@ class StaticPackage:
             )
         return found.pop()
 
+    def is_state(self, heads: Heads, hash: str) -> bool:
+        """Return whether the package has this state, as far as that is known without reading the whole log."""
+        return hash in names.states_named(heads) or self.push_of(heads, hash) is not None
+
     def push_of(self, heads: Heads, state: str) -> LogChange | None:
         """Return the push of a state by the number that is written with the places of its objects, None without one."""
         found = self.places.of_state(state) if is_hash(state) else None
@@ -141,6 +145,7 @@ class StaticPackage:
                     message=each.message,
                     pushed_at=each.at,
                     parent=each.parent,
+                    parents=each.parents or ([each.parent] if each.parent else []),
                     tags=sorted(tag for tag, pointer in heads.tags.items() if pointer.hash == each.hash),
                     versions=names.in_order(versions),
                     bytes_logical=each.bytes_logical,

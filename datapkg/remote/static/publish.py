@@ -12,6 +12,7 @@ from datapkg.errors import InvalidInput, InvalidManifest, ObjectNotFound, QuotaE
 from datapkg.format import canonical, wire
 from datapkg.format import static_registry as layout
 from datapkg.format.hashing import check_bytes
+from datapkg.format.lineage import parents_of_push
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref, check_new_version, check_tag
 from datapkg.format.static_registry import Heads
@@ -44,7 +45,9 @@ def publish(package: StaticPackage, push: str, request: wire.Publish) -> wire.Pu
         version = request.version if request.version and _is_free(ref, heads, request) else None
         sizes = {"manifest_size": manifest.size_bytes, "bytes_logical": sum(manifest.objects().values())}
         objects.places.write(push, heads.latest, needed, {"number": heads.number + 1, **sizes})
-        fields = {"message": request.message, "tag": request.tag, "version": version, **_record(request)}
+        parents = parents_of_push(ref.package, request, heads.latest, lambda hash: package.is_state(heads, hash))
+        names_set = {"tag": request.tag, "version": version, "parents": parents}
+        fields = {"message": request.message, **names_set, **_record(request)}
         return {"kind": "push", "hash": push, "parent": heads.latest, **sizes, **fields}
 
     position, change = package.log.append(pushed, package.author)
