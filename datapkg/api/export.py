@@ -59,6 +59,7 @@ class _Job:
     with_build_file: bool
     link: str
     data: Path
+    keep_edits: bool = False
 
     @property
     def package(self) -> str:
@@ -80,6 +81,7 @@ def export(
     format: str | None = None,
     with_build_file: bool = False,
     link: str = "auto",
+    keep_edits: bool = False,
     progress: Progress = silent,
 ) -> ExportResult:
     """Write what a ref names to `dest`: a folder, or one file for one node; either everything is written or nothing.
@@ -89,8 +91,9 @@ def export(
     `with_build_file` adds a `build.yml` that builds the same nodes, metadata and `content` from these files.
 
     A second export into a folder replaces only what changed, and removes what the package no longer has; files that
-    were edited since are a `Conflict`, and those that are no longer in the package stay. `link` (see `exporting.links`)
-    is how files get the bytes of objects that are stored as they are.
+    were edited since are a `Conflict`, and those that are no longer in the package stay. With `keep_edits`, edited
+    files stay too where the package has the same bytes as before. `link` (see `exporting.links`) is how files get the
+    bytes of objects that are stored as they are.
 
     Nothing is written outside `dest`. Raise `Conflict` if it exists and is not such a folder, unless `force`, which
     replaces files of the same name and keeps others; `InvalidInput` for a table that `format` cannot represent;
@@ -103,7 +106,7 @@ def export(
     manifest = found.store.manifest(found.hash)
     dest = Path(dest).expanduser().absolute()
     origins = _origins(found, ref, manifest)
-    job = _Job(found, ref, manifest, dest, origins, force, format, with_build_file, link, home.data)
+    job = _Job(found, ref, manifest, dest, origins, force, format, with_build_file, link, home.data, keep_edits)
     with explained(found, home):
         nodes = manifest.below(ref.path)
     named = frozenset(node.path for node in nodes if with_build_file and needs_glob(node.path))
@@ -290,7 +293,7 @@ def _export_folder(job: _Job, tasks: list[ExportTask], named: frozenset[str], pr
             update.check(placed, f"datapkg export --force {job.ref} {job.dest}")
         place_tree(staged, parent, job.dest.name, folders, placed, force=job.force or update.is_known)
         removed, edited = update.remove_others(files, folders)
-        _keep_record(job, parent, written)
+        _keep_record(job, parent, written, update)
     notes = [each.note for each in written if each.note]
     notes += [f"{'/'.join(parts)} is no longer in the package; it was edited, so it stays" for parts in edited]
     paths = [job.dest.joinpath(*parts) for parts in files]
@@ -303,7 +306,7 @@ def _written(job: _Job, writer: Writer, update: Update, tasks: list[ExportTask])
     for number, task in enumerate(tasks):
         if task.node.kind == "group":
             continue
-        kept = None if job.with_build_file else update.kept(task.node.path, _key(job, task))
+        kept = None if job.with_build_file else update.kept(task.node.path, _key(job, task), edited=job.keep_edits)
         if kept:
             same = replace(task, separator=kept.separator)
             written.append(WrittenFile(same, None, kept.stamp[0], kept.sha256, note=kept.note, kept=kept.parts))
@@ -344,14 +347,14 @@ def _moved(job: _Job, update: Update, written: list[WrittenFile]) -> Iterator[tu
             yield each.number, parts
 
 
-def _keep_record(job: _Job, parent: OpenFolder, written: list[WrittenFile]) -> None:
-    """Record what was exported, with the stamps of the files in their places."""
+def _keep_record(job: _Job, parent: OpenFolder, written: list[WrittenFile], update: Update) -> None:
+    """Record what was exported, with the stamps of the files in their places; of edited ones, those from before."""
     with parent.folder(job.dest.name) as target:
         files = []
         for each in written:
             task = each.task
             file = ExportedFile(task.parts, each.sha256, NO_STAMP, task.node.path, each.key, task.separator, each.note)
-            files.append(stamped(file, target))
+            files.append(update.edited(file) or stamped(file, target))
     write_record(job.data, job.dest, job.package, files)
 
 

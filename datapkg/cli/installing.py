@@ -30,7 +30,9 @@ from datapkg.format.selection import Selection, parse_size
 from datapkg.format.texts import size_text
 
 if TYPE_CHECKING:
+    from datapkg.api.checkout import CheckoutResult
     from datapkg.api.results import InstallResult, PackageOutcome
+    from datapkg.objects.progress import Progress
 
 
 part_option = click.option(
@@ -94,8 +96,8 @@ def install(
     """Install packages from a registry, or the packages of a project.
 
     REF is USER/NAME for the latest state, or USER/NAME@ followed by a version, a tag or sha256:HASH. Without REF, the
-    packages of the nearest datapkg.yml are installed as its datapkg.lock pins them, with those of its group dev.
-    FILE.dpkg is a bundle: all of its packages are installed, without a network.
+    packages of the nearest datapkg.yml are installed as its datapkg.lock pins them, with those of its group dev, and
+    its checkout folders are updated. FILE.dpkg is a bundle: all of its packages are installed, without a network.
     """
     from datapkg.api.install import install_packages
     from datapkg.api.lock import install_locked
@@ -123,9 +125,22 @@ def install(
             outcomes = install_packages(session.home, wanted, progress=progress, **options)
         else:
             outcomes = install_locked(session.home, Path.cwd(), progress=progress, **project, **options)
+        checkouts = [] if wanted or dry_run else _checkouts(session, requirements, outcomes, progress)
     if wanted:
         outcomes = [_confirmed(session, *pair, options) for pair in zip(wanted, outcomes, strict=True)]
-    report_installed(session, outcomes)
+    report_installed(session, outcomes, checkouts)
+
+
+def _checkouts(
+    session: Session, requirements: Path | None, outcomes: list[PackageOutcome], progress: Progress
+) -> list[CheckoutResult]:
+    """Update the checkout folders of the project whose packages were installed, where that did not fail."""
+    from datapkg.api.checkout import checkout_folders
+    from datapkg.format.lockfile import REQUIREMENTS
+
+    if any(each.error for each in outcomes) or (requirements and requirements.name != REQUIREMENTS):
+        return []
+    return checkout_folders(session.home, Path.cwd(), requirements, progress=progress)
 
 
 def _install_bundles(session: Session, paths: Sequence[Path], options: dict[str, Any]) -> None:
@@ -196,7 +211,9 @@ def _confirmed(session: Session, ref: Ref, outcome: PackageOutcome, options: dic
         return install_packages(session.home, [ref], progress=progress, **again)[0]
 
 
-def report_installed(session: Session, outcomes: list[PackageOutcome]) -> None:
+def report_installed(
+    session: Session, outcomes: list[PackageOutcome], checkouts: Sequence[CheckoutResult] = ()
+) -> None:
     """Print what was or would be installed, then every failure; exit with the code of the first."""
     out = session.out
     done = [each.installed for each in outcomes if each.installed is not None]
@@ -207,15 +224,26 @@ def report_installed(session: Session, outcomes: list[PackageOutcome]) -> None:
         session.out.raise_failures([(each.ref, each.error) for each in outcomes if each.error is not None])
         return
     lines = [line for each in done for line in install_lines(each)]
-    out.answer(
-        {"installed": [asdict(each) for each in done]}, lines, quiet=[pinned(each.package, each.hash) for each in done]
-    )
-    for each in done:
-        if each.note:
-            out.note(each.note)
+    lines += [_checkout_line(each) for each in checkouts if not each.error]
+    value: dict[str, Any] = {"installed": [asdict(each) for each in done]}
+    value |= {"checkout": [_checkout_value(each) for each in checkouts]} if checkouts else {}
+    out.answer(value, lines, quiet=[pinned(each.package, each.hash) for each in done])
+    for note in [*(each.note for each in done if each.note), *(note for each in checkouts for note in each.notes)]:
+        out.note(note)
     if importable := [each for each in done if not each.overruled_by]:
         out.say("", *(f"  import it  {import_line(each.package)}" for each in importable))
-    session.out.raise_failures([(each.ref, each.error) for each in outcomes if each.error is not None])
+    failed = [(each.ref, each.error) for each in outcomes if each.error is not None]
+    out.raise_failures([*failed, *((each.folder, each.error) for each in checkouts if each.error is not None)])
+
+
+def _checkout_value(each: CheckoutResult) -> dict[str, Any]:
+    return {**vars(each), "error": each.error.to_wire() if each.error else None}
+
+
+def _checkout_line(each: CheckoutResult) -> str:
+    counts = [(each.written, "written"), (each.unchanged, "unchanged"), (each.removed, "removed")]
+    listed = ", ".join(f"{number:,} {what}" for number, what in counts if number) or "empty"
+    return f"{each.folder} is {each.ref.partition('@')[0]}: {listed}"
 
 
 def _would(planned: InstallResult) -> str:

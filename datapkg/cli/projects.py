@@ -23,20 +23,38 @@ no_install_option = click.option("--no-install", is_flag=True, help="Write the f
 group_option = click.option("--group", type=TEXT, metavar="NAME", help="The group of datapkg.yml, such as dev.")
 
 
-@click.command(cls=Command, examples="datapkg init\ndatapkg init ./analysis")
+@click.command(cls=Command, examples="datapkg init\ndatapkg init ./analysis\ndatapkg init --git-hooks")
 @click.argument("folder", type=PATH, metavar="[DIR]", required=False)
+@click.option("--git-hooks", is_flag=True, help="Let git checkout and git merge install what a branch pins.")
 @pass_session
-def init(session: Session, folder: Path | None) -> None:
+def init(session: Session, folder: Path | None, git_hooks: bool) -> None:
     """Create a project with an empty datapkg.yml.
 
     The file lists the packages that a project needs. It is written to DIR, by default the working directory; an
-    existing file is not changed.
+    existing file is not changed. With --git-hooks, the hooks post-checkout and post-merge of the repository also run
+    `datapkg install --frozen` in DIR, so that its data follows the branch; what hooks do already is kept.
     """
+    if git_hooks:
+        _install_hooks(session, folder or Path())
+        return
     from datapkg.api.lock import start_project
 
     written = start_project(folder or Path())
     session.out.answer({"file": str(written)}, [f"wrote {written}"])
     session.out.say("", "  require a package  datapkg add USER/NAME")
+
+
+def _install_hooks(session: Session, folder: Path) -> None:
+    from datapkg.api.git_hooks import install_hooks
+    from datapkg.api.lock import start_project
+    from datapkg.format.lockfile import REQUIREMENTS
+
+    if not (folder / REQUIREMENTS).exists():
+        start_project(folder)
+    hooks = install_hooks(folder)
+    value = {"hooks": [{"file": str(each.file), "change": each.change} for each in hooks]}
+    session.out.answer(value, [f"{each.change} {each.file}" for each in hooks])
+    session.out.say("", "  name the folders in datapkg.yml, such as  checkout: {data/raw: user/name/raw}")
 
 
 @click.command(

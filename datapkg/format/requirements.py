@@ -26,7 +26,8 @@ DEFAULT_GROUP = "dev"
 _QUILT = re.compile(r"(?P<ref>[^:@]+(?::[^:@]+/[^:@]+)?):(?P<kind>[htv]|hash|tag|version):(?P<value>[^:]+)\Z")
 _GROUP = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)*\Z")
 _MAX_GROUP = 64
-_KEYS = ("packages", "groups")
+# What is in `checkout` is parsed by `datapkg.format.checkout`.
+_KEYS = ("packages", "groups", "checkout")
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def parse_requirements(data: bytes, place: str = REQUIREMENTS) -> Requirements:
     parser = _Parser(place)
     for key in names:
         if key not in _KEYS:
-            known = " and ".join(map(repr, _KEYS))
+            known = " and ".join([", ".join(map(repr, _KEYS[:-1])), repr(_KEYS[-1])])
             parser.problems.append((f"{place}: {key}", f"unknown key; only {known} are known"))
     parser.note_repeated(keys, "")
     entries = [each for key, node in keys if key == "packages" for each in parser.entries(node, "packages", "")]

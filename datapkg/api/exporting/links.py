@@ -12,10 +12,10 @@ import fcntl
 import os
 
 from datapkg.errors import InvalidInput, Refused
+from datapkg.format.checkout import LINKS
 from datapkg.objects.folders import OpenFolder
 from datapkg.objects.pack_file import PackLocation
 
-LINKS = ("auto", "reflink", "hardlink", "symlink", "copy")
 _FICLONE = 0x40049409
 _NO_CLONE = frozenset(
     {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ETXTBSY}

@@ -22,12 +22,26 @@ class Update:
         self._states = {each.parts: each.state(target) for each in files} if target else {}
         self._files = {each.parts: each for each in files}
         self._of_node = {each.node: each for each in files}
+        self._kept_edits: dict[Parts, ExportedFile] = {}
         self.is_known = bool(target and record)
 
-    def kept(self, node: str, key: str) -> ExportedFile | None:
-        """Return the file of a node if it is as it was written, and would be written again (by `key`); else None."""
+    def kept(self, node: str, key: str, *, edited: bool = False) -> ExportedFile | None:
+        """Return the file of a node if it is as it was written, and would be written again (by `key`); else None.
+
+        With `edited`, return it also if it was edited since.
+        """
         found = self._of_node.get(node)
-        return found if found and found.key == key and self._states[found.parts] == UNCHANGED else None
+        states = (UNCHANGED, EDITED) if edited else (UNCHANGED,)
+        if found is None or found.key != key or self._states[found.parts] not in states:
+            return None
+        if self._states[found.parts] == EDITED:
+            self._kept_edits[found.parts] = found
+        return found
+
+    def edited(self, file: ExportedFile) -> ExportedFile | None:
+        """Return the file of the earlier export if this one is that, edited, and was kept; else None."""
+        found = self._kept_edits.get(file.parts)
+        return found if found and found.sha256 == file.sha256 else None
 
     def is_same(self, parts: Parts, sha256: str) -> bool:
         """Return whether a file has these bytes already, from the earlier export."""
