@@ -12,6 +12,7 @@ from datapkg.format.suggestions import did_you_mean
 from datapkg.settings import UserSettings
 from datapkg.store.index import Index
 from datapkg.store.store import Store
+from datapkg.wheel_pins import pinned_packages
 
 # How long an address is asked for the files of a registry before it is taken for a server.
 _PROBE_S = 5.0
@@ -193,12 +194,14 @@ class Home:
         return CommandDeadline() if self._begun_at is None else CommandDeadline(max_time_s, self._begun_at)
 
     def users(self) -> list[str]:
-        """Return the users that have a package on this machine, in order."""
-        return sorted({user for store in self.stores for user in store.refs.users()})
+        """Return the users that have a package on this machine or in a wheel of this environment, in order."""
+        pinned = {package.partition("/")[0] for package in pinned_packages()}
+        return sorted({user for store in self.stores for user in store.refs.users()} | pinned)
 
     def packages(self, user: str) -> list[str]:
-        """Return the names of a user's packages on this machine, in order."""
-        return sorted({ref.name for store in self.stores for ref in store.refs.packages(user)})
+        """Return the names of a user's packages on this machine and in wheels of this environment, in order."""
+        pinned = {package.partition("/")[2] for package in pinned_packages() if package.startswith(f"{user}/")}
+        return sorted({ref.name for store in self.stores for ref in store.refs.packages(user)} | pinned)
 
     def has_user(self, user: str) -> bool:
         """Return whether a user has a package on this machine."""

@@ -291,6 +291,19 @@ def find_or_fetch(home: Home, ref: Ref, registry: str | None = None, *, of_code:
         return ResolvedState(home.store, ref, resolved.hash, client.url)
 
 
+def find_to_read(home: Home, ref: Ref, *, of_code: bool = False) -> ResolvedState:
+    """Return the installed state that a ref means; if a wheel pins it and it is not here, fetch its manifest.
+
+    The errors are those of `find_installed`; for a wheel, also those of a registry.
+    """
+    try:
+        return find_installed(home, ref, of_code=of_code)
+    except PackageNotInstalled as absent:
+        if "wheel" not in absent.detail:
+            raise
+    return find_or_fetch(home, ref, of_code=of_code)
+
+
 def find_or_peek(home: Home, ref: Ref, registry: str | None = None, *, remote: bool = False) -> ResolvedState:
     """Return the installed state that a ref means; with `remote`, or if there is none, the registry's.
 

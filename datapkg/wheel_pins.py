@@ -49,10 +49,9 @@ def wheel_pin(package: str) -> tuple[Path, Pin] | None:
     return found if is_on_path else None
 
 
-def wheel_pins() -> list[tuple[Path, Pin]]:
-    """Return the pins of all packages, in the order of their names. Raise as `wheel_pin` does."""
-    found = (wheel_pin(package) for package in sorted({*_packages(), *_imported}))
-    return [each for each in found if each]
+def pinned_packages() -> list[str]:
+    """Return the packages that have a pin, in order."""
+    return sorted({*_packages(), *(package for package in _imported if wheel_pin(package))})
 
 
 def note_pin(package: str, place: str, data: bytes) -> None:

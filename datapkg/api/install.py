@@ -25,7 +25,7 @@ from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import TransferPlan, plan
 from datapkg.reading.missing.earlier_states import explained
 from datapkg.remote.client import Client
-from datapkg.resolve import ResolvedState, find_installed
+from datapkg.resolve import ResolvedState, find_to_read
 from datapkg.store.delta_fetch import Replaced, arrived, plan_deltas, receive
 
 NOTHING = TransferPlan({}, 0)
@@ -56,14 +56,15 @@ def install_packages(
 ) -> list[PackageOutcome]:
     """Install each ref in turn, continuing after failures; each package becomes current on its own."""
     options = InstallOptions(selection, replace, registry, dry_run)
-    return [_outcome(ref, partial(install_one, home, ref, options, progress)) for ref in refs]
+    return [outcome_of(str(ref), partial(install_one, home, ref, options, progress)) for ref in refs]
 
 
-def _outcome(ref: Ref, install: Callable[[], InstallResult]) -> PackageOutcome:
+def outcome_of(name: str, install: Callable[[], InstallResult]) -> PackageOutcome:
+    """Return what an install or fetch did, or its error, under this name."""
     try:
-        return PackageOutcome(str(ref), installed=install())
+        return PackageOutcome(name, installed=install())
     except DatapkgError as error:
-        return PackageOutcome(str(ref), error=error)
+        return PackageOutcome(name, error=error)
 
 
 def install_one(home: Home, ref: Ref, options: InstallOptions, progress: Progress = silent) -> InstallResult:
@@ -157,7 +158,7 @@ def fetch_packages(
 ) -> list[PackageOutcome]:
     """Fetch each ref in turn (see `fetch`), continuing after failures."""
     options: dict[str, Any] = {"registry": registry, "dry_run": dry_run, "progress": progress}
-    return [_outcome(ref, partial(fetch, home, ref, selection, **options)) for ref in refs]
+    return [outcome_of(str(ref), partial(fetch, home, ref, selection, **options)) for ref in refs]
 
 
 def fetch(
@@ -184,7 +185,7 @@ def _fetch(
     home: Home, ref: Ref, selection: Selection, registry: str | None, progress: Progress | None
 ) -> InstallResult:
     """Download what is missing and report progress; return the plan for None."""
-    found = find_installed(home, ref)
+    found = find_to_read(home, ref)
     manifest = found.store.manifest(found.hash)
     with explained(found, home):
         planned = _planned(home, ref, manifest, selection)

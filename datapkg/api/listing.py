@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from datapkg.api.results import PackageDetails, PackageListing
@@ -13,12 +14,16 @@ from datapkg.format.names import Ref, State
 from datapkg.home import Home
 from datapkg.resolve import ResolvedState, checks_of, find_installed, find_or_peek, unchecked_tables
 from datapkg.store.store import Store
+from datapkg.wheel_pins import pinned_packages, wheel_pin
 
 _README_BYTES = 16_384
 
 
 def list_packages(home: Home) -> list[PackageListing]:
-    """Return the packages on this machine with their current states, each from the first store that has it."""
+    """Return the packages on this machine and those that wheels pin here, with their states.
+
+    Each is listed with its current state, from the first store that has one, else with the one that is pinned.
+    """
     listed: dict[str, PackageListing] = {}
     for store in home.stores:
         for ref in store.refs.folders():
@@ -29,7 +34,26 @@ def list_packages(home: Home) -> list[PackageListing]:
                     partial=current.partial and _lacks_data(store, current.hash),
                     states=kept_states(store, ref, current),
                 )
+    for package in pinned_packages():
+        listed[package] = _with_pin(home, package, listed.get(package))
     return [listed[package] for package in sorted(listed)]
+
+
+def _with_pin(home: Home, package: str, current: PackageListing | None) -> PackageListing:
+    """Return the listing of a package with what a wheel pins it to."""
+    found = wheel_pin(package)
+    assert found  # it was listed
+    path, pin = found
+    wheel = {"hash": pin.hash, "registry": pin.registry, "path": str(path)}
+    if current:
+        return replace(current, wheel=wheel)
+    store = next((each for each in home.stores if each.holds(pin.hash)), None)
+    if store is None:
+        return PackageListing(package, pin.hash, pin.registry, 0, partial=True, wheel=wheel)
+    manifest = store.manifest(pin.hash)
+    size, title = sum(manifest.objects().values()), str(manifest.meta.get("title", ""))
+    is_partial = _lacks_data(store, pin.hash)
+    return PackageListing(package, pin.hash, pin.registry, size, title, is_partial, wheel=wheel)
 
 
 def _lacks_data(store: Store, hash: str) -> bool:

@@ -217,7 +217,9 @@ class PackageOutcome:
 class PackageListing:
     """A package on this machine; `partial` if some of its data may be at its registry alone.
 
-    `states` are all that are kept, the current one first: hash, created_at, tags and versions of each.
+    `states` are all that are kept, the current one first: hash, created_at, tags and versions of each. `wheel` is what
+    a wheel of this environment pins the package to: hash, registry, and path of the pin. Without a current state, the
+    package is listed with that one.
     """
 
     package: str
@@ -227,6 +229,7 @@ class PackageListing:
     title: str = ""
     partial: bool = False
     states: list[dict[str, Any]] = field(default_factory=list)
+    wheel: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)

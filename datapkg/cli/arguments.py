@@ -230,10 +230,11 @@ def report_state(session: Session, ref: Ref, url: str, remote: bool) -> None:
 
 
 def report_pin(session: Session, ref: Ref) -> None:
-    """Print a note if a lock file, and not the current state, decides which state a ref means."""
+    """Print a note if a lock file or a wheel, and not the current state, decides which state a ref means."""
     if ref.state is not None:
         return
     from datapkg.resolve import find_installed
+    from datapkg.wheel_pins import is_wheel_pin
 
     try:
         found = find_installed(session.home, ref)
@@ -242,7 +243,8 @@ def report_pin(session: Session, ref: Ref) -> None:
     current = found.store.refs.current(ref)
     if found.why not in ("current", "ref") and (current is None or current.hash != found.hash):
         also = f"; the current state is sha256:{current.hash[:12]}" if current else ""
-        session.out.note(f"{ref.package} is sha256:{found.hash[:12]} here: {found.why} pins it{also}")
+        pin = f"the wheel of {found.why}" if is_wheel_pin(found.why) else found.why
+        session.out.note(f"{ref.package} is sha256:{found.hash[:12]} here: {pin} pins it{also}")
 
 
 def import_line(package: str) -> str:

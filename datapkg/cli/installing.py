@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -269,9 +270,11 @@ def _amount(done: InstallResult) -> str:
     datapkg fetch me/pictures/raw/cat.jpg
     datapkg fetch me/pictures --include "raw/**/*.jpg"
     datapkg fetch me/pictures
+    datapkg fetch --installed
     """,
 )
-@click.argument("refs", type=REF, nargs=-1, required=True, metavar="REF...")
+@click.argument("refs", type=REF, nargs=-1, metavar="REF...")
+@click.option("--installed", is_flag=True, help="Fetch what wheels pin in this Python environment.")
 @click.option(
     "--include", type=TEXT, multiple=True, metavar="GLOB", help="Only nodes that match, such as raw/**/*.jpg."
 )
@@ -285,6 +288,7 @@ def _amount(done: InstallResult) -> str:
 def fetch(
     session: Session,
     refs: tuple[Ref, ...],
+    installed: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     max_size: str | None,
@@ -296,12 +300,24 @@ def fetch(
 
     REF is a package that was installed only in part, or a node in it. The installed state stays the same; downloaded
     data are verified by their hashes.
+
+    --installed stands for all packages that wheels (datapkg-USER-NAME) pin in the environment of this Python, each in
+    the state and from the registry that its wheel names.
     """
+    from datapkg.api.fetch_pins import fetch_pins
     from datapkg.api.install import fetch_packages
 
+    if bool(refs) == installed:
+        raise click.UsageError("name packages, or all that wheels pin: --installed", click.get_current_context())
     selection = selected(include, exclude, max_size, part)
+    options: dict[str, Any] = {"registry": registry, "dry_run": dry_run}
     with session.progress() as progress:
-        outcomes = fetch_packages(session.home, refs, selection, registry=registry, dry_run=dry_run, progress=progress)
+        if installed:
+            outcomes = fetch_pins(session.home, selection, progress=progress, **options)
+        else:
+            outcomes = fetch_packages(session.home, refs, selection, progress=progress, **options)
+    if installed and not outcomes:
+        session.out.note(f"no wheel pins a package in the environment {sys.prefix}")
     done = [(each.ref, each.installed) for each in outcomes if each.installed is not None]
     values = [{"ref": ref, **asdict(each)} for ref, each in done]
     lines = [f"{ref}: would fetch {_would(each)}" if each.transfer else f"{ref}: {_amount(each)}" for ref, each in done]

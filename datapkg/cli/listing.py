@@ -50,6 +50,7 @@ README_LINES = 10
 MAX_README_LINE = 100
 README_MARGIN = 4
 MAX_TITLE = 60
+PINNED = "pinned by wheel"
 
 
 @click.command(
@@ -67,7 +68,7 @@ def ls(session: Session, remote: bool, registry: str | None) -> None:
     """List packages on this machine or at a registry.
 
     Packages on this machine are listed with their versions and tags, as last seen at the registry, and with other
-    states that are kept.
+    states that are kept. Those that wheels pin in this Python environment are listed too.
     """
     from datapkg.api.listing import list_packages
 
@@ -149,7 +150,11 @@ def _listed_rows(listed: PackageListing) -> Iterator[tuple[str, ...]]:
     """Yield a row for the current state, then one for each other state that is kept."""
     names = {each["hash"]: names_text(each) for each in listed.states}
     title = shortened(listed.title, MAX_TITLE)
-    yield listed.package, hash_text(listed.hash), names.get(listed.hash, ""), _size(listed), listed.origin, title
+    pin = listed.wheel["hash"] if listed.wheel else ""
+    origin = f"{listed.origin}, {PINNED}" if pin == listed.hash else listed.origin
+    yield listed.package, hash_text(listed.hash), names.get(listed.hash, ""), _size(listed), origin, title
+    if pin and pin != listed.hash:
+        yield "", hash_text(pin), names.pop(pin, ""), "", PINNED, ""
     others = [hash for hash in names if hash != listed.hash]
     for hash in others[:MAX_STATES]:
         yield "", hash_text(hash), names[hash], "", "", ""
@@ -164,6 +169,8 @@ def names_text(entry: dict[str, Any]) -> str:
 
 
 def _size(listed: PackageListing) -> str:
+    if not listed.bytes_logical and listed.partial:
+        return "not here"
     return f"{size_text(listed.bytes_logical)}{', partly here' if listed.partial else ''}"
 
 

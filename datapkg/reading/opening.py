@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from datapkg import __version__
-from datapkg.errors import InvalidInput, PackageNotInstalled
+from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State
 from datapkg.home import Home
 from datapkg.origins import allowed_registry
 from datapkg.reading.observers import note_opened
 from datapkg.reading.source import Remote, Source, open_store
-from datapkg.resolve import ResolvedState, find_installed, find_or_fetch
+from datapkg.resolve import find_or_fetch, find_to_read
 from datapkg.wheel_pins import is_wheel_pin
 
 TYPE_CHECKING = False
@@ -25,23 +25,13 @@ def open_source(ref: Ref, home: Home, *, lazy: bool = False, registry: str | Non
     Of a ref without a state, the lock of the running code decides before that of the working directory. A state that a
     wheel pins is read lazily.
     """
-    found = find_or_fetch(home, ref, registry, of_code=True) if lazy else _find(home, ref)
+    found = find_or_fetch(home, ref, registry, of_code=True) if lazy else find_to_read(home, ref, of_code=True)
     note_opened(ref.at(State("hash", found.hash)), ref.state is not None)
     is_lazy = lazy or is_wheel_pin(found.why)
     if not is_lazy or found.store is not home.store:
         # Also of a shared store: it is read only, and nothing may be fetched into it.
         return Source(found.store, ref, found.hash, home=home)
     return Source(found.store, ref, found.hash, Remote(home, _allowed_registry(home, ref, registry)))
-
-
-def _find(home: Home, ref: Ref) -> ResolvedState:
-    """Return the state that is installed, or the one that a wheel pins, whose manifest is fetched if it is not here."""
-    try:
-        return find_installed(home, ref, of_code=True)
-    except PackageNotInstalled as absent:
-        if "wheel" not in absent.detail:
-            raise
-    return find_or_fetch(home, ref, of_code=True)
 
 
 def _allowed_registry(home: Home, ref: Ref, registry: str | None) -> str | None:

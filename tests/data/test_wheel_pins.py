@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import io
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,20 +23,13 @@ from datapkg.home import Home
 from datapkg.reading.nodes.groups import Package
 from datapkg.resolve import find_installed
 from datapkg.store.gc import Policy
-from datapkg.wheel_pins import wheel_pin, wheel_pins
+from datapkg.wheel_pins import pinned_packages, wheel_pin
 from tests.conftest import Person
 from tests.data.test_import import _fresh_imports  # noqa: F401
 from tests.reading.packages import file_node, install, install_iris, iris_frame
+from tests.thin_wheels import put_wheel
 
 REGISTRY = "https://data.example.org"
-
-
-def put_wheel(home: Home, library: Path, hash: str, package: str = "uciml/iris", registry: str = REGISTRY) -> Path:
-    """Unpack the wheel of a state of this home into a folder, as pip does; returns the file of its pin."""
-    wheel = thin_wheel(home.store.manifest(hash), package, registry, wheel_version(None, 1, hash))
-    with zipfile.ZipFile(io.BytesIO(wheel.data)) as archive:
-        archive.extractall(library)
-    return library / f"datapkg/data/{package}.pin.json"
 
 
 @pytest.fixture
@@ -63,7 +54,7 @@ def test_a_wheel_counts_more_than_the_current_state_and_less_than_a_lock(
     current = install(home, "uciml/iris", file_node(home, "new", b""))
     locked = install(home, "uciml/iris", file_node(home, "locked", b"1"))
     install(home, "uciml/iris", file_node(home, "new", b""))
-    pin = put_wheel(home, library, pinned)
+    pin = put_wheel(library, home.store.manifest(pinned), "uciml/iris", REGISTRY)
     import datapkg.data.uciml.iris as iris
 
     assert isinstance(iris, Package)
@@ -81,14 +72,14 @@ def test_a_wheel_counts_more_than_the_current_state_and_less_than_a_lock(
 
 def test_packages_of_one_user_come_from_wheels_and_from_the_store(home: Home, library: Path) -> None:
     first, second = install_iris(home), install(home, "uciml/wine", file_node(home, "a", b""))
-    put_wheel(home, library, first)
-    put_wheel(home, library, second, "uciml/wine")
+    put_wheel(library, home.store.manifest(first), "uciml/iris", REGISTRY)
+    put_wheel(library, home.store.manifest(second), "uciml/wine", REGISTRY)
     home.store.refs.remove(Ref("uciml", "wine"))
     install(home, "uciml/other", file_node(home, "b", b""))
     from datapkg.data.uciml import iris, other, wine
 
     assert (iris.hash, wine.hash, other.keys()) == (first, second, ["b"])
-    assert [pin.package for _, pin in wheel_pins()] == ["uciml/iris", "uciml/wine"]
+    assert pinned_packages() == ["uciml/iris", "uciml/wine"]
     with pytest.raises(ImportError, match=r"measurements is a node of the package uciml/iris, not a module"):
         importlib.import_module("datapkg.data.uciml.iris.measurements")
 
@@ -97,8 +88,8 @@ def test_the_first_library_on_the_path_decides(
     home: Home, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = install_iris(home), install(home, "uciml/iris", file_node(home, "a", b""))
-    put_wheel(home, library, first)
-    put_wheel(home, tmp_path / "before", second)
+    put_wheel(library, home.store.manifest(first), "uciml/iris", REGISTRY)
+    put_wheel(tmp_path / "before", home.store.manifest(second), "uciml/iris", REGISTRY)
     monkeypatch.syspath_prepend(tmp_path / "before")
     from datapkg.data.uciml import iris
 
@@ -131,7 +122,7 @@ def test_a_wheel_in_a_zip_file_pins_too(
     ],
 )
 def test_a_damaged_pin_is_an_error(home: Home, library: Path, data: bytes, error: type[Exception]) -> None:
-    put_wheel(home, library, install_iris(home)).write_bytes(data)
+    put_wheel(library, home.store.manifest(install_iris(home)), "uciml/iris", REGISTRY).write_bytes(data)
     with pytest.raises(error, match=r"iris\.pin\.json"):
         wheel_pin("uciml/iris")
     with pytest.raises(error, match=r"iris\.pin\.json"):
@@ -139,7 +130,7 @@ def test_a_damaged_pin_is_an_error(home: Home, library: Path, data: bytes, error
 
 
 def test_a_module_that_is_run_says_how_it_is_imported(library: Path, home: Home) -> None:
-    put_wheel(home, library, install_iris(home))
+    put_wheel(library, home.store.manifest(install_iris(home)), "uciml/iris", REGISTRY)
     code = (library / "datapkg/data/uciml/iris.py").read_text()
     with pytest.raises(ImportError, match=r"imported as datapkg\.data\.USER\.NAME$"):
         exec(code, {"__name__": "__main__", "__file__": "iris.py"})
@@ -159,7 +150,7 @@ def pushed(person: Person, tmp_path: Path) -> tuple[Person, str]:
 def other(pushed: tuple[Person, str], library: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """Another machine of that user, where a wheel pins the package, which is not installed."""
     person, hash = pushed
-    put_wheel(person.home(), library, hash, f"{person.name}/iris", person.url)
+    put_wheel(library, person.home().store.manifest(hash), f"{person.name}/iris", person.url)
     for name, value in person.environ("other").items():
         monkeypatch.setenv(name, value)
     yield Home()
@@ -204,7 +195,7 @@ def test_offline_the_error_says_how_to_fetch(
 ) -> None:
     person, hash = pushed
     registry = "http://127.0.0.1:9"
-    put_wheel(person.home(), library, hash, f"{person.name}/iris", registry)
+    put_wheel(library, person.home().store.manifest(hash), f"{person.name}/iris", registry)
     monkeypatch.setenv("DATAPKG_REGISTRY", registry)
     with pytest.raises(PackageNotInstalled, match=r"cannot be fetched now: .*; type: datapkg fetch --installed$"):
         importlib.import_module(f"datapkg.data.{person.name}.iris")
