@@ -99,7 +99,13 @@ def _find_state(home: Home, ref: Ref, state: State) -> ResolvedState:
         raise freed or not_installed(ref, home)
     error = TagNotFound if state.kind == "tag" else VersionNotFound
     wanted = f"{ref.package}@sha256:{state.value}" if _looks_like_hash(state.value) else str(ref)
-    raise error(f"{ref} is not installed here", hint=f"datapkg install {wanted}")
+    raise error(f"{ref} is not installed here", hint=f"datapkg install {_quoted(wanted)}")
+
+
+def _quoted(ref: str) -> str:
+    from shlex import quote  # only errors need it
+
+    return quote(ref)
 
 
 def _looks_like_hash(tag: str) -> bool:
@@ -111,6 +117,8 @@ def _hash_of(refs: Refs, ref: Ref, state: State) -> str | None:
     """Return the hash that a state means by the pointers of a store; raise `InvalidInput` if it is ambiguous."""
     if state.kind == "tag":
         return refs.tags(ref).get(state.value)
+    if state.kind == "date":
+        return refs.dates(ref).get(state.value)
     if state.kind != "hash":
         return _version_hash(refs, ref, state)
     matches = [state.value] if state.is_full_hash else sorted(refs.known_hashes(ref, state.value))
@@ -135,7 +143,7 @@ def not_installed(ref: Ref, home: Home | None = None) -> PackageNotInstalled:
     here = [f"{user}/{name}" for user in home.users() for name in home.packages(user)] if home else []
     near = [each for each in close_names(ref.package, here, cutoff=0.8) if each != ref.package][:1]
     message = f"{ref} is not installed{did_you_mean(near)}"
-    return PackageNotInstalled(message, hint=f"datapkg install {ref}", package=ref.package)
+    return PackageNotInstalled(message, hint=f"datapkg install {_quoted(str(ref))}", package=ref.package)
 
 
 def resolve(home: Home, client: Client, ref: Ref, *, replace: bool = False) -> wire.Resolved:
@@ -198,6 +206,8 @@ def keep(home: Home, ref: Ref, manifest: Manifest, resolved: wire.Resolved) -> N
     home.store.refs.set_pointers(ref, "tags", resolved.tags)
     home.store.refs.set_pointers(ref, "versions", resolved.versions)
     home.store.refs.set_yanked(ref, resolved.yanked)
+    if ref.state and ref.state.kind == "date":
+        home.store.refs.keep_date(ref, ref.state.value, resolved.hash)
 
 
 def save(home: Home, manifest: Manifest, unchecked: list[str] | None) -> None:

@@ -46,6 +46,7 @@ part_option = click.option(
     examples="""
     datapkg install uciml/iris
     datapkg install uciml/iris@1.2.0 me/sales@stable
+    datapkg install "uciml/iris@{2026-05-01}"
     datapkg install me/pictures/raw --include "**/*.jpg" --max-size 10MB
     datapkg install me/pictures --part 0/4
     datapkg install packages.dpkg

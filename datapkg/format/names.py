@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal, NoReturn
 
-    StateKind = Literal["hash", "version", "tag", "range"]
+    StateKind = Literal["hash", "version", "tag", "range", "date"]
 
 RESERVED = frozenset(
     """about access accounts admin api app assets auth blob blog client config core data datapkg datasets docs download
@@ -181,12 +181,17 @@ def check_node_path(path: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class State:
-    """The state of a package in a reference: a hash or its beginning, a version, a tag, or a range of versions."""
+    """The state of a package in a reference: a hash or its beginning, a version, a tag, a range of versions, or a date.
+
+    A date means the latest state at that moment (`format/dates.py`).
+    """
 
     kind: StateKind
     value: str
 
     def __str__(self) -> str:
+        if self.kind == "date":
+            return f"{{{self.value}}}"
         return f"sha256:{self.value}" if self.kind == "hash" else self.value
 
     @property
@@ -211,9 +216,13 @@ class State:
             return cls("range", _check_range(text))
         if text[:1].isalpha():
             return cls("tag", check_tag(text))
+        if text.startswith("{") and text.endswith("}"):
+            from datapkg.format.dates import normal_date
+
+            return cls("date", normal_date(text[1:-1]))
         raise InvalidName(
             f"{quoted(text)} is not a state: after '@' comes a version (1.2.0), a tag (stable), a hash "
-            "(sha256:1f3a9c…) or, in datapkg.yml, a range (>=1.2,<2)"
+            "(sha256:1f3a9c…), a date ({2026-05-01}) or, in datapkg.yml, a range (>=1.2,<2)"
         )
 
 

@@ -119,6 +119,14 @@ class Refs:
         if reasons != self.yanked(ref):
             self._write(self._package(ref) / "yanked.json", reasons)
 
+    def dates(self, ref: Ref) -> dict[str, str]:
+        """Return the states that dates meant at the registry: the normal form of a date to a hash."""
+        return _unless_damaged(self._package(ref) / "dates.json", _pointers_in) or {}
+
+    def keep_date(self, ref: Ref, date: str, hash: str) -> None:
+        """Remember which state a date means; that does not change, since what happened before it does not."""
+        self._write(self._package(ref) / "dates.json", {**self.dates(ref), date: hash})
+
     def kept(self, ref: Ref) -> set[str]:
         """Return the states that the user pinned: `gc` never deletes them."""
         return set(self._pointers(ref, "kept").values())
@@ -194,7 +202,7 @@ class Refs:
         checks: dict[Path, Callable[[Path], object]] = {package / "current": _current_fields}
         checks |= {package / kind / each: _pointer_fields for kind in _POINTERS for each in names(package / kind)}
         checks |= {package / f"{kind}.json": _pointers_in for kind in _POINTERS}
-        checks[package / "yanked.json"] = _reasons_in
+        checks |= {package / "yanked.json": _reasons_in, package / "dates.json": _pointers_in}
         checks |= dict.fromkeys(self._log(ref).paths(), check_event)
         found = []
         for path, check in checks.items():

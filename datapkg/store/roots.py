@@ -185,6 +185,7 @@ FILES = (
     FileKind("packages/*/*/tags.json", "tags of the registry, as last seen", _tagged),
     FileKind("packages/*/*/versions.json", "versions of the registry, as last seen", _versioned),
     FileKind("packages/*/*/yanked.json", "reasons of the registry's yanked versions, as last seen"),
+    FileKind("packages/*/*/dates.json", "states that dates meant; those that were installed are in the log"),
     FileKind("packages/*/*/tags/*", "tags as older datapkgs wrote them; `_tagged` reads both"),
     FileKind("packages/*/*/versions/*", "versions as older datapkgs wrote them; `_versioned` reads both"),
     FileKind("locks/*", "paths of the lock files that were used on this machine", of_store=_locked),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,21 @@ def add(connection: Connection, action: str, actor: str, subject: str, now: date
     connection.execute(
         insert(events).values(at=now, action=action, actor=actor, subject=subject, detail=json.dumps(detail))
     )
+
+
+def moves_of_tag(
+    connection: Connection, subject: str, tag: str, since: datetime, until: datetime
+) -> Iterator[tuple[datetime, str]]:
+    """Yield when a tag was moved in a span of time, and to which state, newest first."""
+    rows = connection.execute(
+        select(events.c.at, events.c.detail)
+        .where(events.c.subject == subject, events.c.action == "package:tag", events.c.at.between(since, until))
+        .order_by(events.c.id.desc())
+    )
+    for at, text in rows:
+        detail = json.loads(text)
+        if detail.get("tag") == tag:
+            yield at, detail["hash"]
 
 
 def about(connection: Connection, subject: str) -> list[tuple[str, str, dict[str, Any]]]:

@@ -157,6 +157,19 @@ def pushes_of(connection: Connection, package_id: int, *, before: int | None, li
     return [LogLine(*row) for row in connection.execute(query.order_by(log.c.id.desc()).limit(limit))]
 
 
+def last_push(connection: Connection, package_id: int, at: datetime) -> tuple[datetime, str] | None:
+    """Return the time and state of the last push until a moment, or None."""
+    query = select(log.c.pushed_at, log.c.hash).where(log.c.package_id == package_id, log.c.pushed_at <= at)
+    row = connection.execute(query.order_by(log.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else (row.pushed_at, row.hash)
+
+
+def first_pushed_at(connection: Connection, package_id: int) -> datetime | None:
+    """Return the time of the first push, or None without one."""
+    query = select(log.c.pushed_at).where(log.c.package_id == package_id).order_by(log.c.id).limit(1)
+    return connection.execute(query).scalar()
+
+
 def record_of(connection: Connection, package_id: int, hash: str) -> tuple[str, str | None] | None:
     """Return the record of the newest push of a state, as JSON, and the object that has its long lists."""
     query = select(log.c.record, log.c.record_object).where(log.c.package_id == package_id, log.c.hash == hash)

@@ -10,10 +10,11 @@ from sqlalchemy import Connection
 
 from datapkg.errors import InvalidInput
 from datapkg.format import wire
+from datapkg.format.dates import check_past, moment, no_state_then
 from datapkg.format.names import State
 from datapkg.format.texts import quoted
 from datapkg.format.versions import find_version
-from registry_server.db import numbers, packages, states
+from registry_server.db import events, numbers, packages, states
 from registry_server.db.packages import LATEST, PackageLine, PackageRow
 from registry_server.services import downloads, policy, tags_versions, wheels
 from registry_server.services.policy import Actor, PackageRequest
@@ -88,7 +89,10 @@ def delete(request: PackageRequest) -> wire.Deleted:
 
 
 def resolve(request: PackageRequest, text: str | None) -> wire.Resolved:
-    """Return the state that a text means now: a hash or its prefix, a version, a tag or a range; None is `latest`."""
+    """Return the state that a text means now: a hash or its prefix, a version, a tag, a range or a date.
+
+    None is `latest`.
+    """
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
         wanted = State.parse(text) if text else State("tag", LATEST)
@@ -101,6 +105,8 @@ def resolve(request: PackageRequest, text: str | None) -> wire.Resolved:
             tag, hash = wanted.value, tags.get(wanted.value, "")
             if not hash:
                 raise tags_versions.tag_not_found(package, tag)
+        elif wanted.kind == "date":
+            hash = _by_date(connection, request, package, wanted.value)
         else:
             hashes = {each.version: each.hash for each in versions}
             version = find_version(package.full_name, wanted, hashes, _yanked(versions))
@@ -124,6 +130,19 @@ def resolve(request: PackageRequest, text: str | None) -> wire.Resolved:
 
 def _yanked(versions: list[wire.VersionEntry]) -> dict[str, str]:
     return {each.version: each.yanked for each in versions if each.yanked is not None}
+
+
+def _by_date(connection: Connection, request: PackageRequest, package: PackageRow, value: str) -> str:
+    """Return the state that was the latest at a moment: that of the last push, or to which `latest` was moved."""
+    check_past(package.full_name, value, request.registry.now())
+    at = moment(value)
+    push = states.last_push(connection, package.id, at)
+    if push is None:
+        raise no_state_then(package.full_name, value, states.first_pushed_at(connection, package.id) or at)
+    for moved_at, hash in events.moves_of_tag(connection, package.full_name, LATEST, push[0], at):
+        if moved_at >= push[0] and states.find(connection, package.id, hash):
+            return hash
+    return push[1]
 
 
 def _by_hash(connection: Connection, package: PackageRow, prefix: str) -> str:

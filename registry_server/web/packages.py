@@ -48,7 +48,7 @@ def delete_package(package: ThePackage) -> Reply[wire.Deleted]:
 @router.get(wire.RESOLVE)
 def resolve(
     package: ThePackage,
-    state: Annotated[str | None, Query(max_length=300, description="`sha256:…`, a version, a tag or a range")] = None,
+    state: Annotated[str | None, Query(max_length=300, description="hash, version, tag, range or `{date}`")] = None,
 ) -> Reply[wire.Resolved]:
     """Return the full hash that a state means now; without a state, of the tag `latest`."""
     return browse.resolve(package, state)

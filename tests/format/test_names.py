@@ -257,3 +257,28 @@ def test_error_for_non_text_names_its_type() -> None:
         Ref.parse(5)  # type: ignore[arg-type]
     with pytest.raises(InvalidName, match=r"'\./data' is a path; expected a package"):
         Ref.parse("./data")
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("u/p@{2026-05-01}", "u/p@{2026-05-01}"),
+        ("u/p@{2026-05-01T12:00Z}", "u/p@{2026-05-01T12:00:00Z}"),
+        ("u/p@{2026-05-01 12:00}", "u/p@{2026-05-01T12:00:00Z}"),
+        ("work:u/p/a/b@{2026-05-01T01:30:15.25+02:00}", "work:u/p/a/b@{2026-04-30T23:30:15.250000Z}"),
+        ("u/p@{2026-05-01}/node", "u/p/node@{2026-05-01}"),
+    ],
+)
+def test_dates(text: str, normal: str) -> None:
+    ref = Ref.parse(text)
+    assert (str(ref), ref.state and ref.state.kind) == (normal, "date")
+    assert Ref.parse(str(ref)) == ref
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["", "2026", "2026-5-1", "2026-02-30", "yesterday", "2026-05-01T", "2026-05-01T25:00", "0001-01-01T00:00+05:00"],
+)
+def test_invalid_dates(date: str) -> None:
+    with pytest.raises(InvalidName, match=r"it is \{2026-05-01\}"):
+        Ref.parse(f"u/p@{{{date}}}")

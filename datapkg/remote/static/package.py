@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from datapkg.errors import InvalidInput, Unreachable
 from datapkg.format import wire
+from datapkg.format.dates import check_past, moment, no_state_then
 from datapkg.format.hashing import check_bytes, check_hash, is_hash
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref, State, check_new_version, check_tag, check_version
@@ -80,6 +82,8 @@ class StaticPackage:
             hash = self._by_hash(heads, wanted.value)
         elif wanted.kind == "tag":
             tag, hash = wanted.value, names.tagged(self.ref, heads, wanted.value)
+        elif wanted.kind == "date":
+            hash = self._by_date(heads, wanted.value)
         else:
             version, hash = names.versioned(self.ref, heads, wanted)
         found: Any = self.places.of_state(hash)
@@ -96,6 +100,19 @@ class StaticPackage:
             versions={each.version: each.hash for each in names.version_entries(heads)},
             yanked=heads.yanked,
         )
+
+    def _by_date(self, heads: Heads, value: str) -> str:
+        """Return the state that was the latest at a moment, by the times in the log."""
+        check_past(self.ref.package, value, datetime.now(UTC))
+        at, first = moment(value), ""
+        for change in self.log.entries():
+            if change.number < heads.first:
+                break
+            is_latest = change.kind == "push" or (change.kind == "tag" and change.tag == LATEST)
+            if is_latest and moment(change.at) <= at:
+                return change.hash
+            first = change.at
+        raise no_state_then(self.ref.package, value, moment(first or heads.created_at))
 
     def _by_hash(self, heads: Heads, prefix: str) -> str:
         """Return the state whose hash begins like this; a full one is mostly found without reading the whole log."""
