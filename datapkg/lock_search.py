@@ -9,7 +9,7 @@ from shlex import quote
 
 from datapkg.code_folder import code_folder
 from datapkg.errors import InvalidLock
-from datapkg.format.lockfile import REQUIREMENTS
+from datapkg.format.lockfile import DEFAULT_GROUP, REQUIREMENTS
 from datapkg.project import lock_path, nearest_lock, read_lock
 
 TYPE_CHECKING = False
@@ -77,6 +77,6 @@ def _are_equal(one: Path, other: Path) -> bool:
 def install_line(path: Path, pin: Pin, start: Path | None = None) -> str:
     """Return the command that installs what a lock pins, typed in `start`, by default the working directory."""
     if lock_path(start) == path:
-        return "datapkg install"
+        return f"datapkg install --group {pin.group}" if pin.group not in ("", DEFAULT_GROUP) else "datapkg install"
     wanted = path.parent / REQUIREMENTS
     return f"datapkg install {f'-r {quote(str(wanted))}' if wanted.is_file() else f'{pin.package}@sha256:{pin.hash}'}"

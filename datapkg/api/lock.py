@@ -12,9 +12,10 @@ from typing import Any
 
 from datapkg.api.install import InstallOptions, install_one, install_packages
 from datapkg.api.lock_results import LockResult
+from datapkg.api.needed_packages import closure
 from datapkg.api.pinning import Pinner, changes, ref_of
 from datapkg.api.results import PackageOutcome
-from datapkg.errors import Conflict, DatapkgError, InvalidLock, NewerFormat, NotAFolder
+from datapkg.errors import Conflict, DatapkgError, InvalidLock, NewerFormat, NotAFolder, Unreachable
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, agreed_pins
 from datapkg.format.requirements import Requirements, chosen_groups, parse_requirements
 from datapkg.format.texts import count_text, quoted
@@ -75,10 +76,11 @@ def lock_requirements(
     """Write the lock of these requirements beside the `datapkg.yml` at `path` (see `write_lock`)."""
     place = path.parent / LOCK
     old, notes = readable_pins(place)
-    lock = Pinner(home, registry, progress).pin(wanted, old, renew)
+    pinner = Pinner(home, registry, progress)
+    lock = pinner.pin(wanted, old, renew)
     if not dry_run:
         keep_lock(home, place, lock)
-    return LockResult(place, list(lock.pins), [*wanted.warnings, *notes], changes(old, lock), dry_run)
+    return LockResult(place, list(lock.pins), [*wanted.warnings, *notes, *pinner.notes], changes(old, lock), dry_run)
 
 
 def keep_lock(home: Home, place: Path, lock: Lock) -> None:
@@ -127,7 +129,28 @@ def install_locked(
     lock, known = _fitting_lock(home, path, start, is_fixed, registry, progress)
     chosen = chosen_groups(known, groups, no_groups)
     options = InstallOptions(registry=registry, replace=replace, dry_run=dry_run)
-    return install_pins(home, [pin for pin in lock.direct if not pin.group or pin.group in chosen], options, progress)
+    pins = [pin for pin in lock.direct if not pin.group or pin.group in chosen]
+    outcomes = install_pins(home, pins, options, progress)
+    if not dry_run:
+        fetch_needed(home, closure(lock, pins), registry)
+    return outcomes
+
+
+def fetch_needed(home: Home, pins: list[Pin], registry: str | None) -> None:
+    """Fetch the manifests of packages that others contain, so that imports of these find the pinned states.
+
+    Their data stay at the registry, and what cannot be seen is left out: the packages that were asked for hold what
+    they contain.
+    """
+    pinner = Pinner(home, registry)
+    for pin in pins:
+        if not home.store.holds(pin.hash):
+            try:
+                pinner.fetch_manifest(pin)
+            except Unreachable:  # the others would wait as long
+                return
+            except DatapkgError:
+                continue
 
 
 def _fitting_lock(

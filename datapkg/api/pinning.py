@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from shlex import quote
 
 from datapkg.api.lock_results import PinChange
+from datapkg.api.needed_packages import Answer, NeededPackages, closure, overruled
 from datapkg.errors import Conflict, DatapkgError, NodeNotFound, Unreachable
 from datapkg.format import wire
 from datapkg.format.lockfile import Lock, Pin
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref, State
 from datapkg.format.requirements import Requirement, Requirements
 from datapkg.home import Home
@@ -22,11 +24,17 @@ from datapkg.resolve import fetch_manifest, save
 
 @dataclass
 class Pinner:
-    """Asks registries what requirements mean; `registry` is the one that the user named for this call."""
+    """Asks registries what requirements mean; `registry` is the one that the user named for this call.
+
+    `with_needed` pins the packages too whose nodes the states contain; `notes` say what is to be known of them.
+    """
 
     home: Home
     registry: str | None = None
     progress: Progress = silent
+    with_needed: bool = True
+    notes: list[str] = field(default_factory=list)
+    _answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
     _clients: dict[str, Client] = field(default_factory=dict)
 
     def pin(self, wanted: Requirements, old: Lock | None, renew: Collection[str] | None = ()) -> Lock:
@@ -47,7 +55,15 @@ class Pinner:
             unchecked += new
             if not kept:
                 open_ones[package] = entries
-        return Lock.of([*pins, *self._resolved(open_ones, unchecked)])
+        pins += closure(old, pins) if old else []
+        pins += self._resolved(open_ones, unchecked)
+        if self.with_needed:
+            needed = NeededPackages(self.home.settings.get("jobs").value)
+            pins += needed.of(self._answers.values())
+            self.notes += needed.notes
+        lock = Lock.of(pins)
+        self.notes += overruled(lock)
+        return lock
 
     def newest(self, wanted: Requirements) -> dict[str, wire.Resolved]:
         """Return what the tag `latest` of each required package names, as an install without a state takes it."""
@@ -91,7 +107,8 @@ class Pinner:
             calls = []
             for entries in by_package.values():
                 try:
-                    calls.append((entries, _Question(self.client(entries[0].ref), entries).ask(pool)))
+                    question = _Question(self.client(entries[0].ref), entries, self.with_needed)
+                    calls.append((entries, question.ask(pool)))
                 except DatapkgError as error:
                     failed += [(entry, error) for entry in entries]
             for number, (entries, question) in enumerate(calls):
@@ -101,6 +118,7 @@ class Pinner:
                         failed.append((entry, answer))
                     else:
                         pins.append(answer)
+                        self._answers[answer.package, answer.hash] = question.answer()
         failed += self._without_nodes([*unchecked, *pins])
         if failed:
             raise unresolved(failed)
@@ -117,17 +135,21 @@ class Pinner:
                     found.append((Requirement(ref_of(pin), pin.group), _about(error, pin.requirement)))
         return found
 
+    def fetch_manifest(self, pin: Pin) -> Manifest:
+        """Return the manifest of a pinned state, from here or from its registry; it is kept here."""
+        if self.home.store.has(pin.hash):
+            return self.home.store.manifest(pin.hash)
+        ref = ref_of(pin)
+        client = self.client(ref)
+        resolved = client.resolve(ref)
+        manifest = fetch_manifest(self.home, client, ref, resolved)
+        with self.home.store.writing():
+            save(self.home, manifest, resolved.unchecked)
+        return manifest
+
     def check_node(self, pin: Pin) -> None:
         """Raise `NodeNotFound` if the pinned state does not have the node; its manifest is kept."""
-        ref = ref_of(pin)
-        if self.home.store.has(pin.hash):
-            manifest = self.home.store.manifest(pin.hash)
-        else:
-            client = self.client(ref)
-            resolved = client.resolve(ref)
-            manifest = fetch_manifest(self.home, client, ref, resolved)
-            with self.home.store.writing():
-                save(self.home, manifest, resolved.unchecked)
+        manifest = self.fetch_manifest(pin)
         try:
             manifest.below(pin.path)
         except NodeNotFound as error:
@@ -138,15 +160,15 @@ class Pinner:
 class _Question:
     """What the requirements of one package mean at a registry; their states may differ, and must agree."""
 
-    def __init__(self, client: Client, entries: list[Requirement]) -> None:
-        self._client, self._entries = client, entries
+    def __init__(self, client: Client, entries: list[Requirement], with_needed: bool) -> None:
+        self._client, self._entries, self._with_needed = client, entries, with_needed
         self._calls: dict[State | None, PendingCall[wire.Resolved]] = {}
         self._common = _common_state([each.ref.state for each in entries])
 
     def ask(self, pool: ThreadPool) -> _Question:
         ref = self._entries[0].ref
         for state in {self._state_of(each) for each in self._entries}:
-            self._calls[state] = pool.submit(self._client.resolve, ref.at(state))
+            self._calls[state] = pool.submit(self._client.resolve, ref.at(state), with_packages=self._with_needed)
         return self
 
     def _state_of(self, entry: Requirement) -> State | None:
@@ -154,6 +176,11 @@ class _Question:
         if state is None or state.kind in ("version", "range"):
             return self._common
         return state
+
+    def answer(self) -> Answer:
+        """Return one of the answers, once there are some."""
+        resolved = next(call.result() for call in self._calls.values())
+        return self._client, resolved
 
     def answers(self) -> list[Pin | DatapkgError]:
         """Return a pin or an error for each requirement; raise `Unreachable`, since others would wait as long."""
@@ -240,6 +267,8 @@ def fits(pin: Pin, ref: Ref) -> bool:
         return pin.hash.startswith(state.value)
     if state.kind == "tag":
         return pin.tag == state.value
+    if state.kind not in ("version", "range"):
+        return pin.requirement == str(ref)
     if pin.version is None:
         return False
     from packaging.specifiers import SpecifierSet

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datapkg.api.install import InstallOptions
 from datapkg.api.lock import (
+    fetch_needed,
     install_pins,
     keep_lock,
     lock_requirements,
@@ -18,6 +19,7 @@ from datapkg.api.lock import (
     unfitting,
 )
 from datapkg.api.lock_results import LockResult, OutdatedPin
+from datapkg.api.needed_packages import closure
 from datapkg.api.pinning import Pinner, changes, ref_of
 from datapkg.errors import DatapkgError, InvalidLock, NotFound
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin
@@ -114,7 +116,7 @@ def remove_requirements(
     old, notes = readable_pins(path.parent / LOCK)
     keys = {entry.key for entry in wanted.entries}
     kept = [pin for pin in (old.direct if old else ()) if (pin.requirement, pin.group) in keys]
-    lock = Lock.of(kept)
+    lock = Lock.of([*kept, *(closure(old, kept) if old else [])])
     if not dry_run:
         write_atomic(path, text.encode(), path.parent, mode=0o644)
         if old is not None:
@@ -165,6 +167,7 @@ def update_requirements(
 def _installed(home: Home, done: LockResult, pins: list[Pin], registry: str | None, progress: Progress) -> LockResult:
     direct = [pin for pin in pins if not pin.needed_by]
     installed = install_pins(home, direct, InstallOptions(registry=registry), progress) if direct else []
+    fetch_needed(home, closure(Lock(tuple(done.pins)), direct), registry)
     return LockResult(done.path, done.pins, done.warnings, done.changes, False, installed)
 
 
@@ -181,7 +184,7 @@ def outdated_requirements(
     problems = misfits(wanted, lock)
     if lock is None or problems:
         raise unfitting(path, problems)
-    pinner = Pinner(home, registry, progress)
+    pinner = Pinner(home, registry, progress, with_needed=False)
     allowed = pinner.pin(wanted, None)
     newest = pinner.newest(wanted)
     found = []

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 REQUIREMENTS = "datapkg.yml"
 LOCK = "datapkg.lock"
+# The group that is installed unless somebody says otherwise, as in uv.
+DEFAULT_GROUP = "dev"
 FORMAT = 2
 MAX_BYTES = 16 << 20
 _MARKERS = re.compile(rb"^(?:<{7}|={7}|>{7}|\|{7})(?:[ \r]|$)", re.MULTILINE)

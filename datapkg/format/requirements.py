@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from datapkg.errors import InvalidLock, InvalidName
 from datapkg.format.frozen import dataclass
-from datapkg.format.lockfile import MAX_BYTES, REQUIREMENTS, has_conflict
+from datapkg.format.lockfile import DEFAULT_GROUP, MAX_BYTES, REQUIREMENTS, has_conflict
 from datapkg.format.names import SAFE_PREFIX, Ref
 from datapkg.format.suggestions import advice, close_names
 from datapkg.format.texts import quoted
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 Node = Any
 """A node of YAML, with `id`, `value` and marks; the library's types know only the last."""
 
-# Installed with a project's packages unless somebody says otherwise, as in uv.
-DEFAULT_GROUP = "dev"
 _QUILT = re.compile(r"(?P<ref>[^:@]+(?::[^:@]+/[^:@]+)?):(?P<kind>[htv]|hash|tag|version):(?P<value>[^:]+)\Z")
 _GROUP = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)*\Z")
 _MAX_GROUP = 64

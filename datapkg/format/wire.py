@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from datapkg.errors import InvalidInput, QuotaExceeded
-from datapkg.format.names import check_tag, check_version
+from datapkg.format.names import check_package, check_tag, check_user, check_version
 
 API = "/api/v1"
 PACKAGES = API + "/packages"
@@ -141,12 +141,24 @@ class PackageInfo(_Reply, kw_only=True, frozen=True):
         _check_names(self.tags)
 
 
+class PackageState(_Reply, kw_only=True, frozen=True):
+    """A state of another package; `package` is `user/name`."""
+
+    package: str
+    hash: Hash
+
+    def __post_init__(self) -> None:
+        user, _, name = self.package.partition("/")
+        check_user(user), check_package(name)
+
+
 class Resolved(_Reply, kw_only=True, frozen=True):
     """The full hash that a state means now, with all tags and versions of the package for the client's cache.
 
     `unchecked` are paths of tables whose `content` the registry has not verified, at most `MAX_UNCHECKED`; None from a
     registry that does not report it, or for a state that it never examined. `yanked` are the yanked versions with their
-    reasons.
+    reasons. `packages` are the states whose nodes this one contains, if a client asks for them, and `hidden` is how
+    many more there are that the actor may not see, or that are not at this registry.
     """
 
     package: str
@@ -159,6 +171,8 @@ class Resolved(_Reply, kw_only=True, frozen=True):
     versions: dict[str, Hash] = {}
     unchecked: Unchecked = None
     yanked: dict[str, str] = {}
+    packages: list[PackageState] = []
+    hidden: int = 0
 
     def __post_init__(self) -> None:
         _check_names(self.tags, [*self.versions, *self.yanked])

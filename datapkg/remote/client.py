@@ -63,8 +63,11 @@ class Client(ABC):
         """Delete a package with all its states."""
 
     @abstractmethod
-    def resolve(self, ref: Ref) -> wire.Resolved:
-        """Return the full hash that the ref's state means now; `latest` where it has none."""
+    def resolve(self, ref: Ref, *, with_packages: bool = False) -> wire.Resolved:
+        """Return the full hash that the ref's state means now; `latest` where it has none.
+
+        `with_packages` asks for the packages whose nodes the state contains, too.
+        """
 
     @abstractmethod
     def manifest(self, ref: Ref, hash: str, older: Manifest | None = None, size: int | None = None) -> bytes:

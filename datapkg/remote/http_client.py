@@ -81,8 +81,9 @@ class HttpClient(Client):
     def delete(self, ref: Ref) -> None:
         self.session.reply(wire.Deleted, "DELETE", _path(wire.PACKAGE, ref))
 
-    def resolve(self, ref: Ref) -> wire.Resolved:
+    def resolve(self, ref: Ref, *, with_packages: bool = False) -> wire.Resolved:
         params = {"state": str(ref.state)} if ref.state else {}
+        params |= {"packages": "true"} if with_packages else {}
         reply = self.session.reply(wire.Resolved, "GET", _path(wire.RESOLVE, ref), params=params)
         check_hash(reply.hash)
         return reply

@@ -12,6 +12,8 @@ from datapkg.errors import InvalidInput
 from datapkg.format import wire
 from datapkg.format.dates import check_past, moment, no_state_then
 from datapkg.format.names import State
+from datapkg.format.record_lists import LISTS
+from datapkg.format.record_packages import packages_of
 from datapkg.format.texts import quoted
 from datapkg.format.versions import find_version
 from registry_server.db import events, numbers, packages, states
@@ -88,10 +90,10 @@ def delete(request: PackageRequest) -> wire.Deleted:
         return wire.Deleted(deleted=package.full_name)
 
 
-def resolve(request: PackageRequest, text: str | None) -> wire.Resolved:
+def resolve(request: PackageRequest, text: str | None, *, with_packages: bool = False) -> wire.Resolved:
     """Return the state that a text means now: a hash or its prefix, a version, a tag, a range or a date.
 
-    None is `latest`.
+    None is `latest`. `with_packages` adds the states of packages whose nodes it contains.
     """
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
@@ -112,6 +114,7 @@ def resolve(request: PackageRequest, text: str | None) -> wire.Resolved:
             version = find_version(package.full_name, wanted, hashes, _yanked(versions))
             hash = hashes[version]
         state = states.find(connection, package.id, hash)
+        seen, hidden = _packages(connection, request, package, hash) if with_packages else ([], 0)
     assert state is not None
     unchecked = state.unchecked_paths
     return wire.Resolved(
@@ -125,7 +128,29 @@ def resolve(request: PackageRequest, text: str | None) -> wire.Resolved:
         versions={each.version: each.hash for each in versions},
         unchecked=None if unchecked is None else unchecked[: wire.MAX_UNCHECKED],
         yanked=_yanked(versions),
+        packages=seen,
+        hidden=hidden,
     )
+
+
+def _packages(
+    connection: Connection, request: PackageRequest, package: PackageRow, hash: str
+) -> tuple[list[wire.PackageState], int]:
+    """Return the packages in the record of a state that are here and that the actor may see, and the number of others.
+
+    A package that is not there and one that the actor may not see are both only counted.
+    """
+    found = states.record_of(connection, package.id, hash)
+    record = json.loads(found[0]) if found else {}
+    if found and found[1] is not None and "packages" in (record.get(LISTS) or {}):
+        record |= downloads.package_list(request.registry, found[1])
+    named, hidden = packages_of(record)
+    seen = []
+    for ref, state in named:
+        other = packages.find(connection, ref.user, ref.name, request.actor.id) if ref.registry is None else None
+        if other is not None and states.find(connection, other.id, state) is not None:
+            seen.append(wire.PackageState(package=ref.package, hash=state))
+    return seen, hidden + len(named) - len(seen)
 
 
 def _yanked(versions: list[wire.VersionEntry]) -> dict[str, str]:

@@ -104,6 +104,16 @@ def check_lists(registry: Registry, hash: str) -> dict[str, list[Any]]:
         return {}
 
 
+def package_list(registry: Registry, hash: str) -> dict[str, list[Any]]:
+    """Return the packages from the object of a record; none if it is too long, damaged or not such an object."""
+    try:
+        with registry.objects.open(hash) as stream:
+            lists = read_lists(stream, None, registry.settings.max_record_bytes)
+    except (QuotaExceeded, ObjectNotFound, ValueError):
+        return {}
+    return {"packages": lists.get("packages", [])}
+
+
 def manifest(request: PackageRequest, hash: str) -> Served:
     """Return a manifest that is a state of the package; raise `ObjectNotFound` or `CorruptObject`."""
     with request.registry.db.read() as connection:

@@ -49,9 +49,10 @@ def delete_package(package: ThePackage) -> Reply[wire.Deleted]:
 def resolve(
     package: ThePackage,
     state: Annotated[str | None, Query(max_length=300, description="hash, version, tag, range or `{date}`")] = None,
+    packages: Annotated[bool, Query(description="with the packages whose nodes it contains")] = False,
 ) -> Reply[wire.Resolved]:
     """Return the full hash that a state means now; without a state, of the tag `latest`."""
-    return browse.resolve(package, state)
+    return browse.resolve(package, state, with_packages=packages)
 
 
 @router.get(wire.CHECKS)

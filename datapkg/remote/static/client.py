@@ -117,8 +117,8 @@ class StaticClient(Client):
     def delete(self, ref: Ref) -> None:
         self.package_of(ref).delete()
 
-    def resolve(self, ref: Ref) -> wire.Resolved:
-        return self.package_of(ref).resolve(ref.state)
+    def resolve(self, ref: Ref, *, with_packages: bool = False) -> wire.Resolved:
+        return self.package_of(ref).resolve(ref.state, with_packages=with_packages)
 
     def manifest(self, ref: Ref, hash: str, older: Manifest | None = None, size: int | None = None) -> bytes:
         return self.package_of(ref).manifest(hash, size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from datapkg.format.hashing import check_bytes, check_hash, is_hash
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref, State, check_new_version, check_tag, check_version
 from datapkg.format.record_lists import CHECK_LISTS, read_lists
+from datapkg.format.record_packages import packages_of
 from datapkg.format.static_registry import LATEST, Heads, LogChange
 from datapkg.objects.blobs.base import Blobs
 from datapkg.remote.manifests import MAX_MANIFEST_BYTES
@@ -74,7 +75,7 @@ class StaticPackage:
             created_at=heads.created_at,
         )
 
-    def resolve(self, state: State | None) -> wire.Resolved:
+    def resolve(self, state: State | None, *, with_packages: bool = False) -> wire.Resolved:
         """Return the state that is meant now, `latest` for None, with all tags and versions."""
         heads, wanted = self.heads(), state or State("tag", LATEST)
         tag = version = None
@@ -89,6 +90,8 @@ class StaticPackage:
         found: Any = self.places.of_state(hash)
         if found is None or not found.manifest_size:
             found = next(each for each in self.pushed() if each.hash == hash)
+        named, hidden = packages_of(self._record(hash)) if with_packages else ([], 0)
+        seen = [wire.PackageState(package=ref.package, hash=state) for ref, state in named if ref.registry is None]
         return wire.Resolved(
             package=self.ref.package,
             hash=hash,
@@ -99,6 +102,8 @@ class StaticPackage:
             tags={tag: pointer.hash for tag, pointer in sorted(heads.tags.items())},
             versions={each.version: each.hash for each in names.version_entries(heads)},
             yanked=heads.yanked,
+            packages=seen,
+            hidden=hidden + len(named) - len(seen),
         )
 
     def _by_date(self, heads: Heads, value: str) -> str:
@@ -178,14 +183,19 @@ class StaticPackage:
             raise names.no_state(self.ref, hash)
         return found
 
-    def checks(self, hash: str) -> wire.StateChecks:
-        """Return what the record of a state says of checks."""
+    def _record(self, hash: str, keys: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return the last record of a state; of its long lists those of `keys`, which are the first, or all."""
         found = self.last_record(hash)
         record = dict(found.record)
         if found.record_object:
             self.places.of_state(hash)
             with self.objects().open(found.record_object) as stream:
-                record |= read_lists(stream, CHECK_LISTS, MAX_LISTS_BYTES)
+                record |= read_lists(stream, keys, MAX_LISTS_BYTES)
+        return record
+
+    def checks(self, hash: str) -> wire.StateChecks:
+        """Return what the record of a state says of checks."""
+        record = self._record(hash, CHECK_LISTS)
         lists = {key: value if isinstance(value := record.get(key), list) else [] for key in CHECK_LISTS}
         return wire.StateChecks(
             checks=[each for each in lists["checks"] if isinstance(each, dict)],
