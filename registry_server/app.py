@@ -30,7 +30,7 @@ from registry_server.services import sweep, wheels
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import Registry, open_registry
 from registry_server.settings import Settings
-from registry_server.web import accounts, client, objects, packages, pages, pushes, sharing, tags_versions
+from registry_server.web import accounts, client, objects, packages, pages, pushes, sharing, simple, tags_versions
 from registry_server.web.concurrency_limits import Makers, Slots
 from registry_server.web.errors import install
 from registry_server.web.logs import LineFormatter
@@ -85,10 +85,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.searches = Makers(packages.SEARCHES_AT_ONCE, *waits)
     app.state.maps = Makers(objects.MAPS_AT_ONCE, *waits)
     app.state.pages = Makers(pages.PAGES_AT_ONCE, *waits, keep=pages.KEPT_PAGES)
+    app.state.index_pages = Makers(simple.PAGES_AT_ONCE, *waits, keep=simple.KEPT_PAGES)
     app.add_middleware(RegistryMiddleware, settings=settings)
     install(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (accounts, packages, tags_versions, sharing, pushes, objects, client, pages):
+    for room in (accounts, packages, tags_versions, sharing, pushes, objects, client, simple, pages):
         app.include_router(room.router)
     return app
 

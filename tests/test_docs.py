@@ -37,7 +37,7 @@ PROMPT = re.compile(r"^(\w*)\$ ", re.MULTILINE)  # `bob$ ` is typed by another u
 
 
 # By its bare name, pip installs another project from the public index; a registry's page has the right line.
-BARE_INSTALL = re.compile(r"pip3? install(?: -\S+)* ['\"]?datapkg\b(?!(\[[^\]\n]*\])? @ )")
+BARE_INSTALL = re.compile(r"pip3? install(?: -\S+)* ['\"]?datapkg[\w-]*(?![\w-])(?!(\[[^\]\n]*\])? @ )")
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:

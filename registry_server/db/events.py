@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from registry_server.db.tables import events
 
@@ -32,6 +32,11 @@ def moves_of_tag(
         detail = json.loads(text)
         if detail.get("tag") == tag:
             yield at, detail["hash"]
+
+
+def last_about(connection: Connection, subject: str) -> int:
+    """Return the id of the last event of a package or user, 0 without one."""
+    return connection.execute(select(func.max(events.c.id)).where(events.c.subject == subject)).scalar() or 0
 
 
 def about(connection: Connection, subject: str) -> list[tuple[str, str, dict[str, Any]]]:

@@ -170,6 +170,12 @@ def page(
     return [_line(row) for row in connection.execute(_lines(page, order).order_by(*order))]
 
 
+def names(connection: Connection, asked_by: int | None) -> list[str]:
+    """Return all packages that this user may see, as `user/name`, sorted."""
+    query = select(packages.c.user_name, packages.c.name).where(visible(asked_by))
+    return [f"{row.user_name}/{row.name}" for row in connection.execute(query.order_by(*query.selected_columns))]
+
+
 def indexed_texts(connection: Connection, user: str, name: str) -> IndexedTexts | None:
     """Return the texts in which a search looks for a package, to show where it found a word; None if it is gone."""
     folded = (case((search.c.originals.is_(None), place), else_="") for place in _PLACES[1:])

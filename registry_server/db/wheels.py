@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, String, and_, cast, exists, func, literal, or_, select
 
@@ -13,8 +13,7 @@ from registry_server.db.database import insert_new, is_among
 from registry_server.db.tables import log, packages, states, versions, wheels
 
 
-@dataclass(frozen=True, slots=True)
-class Wheel:
+class Wheel(NamedTuple):
     """A wheel by its version: the state that it pins, its object with the size in bytes, and what an index tells of it.
 
     `metadata` is the sha256 of its core metadata.
@@ -29,13 +28,13 @@ class Wheel:
     built_at: datetime
 
 
-_WHEEL = tuple(wheels.c[name] for name in Wheel.__slots__)
+_WHEEL = tuple(wheels.c[name] for name in Wheel._fields)
 
 
 def of_package(connection: Connection, user: str, name: str) -> dict[str, Wheel]:
     """Return all wheels that were ever built for a package, by version."""
     query = select(*_WHEEL).where(wheels.c.user_name == user, wheels.c.name == name)
-    return {row[0]: Wheel(*row) for row in connection.execute(query)}
+    return {row[0]: Wheel._make(row) for row in connection.execute(query).all()}
 
 
 def find(connection: Connection, user: str, name: str, version: str) -> Wheel | None:
@@ -53,7 +52,7 @@ def hashes(connection: Connection, user: str, name: str, named: Collection[str])
 
 def add(connection: Connection, user: str, name: str, wheel: Wheel) -> Wheel:
     """Add a wheel, whose object is listed, and return it; or the one that has this version already."""
-    row = {"user_name": user, "name": name} | {column: getattr(wheel, column) for column in Wheel.__slots__}
+    row = {"user_name": user, "name": name} | {column: getattr(wheel, column) for column in Wheel._fields}
     insert_new(connection, wheels, [row])
     found = find(connection, user, name, wheel.version)
     assert found is not None
@@ -63,7 +62,7 @@ def add(connection: Connection, user: str, name: str, wheel: Wheel) -> Wheel:
 def states_of(connection: Connection, package_id: int) -> list[tuple[str, int]]:
     """Return the hash and the number of each state, by number."""
     query = select(states.c.hash, states.c.number).where(states.c.package_id == package_id)
-    return [(row.hash, row.number) for row in connection.execute(query.order_by(states.c.number))]
+    return [(row.hash, row.number) for row in connection.execute(query.order_by(states.c.number)).all()]
 
 
 def pushed_at(connection: Connection, package_id: int, hash: str) -> datetime | None:

@@ -34,6 +34,7 @@ HEADINGS = {
     500: "Internal error",
     503: "Temporarily unavailable",
 }
+INDEX = "/simple/"  # pip, uv and poetry send tokens as a password
 UNAVAILABLE = 503
 RETRY_AFTER_S = 5
 logger = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def error_response(
         headers["retry-after"] = str(RETRY_AFTER_S)
     status = status or error.status
     if status == 401:
-        headers["www-authenticate"] = 'Bearer realm="datapkg"'
+        scheme = "Basic" if request.url.path.startswith(INDEX) else "Bearer"
+        headers["www-authenticate"] = f'{scheme} realm="datapkg"'
     if is_page(request.url.path):
         heading = HEADINGS.get(status, "Something went wrong")
         page = render("error.html", heading=heading, error=error, status=status, package=_readable(request, error))

@@ -220,6 +220,8 @@ def _is_compressible(headers: MutableHeaders, message: Message) -> bool:
     """Return whether this is a complete, long text of ours; bytes of packages are sent as they are."""
     content_type = headers.get("content-type", "").partition(";")[0]
     whole = not message.get("more_body", False)
+    if "content-encoding" in headers:
+        return False
     return whole and content_type in COMPRESSIBLE and len(message.get("body", b"")) >= COMPRESS_FROM_BYTES
 
 

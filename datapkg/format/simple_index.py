@@ -1,0 +1,104 @@
+"""The pages of a Python package index: HTML (PEP 503) and JSON (PEP 691), with metadata (658, 714), yanks (592), 700.
+
+A server and a registry without one write the same pages; only the addresses of the files differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+import msgspec
+
+API_VERSION = "1.1"
+HTML_TYPE = "application/vnd.pypi.simple.v1+html"
+JSON_TYPE = "application/vnd.pypi.simple.v1+json"
+TEXT_TYPE = "text/html"
+METADATA_SUFFIX = ".metadata"
+_HEAD = (
+    f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta name="pypi:repository-version" content="{API_VERSION}">\n'
+    "<title>{title}</title>\n</head>\n<body>\n"
+)
+_FOOT = "</body>\n</html>\n"
+
+
+class IndexFile(NamedTuple):
+    """A wheel on a page: its version and address, without the hash, which may be relative to the page.
+
+    `metadata` is the sha256 of its core metadata, which is at the same address with `METADATA_SUFFIX`. `yanked` is the
+    reason ("" without one) or None, `uploaded_at` a time as ISO 8601 in UTC.
+    """
+
+    version: str
+    file_name: str
+    address: str
+    sha256: str
+    size: int
+    metadata: str
+    requires_python: str
+    uploaded_at: str
+    yanked: str | None = None
+
+
+def address_of(file_name: str) -> str:
+    """Return the name of a wheel as a part of an address: `+` is written as `%2B`, since some servers read a space.
+
+    Names and versions of wheels have no other character that means something else there.
+    """
+    return file_name.replace("+", "%2B")
+
+
+def project_html(project: str, files: Iterable[IndexFile]) -> bytes:
+    """Return the page of a project as HTML."""
+    lines = [_HEAD.format(title=escape(f"Links for {project}")), f"<h1>Links for {escape(project)}</h1>\n"]
+    required = dict[str, str]()
+    for each in files:
+        if each.requires_python not in required:
+            required[each.requires_python] = escape(each.requires_python)
+        yanked = "" if each.yanked is None else f' data-yanked="{escape(each.yanked)}"'
+        digest = f"sha256={each.metadata}"
+        lines.append(
+            f'<a href="{each.address}#sha256={each.sha256}" data-requires-python="{required[each.requires_python]}" '
+            f'data-core-metadata="{digest}" data-dist-info-metadata="{digest}"{yanked}>{each.file_name}</a><br>\n'
+        )
+    return "".join([*lines, _FOOT]).encode()
+
+
+def project_json(project: str, files: Sequence[IndexFile]) -> bytes:
+    """Return the page of a project as JSON."""
+    page = {
+        "meta": {"api-version": API_VERSION},
+        "name": project,
+        "versions": list(dict.fromkeys(each.version for each in files)),
+        "files": [_file(each) for each in files],
+    }
+    return msgspec.json.encode(page)
+
+
+def _file(each: IndexFile) -> dict[str, Any]:
+    metadata = {"sha256": each.metadata}
+    return {
+        "filename": each.file_name,
+        "url": each.address,
+        "hashes": {"sha256": each.sha256},
+        "requires-python": each.requires_python,
+        "size": each.size,
+        "upload-time": each.uploaded_at,
+        "yanked": False if each.yanked is None else each.yanked or True,
+        "core-metadata": metadata,
+        "dist-info-metadata": metadata,
+    }
+
+
+def projects_html(projects: Iterable[str]) -> bytes:
+    """Return the page that lists all projects as HTML."""
+    lines = (f'<a href="{each}/">{each}</a><br>\n' for each in map(escape, projects))
+    return "".join([_HEAD.format(title="Simple index"), *lines, _FOOT]).encode()
+
+
+def projects_json(projects: Iterable[str]) -> bytes:
+    """Return the page that lists all projects as JSON."""
+    return msgspec.json.encode(
+        {"meta": {"api-version": API_VERSION}, "projects": [{"name": each} for each in projects]}
+    )

@@ -1,0 +1,181 @@
+"""The registry as a Python package index: each package that the actor may read is a project with its thin wheels.
+
+What the actor may not see is not found, in the same words as what does not exist.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from datapkg.errors import CorruptObject, NotFound, PackageNotFound
+from datapkg.format import simple_index
+from datapkg.format.hashing import hash_bytes
+from datapkg.format.simple_index import METADATA_SUFFIX, IndexFile
+from datapkg.format.texts import quoted
+from datapkg.format.thin_wheel import distribution_name, package_of, wheel_version
+from registry_server.db import events, numbers, packages, states, wheels
+from registry_server.db.packages import PackageRow
+from registry_server.db.wheels import Wheel
+from registry_server.services import policy
+from registry_server.services.downloads import Served
+from registry_server.services.policy import Actor, PackageRequest
+from registry_server.services.registry import Registry
+from registry_server.services.wheels import build_missing
+
+FILE_END = "-py3-none-any.whl"
+ZIP_FROM_BYTES = 4 << 10
+
+
+@dataclass(frozen=True)
+class IndexPage:
+    """A page with its sha256, and compressed by gzip where it is long."""
+
+    body: bytes
+    sha256: str
+    zipped: bytes | None
+
+
+@dataclass(frozen=True)
+class Project:
+    """A package that the actor may read, as a project; `key` differs after every change of the package."""
+
+    registry: Registry
+    package: PackageRow
+    key: str
+
+    @property
+    def name(self) -> str:
+        """The normalized name of the distribution."""
+        return distribution_name(self.package.full_name)
+
+
+def find_project(registry: Registry, actor: Actor, name: str) -> Project:
+    """Return a project by its name; raise `NotFound`."""
+    with registry.db.read() as connection:
+        package = _find(connection, registry, actor, name)
+        # Every change of a package is an event about it.
+        return Project(registry, package, f"{package.id} {events.last_about(connection, package.full_name)}")
+
+
+def _find(connection: Connection, registry: Registry, actor: Actor, project: str) -> PackageRow:
+    package = package_of(project)
+    if package is not None:
+        user, _, name = package.partition("/")
+        try:
+            return policy.readable(connection, PackageRequest(registry, actor, user, name))
+        except PackageNotFound:
+            pass
+    raise _not_found(project)
+
+
+def _not_found(project: str) -> NotFound:
+    return NotFound(f"project {quoted(project)} not found, or you lack access")
+
+
+def project_page(project: Project, *, as_json: bool) -> IndexPage:
+    """Return the page of a project; wheels that are missing are built first."""
+    files, is_complete = _files(project)
+    if not is_complete:
+        build_missing(project.registry, project.package.id, project.package.full_name)
+        files, _ = _files(project)
+    write: Callable[..., bytes] = simple_index.project_json if as_json else simple_index.project_html
+    return _page(write(project.name, files))
+
+
+def projects_page(registry: Registry, actor: Actor, *, as_json: bool) -> IndexPage:
+    """Return the page that lists all projects."""
+    with registry.db.read() as connection:
+        names = [distribution_name(name) for name in packages.names(connection, actor.id)]
+    return _page((simple_index.projects_json if as_json else simple_index.projects_html)(names))
+
+
+def _page(body: bytes) -> IndexPage:
+    zipped = gzip.compress(body, compresslevel=1, mtime=0) if len(body) >= ZIP_FROM_BYTES else None
+    return IndexPage(body, hash_bytes(body), zipped)
+
+
+def _files(project: Project) -> tuple[list[IndexFile], bool]:
+    """Return the wheels of each state, by number, then of each version, as they were given; and whether all are built.
+
+    This is what makes a page of many versions slow: each table is read once, and nothing is computed twice.
+    """
+    package = project.package
+    with project.registry.db.read() as connection:
+        built = wheels.of_package(connection, package.user, package.name)
+        versions = sorted(states.versions_of(connection, package.id), key=lambda each: each.created_at)
+        numbered = wheels.states_of(connection, package.id)
+    given: dict[str, list[str | None]] = {}
+    for each in versions:
+        given.setdefault(each.hash, []).append(each.yanked)
+    wanted = [(wheel_version(None, number, hash), _yanked(given.get(hash, []))) for hash, number in numbered]
+    wanted += [(wheel_version(each.version, 0, each.hash), each.yanked) for each in versions]
+    stem = distribution_name(package.full_name).replace("-", "_")
+    files = [_file(stem, built[version], yanked) for version, yanked in wanted if version in built]
+    return files, len(files) == len(wanted)
+
+
+def _yanked(given: list[str | None]) -> str | None:
+    """Return why a state is yanked: all versions that it has are."""
+    return next(iter(given)) if given and None not in given else None
+
+
+def _file(stem: str, wheel: Wheel, yanked: str | None) -> IndexFile:
+    name = f"{stem}-{wheel.version}{FILE_END}"
+    return IndexFile(
+        version=wheel.version,
+        file_name=name,
+        address=simple_index.address_of(name),
+        sha256=wheel.object,
+        size=wheel.size,
+        metadata=wheel.metadata,
+        requires_python=wheel.requires_python,
+        uploaded_at=_time(wheel.built_at),
+        yanked=yanked,
+    )
+
+
+def _time(at: datetime) -> str:
+    """Return a time as PEP 700 wants it."""
+    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def find_file(registry: Registry, actor: Actor, project: str, file_name: str) -> Served | bytes:
+    """Return a wheel of a project, or its core metadata for the name with `METADATA_SUFFIX`; raise `NotFound`."""
+    name = file_name.removesuffix(METADATA_SUFFIX)
+    with registry.db.read() as connection:
+        package = _find(connection, registry, actor, project)
+        start = f"{distribution_name(package.full_name).replace('-', '_')}-"
+        version = name.removeprefix(start).removesuffix(FILE_END)
+        wheel = wheels.find(connection, package.user, package.name, version) if name.startswith(start) else None
+        if wheel is None or name != f"{start}{version}{FILE_END}" or not _is_current(connection, package, wheel):
+            raise NotFound(f"file {quoted(file_name)} of {quoted(project)} not found, or you lack access")
+    served = Served(wheel.object, wheel.size, package.public, registry)
+    return served if name == file_name else _metadata(served, wheel)
+
+
+def _is_current(connection: Connection, package: PackageRow, wheel: Wheel) -> bool:
+    """Return whether the package has the state of a wheel, and its version or number, since it was created last."""
+    number = numbers.of_state(connection, package.id, wheel.state)
+    if number is None:
+        return False
+    if wheel.version == wheel_version(None, number, wheel.state):
+        return True
+    given = states.names_of(connection, package.id, [wheel.state])[1].get(wheel.state, [])
+    return any(wheel.version == wheel_version(each, number, wheel.state) for each in given)
+
+
+def _metadata(served: Served, wheel: Wheel) -> bytes:
+    """Return the core metadata out of a wheel; raise `CorruptObject`."""
+    with zipfile.ZipFile(io.BytesIO(served.read())) as archive:
+        name = next(each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
+        data = archive.read(name)
+    if hash_bytes(data) != wheel.metadata:
+        raise CorruptObject("the registry's metadata of a wheel is damaged", hash=wheel.object)
+    return data
