@@ -51,11 +51,21 @@ USERS_STUB = f"""{MARK}; do not edit.
 
 def __getattr__(name: str) -> Any: ...
 """
-# The real classes answer any attribute, or raise for it; this takes that back where all attributes are known.
-_CLOSED = "    __getattribute__: None\n    __getattr__: None\n"
+# The real classes answer any attribute, or raise for it; this takes that back where all attributes are known. mypy and
+# pyright ignore what is not a function; ty calls it for each attribute, so what takes the names of all has to be there.
+_CLOSED = "    __getattr__: None\n"
+_CLOSED_GROUP = "    __getattribute__: __known__[__methods__ | {names}]\n    __getattr__: None\n"
+_KNOWN = f"""__methods__: __t__.TypeAlias = __t__.Literal{[*METHODS, "__class__", "__dict__", "__doc__", "__module__"]}
+__attribute__ = __t__.TypeVar("__attribute__", bound=__b__.str)
+class __known__(__t__.Generic[__attribute__]):
+    def __call__(self, name: __attribute__) -> __t__.Any: ...
+"""
 _OVERLOAD = "    @__t__.overload\n    def __getitem__(self, {key}) -> {kind}: ...\n"
 # Classes that many nodes share: those without names of their own, and what there is no room for.
 _SHARED = {"table": "__any_table__", "file": "__file_node__", "array": "__array__", "group": "__any_group__"}
+
+
+_COLUMN, _COLUMNS = "__column__", "__columns__"
 
 
 class PackageStub(NamedTuple):
@@ -68,14 +78,25 @@ class PackageStub(NamedTuple):
 
 
 class Detail(NamedTuple):
-    """What a stub has of a package: all, or less where a limit in bytes allows no more."""
+    """What a stub has of a package: all, or less where a limit in bytes allows no more.
 
+    In a `compact` one, all tables share a generic class, which takes a fifth of the text; hovers show it in its place.
+    """
+
+    compact: bool = True
+    column_texts: bool = True
     columns: bool = True
     texts: bool = True
     groups: bool = True
 
 
-DETAILS = (Detail(), Detail(columns=False), Detail(columns=False, texts=False, groups=False))
+WHOLE = Detail(compact=False)
+LESS_AND_LESS = (
+    Detail(),
+    Detail(column_texts=False),
+    Detail(column_texts=False, columns=False),
+    Detail(column_texts=False, columns=False, texts=False, groups=False),
+)
 
 
 class _Member(NamedTuple):
@@ -97,10 +118,10 @@ def package_stub(package: str, manifest: Manifest) -> PackageStub:
 def module_stub(package: str, manifest: Manifest, max_bytes: int) -> str:
     """Return the stub of a package as a single module, in the most detail that `max_bytes` allow.
 
-    Tables lose their columns first, then nodes their descriptions and what is in groups. Where even the names of the
-    nodes are too long, the module takes any attribute.
+    Tables lose the descriptions of their columns first, then the columns; then nodes lose their descriptions and what
+    is in groups. Where even the names of the nodes are too long, the module takes any attribute.
     """
-    for detail in DETAILS:
+    for detail in LESS_AND_LESS:
         text = _StubWriter(package, manifest, detail, _ESTIMATED * max_bytes).written_as_module()
         if text is not None and len(text.encode()) <= max_bytes:
             return text
@@ -127,7 +148,7 @@ class _StubWriter:
     """Writes the classes of one package, those near its root first, up to the limits."""
 
     def __init__(
-        self, package: str, manifest: Manifest, detail: Detail = DETAILS[0], max_characters: int = MAX_CHARACTERS
+        self, package: str, manifest: Manifest, detail: Detail = WHOLE, max_characters: int = MAX_CHARACTERS
     ) -> None:
         self._user, _, self._name = package.partition("/")
         self._manifest = manifest
@@ -145,7 +166,9 @@ class _StubWriter:
         members, is_whole = self._members("")
         self._write_groups(members)
         package_class = _group_class(root, "__package_node__", members, is_whole, self._paths)
-        classes = "\n".join([header + _IMPORTS, *_shared_classes(), *self._texts, package_class])
+        classes = "\n".join(
+            [header + _IMPORTS, *_shared_classes(self._detail, has_groups=True), *self._texts, package_class]
+        )
         doc = _docstring(_package_lines(self._manifest), "")
         module = f"datapkg.data.{self._user}.{classes_module(self._name)}"
         imports = f"import typing as __t__\n\nimport {module} as __n__\n\n"
@@ -158,9 +181,10 @@ class _StubWriter:
         is_whole = self._write_groups(members) and is_whole
         if not is_whole:
             return None
+        has_groups = bool(self._texts)
         lines = _package_lines(self._manifest)
         doc = f"{_docstring(lines, '')}\n" if self._detail.texts else ""
-        classes = "\n".join([_IMPORTS, *_shared_classes(), *self._texts])
+        classes = "\n".join([_IMPORTS, *_shared_classes(self._detail, has_groups), *self._texts])
         body = _module_body(members, is_whole, "__package_node__", "")
         return f"# {self._state}\n{_CHECKERS}{doc}{classes}\n{body}"
 
@@ -207,9 +231,11 @@ class _StubWriter:
         is_left_out = (kind == "table" and not self._detail.columns) or (kind == "group" and not self._detail.groups)
         if kind in ("file", "array") or is_left_out or self._classes >= MAX_CLASSES or len(columns) > MAX_COLUMNS:
             return _SHARED[kind]
+        if isinstance(entry, TableNode) and self._detail.compact:
+            return f"{_COLUMNS}[{_name_type([column for column, _ in columns])}]"
         class_name = self._class_name(name, kind.title(), attributes)
         if isinstance(entry, TableNode):
-            text = _table_class(class_name, [column for column, _ in columns])
+            text = _table_class(class_name, _name_type([column for column, _ in columns]))
             if self._characters + len(text) > self._max_characters:
                 return _SHARED[kind]
             self._characters += len(text)
@@ -242,11 +268,17 @@ class _StubWriter:
             lines = [f"group: {count_text(len(self._manifest.children(path)), 'node')}"]
         description = entry.meta.get("description") if entry else None
         lines += [description] if isinstance(description, str) else []
-        return lines + (_column_lines(entry) if isinstance(entry, TableNode) and self._detail.columns else [])
+        return lines + (_column_lines(entry) if isinstance(entry, TableNode) and self._detail.column_texts else [])
 
 
-def _shared_classes() -> list[str]:
-    return [_table_class(_SHARED["table"], None), _group_class(_SHARED["group"], "__group__", [], False, {})]
+def _shared_classes(detail: Detail, has_groups: bool) -> list[str]:
+    known = [_KNOWN] if has_groups else []
+    tables = [_table_class(_SHARED["table"], "__b__.str")]
+    if detail.compact:
+        variable = f'{_COLUMN} = __t__.TypeVar("{_COLUMN}", bound=__b__.str)\n'
+        generic = _table_class(_COLUMNS, "", f"__table__, __t__.Generic[{_COLUMN}]")
+        tables = [variable, generic, f"{_SHARED['table']}: __t__.TypeAlias = {_COLUMNS}[__b__.str]\n"]
+    return [*known, *tables, _group_class(_SHARED["group"], "__group__", [], False, {})]
 
 
 def _module_body(members: list[_Member], is_whole: bool, root: str, prefix: str) -> str:
@@ -269,7 +301,8 @@ def _names_by_kind(members: list[_Member]) -> dict[str, list[str]]:
 
 def _group_class(class_name: str, base: str, members: list[_Member], is_whole: bool, keys: dict[str, list[str]]) -> str:
     """Return the class of a group; `keys` are what may be in brackets, by the class of the result."""
-    lines = [f"class {class_name}({base}):\n", _CLOSED if is_whole else "    ...\n"]
+    names = _name_type([each.attribute for each in members if each.attribute])
+    lines = [f"class {class_name}({base}):\n", _CLOSED_GROUP.format(names=names) if is_whole else "    ...\n"]
     lines += [
         f"    {each.attribute}: {each.kind}\n{_doc_lines(each.doc, '    ')}" for each in members if each.attribute
     ]
@@ -279,15 +312,19 @@ def _group_class(class_name: str, base: str, members: list[_Member], is_whole: b
     return "".join([*lines, plain if keys else plain.partition("\n")[2]])
 
 
-def _table_class(class_name: str, columns: list[str] | None) -> str:
-    """Return the class of a table with these columns; None for one with more columns than a stub holds."""
-    column = _literal(columns) if columns else "__b__.str" if columns is None else "__t__.Never"
-    lines = [f"class {class_name}(__table__):\n", _CLOSED, f"    __column__: __t__.TypeAlias = {column}\n"]
-    lines.append(_OVERLOAD.format(key="key: __column__", kind="__pd__.Series"))
-    lists = "__b__.list[__column__] | __b__.list[__b__.str]"
+def _table_class(class_name: str, column: str, base: str = "__table__") -> str:
+    """Return the class of a table whose columns have names of this type; "" for a base that is generic in it."""
+    lines = [f"class {class_name}({base}):\n", _CLOSED]
+    lines += [f"    {_COLUMN}: __t__.TypeAlias = {column}\n"] if column else []
+    lines.append(_OVERLOAD.format(key=f"key: {_COLUMN}", kind="__pd__.Series"))
+    lists = f"__b__.list[{_COLUMN}] | __b__.list[__b__.str]"
     lines.append(_OVERLOAD.format(key=f"key: {lists}", kind="__pd__.DataFrame"))
-    lines.append("    @__b__.property\n    def columns(self) -> __b__.list[__column__]: ...\n")
+    lines.append(f"    @__b__.property\n    def columns(self) -> __b__.list[{_COLUMN}]: ...\n")
     return "".join(lines)
+
+
+def _name_type(columns: list[str]) -> str:
+    return _literal(columns) if columns else "__t__.Never"
 
 
 def _literal(names: list[str]) -> str:

@@ -68,8 +68,12 @@ def attributes_of(stub: stubs.PackageStub) -> dict[str, str]:
 
 
 def keys_of(text: str) -> set[object]:
-    """Everything that stands in brackets as a name."""
-    literals = (each for each in ast.walk(ast.parse(text)) if isinstance(each, ast.Subscript))
+    """Everything that stands in brackets as a name; not the names of attributes."""
+    tree = ast.parse(text)
+    for each in ast.walk(tree):
+        if isinstance(each, ast.AnnAssign) and ast.unparse(each.target) in ("__getattribute__", "__methods__"):
+            each.annotation = each.value = ast.Constant(None)
+    literals = (each for each in ast.walk(tree) if isinstance(each, ast.Subscript))
     return {
         each.value
         for literal in literals
@@ -150,8 +154,8 @@ def test_a_huge_package_has_a_small_stub_that_takes_anything_else() -> None:
     assert len(stub.classes) < 500_000
     assert attributes_of(stub) == {"many": "_Many", "t": "_T"}
     bodies = {name: ast.unparse(each) for name, each in classes_of(stub.classes).items()}
-    assert "__getattribute__" not in bodies["_Many"]
-    assert "__getattribute__" in bodies["_P"]
+    assert "__getattr__" not in bodies["_Many"]
+    assert "__getattr__" in bodies["_P"]
 
 
 @pytest.mark.parametrize("nodes", [
@@ -166,7 +170,7 @@ def test_limits_hold_for_any_names(nodes: list[Node]) -> None:
 
 def test_no_more_classes_than_checkers_compare_quickly() -> None:
     stub = stub_of(*(table(f"t{number}", "a") for number in range(1_000)))
-    assert len(classes_of(stub.classes)) <= stubs.MAX_CLASSES + 3
+    assert len(classes_of(stub.classes)) <= stubs.MAX_CLASSES + 4
     assert set(attributes_of(stub).values()) >= {"_T0", "__any_table__"}
 
 
