@@ -61,6 +61,8 @@ def web_server() -> Iterator[Web]:
             page = web.pages.get(urlsplit(self.path).path)
             if page is None or page.statuses:
                 self.answer(404 if page is None else page.statuses.pop(0))
+            elif page.etag and self.headers.get("If-None-Match") == page.etag:
+                self.answer(304, headers={"ETag": page.etag})
             elif page.location:
                 self.answer(302, headers={"Location": page.location})
             else:

@@ -261,6 +261,8 @@ def _remember(
 
     if isinstance(source, str | Path) and spec.root is not None and not spec.git:
         BuildCache(home.index, ref.package).keep_place(Path(source), options)
+    elif spec.git and isinstance(source, str):
+        BuildCache(home.index, ref.package).keep_repository(source)
     paths = [node.source.path for node in spec.nodes if isinstance(node.source, FileSource)]
     if seen is None or built.left_out or len(paths) < len(spec.nodes) or not seen.holds(paths):
         return

@@ -155,15 +155,18 @@ def config(name: str | None = None, value: str | None = None, *, unset: bool = F
     return home.settings.get(head).value.get(key) if head == "registries" and key else home.settings.get(name).value
 
 
-def status(package: str | None = None, path: str | PathLike[str] | None = None) -> list[PackageStatus]:
+def status(
+    package: str | None = None, path: str | PathLike[str] | None = None, *, upstream: bool = False
+) -> list[PackageStatus]:
     """Compare working files with the last build: of one package, or of all packages built from this folder.
 
-    `path` is by default the path of the last build. Raise `NotFound` if nothing was built.
+    `path` is by default the path of the last build. With `upstream`, sources elsewhere are asked whether they changed:
+    `url`, repositories, packages. Raise `NotFound` if nothing was built.
     """
     from datapkg.api.status import statuses
 
     ref = Ref.parse(package) if package is not None else None
-    return statuses(Home(), ref, Path(path) if path is not None else None)
+    return statuses(Home(), ref, Path(path) if path is not None else None, upstream=upstream)
 
 
 def rm(package: str | None = None, *, now: bool = False, dry_run: bool = False) -> RemoveResult:

@@ -179,6 +179,15 @@ class BuildCache:
         except (ValueError, TypeError):
             return None
 
+    def keep_repository(self, address: str) -> None:
+        """Record the address of the repository that the package was built from, for `status`."""
+        if self._index is not None:
+            self._index.put_many({f"repository:{self._package}": address.encode()})
+
+    def repository(self) -> str:
+        """Return the address of the repository of the package's last build on this machine; "" if it is unknown."""
+        return (self._one(f"repository:{self._package}") or b"").decode("utf-8", "replace")
+
     def save(self) -> None:
         """Write everything that was added during this build to the index."""
         if self._index is None:

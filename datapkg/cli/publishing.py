@@ -176,21 +176,28 @@ def _left_out_lines(result: BuildResult) -> Iterator[str]:
     datapkg status
     datapkg status me/sales
     datapkg status me/sales ./sales
+    datapkg status me/sales --upstream
     """,
 )
 @click.argument("ref", type=REF, required=False)
 @click.argument("path", type=PATH, required=False)
+@click.option(
+    "--upstream", is_flag=True, help="Ask servers, repositories and registries whether sources there changed."
+)
 @pass_session
-def status(session: Session, ref: Ref | None, path: Path | None) -> None:
+def status(session: Session, ref: Ref | None, path: Path | None, upstream: bool) -> None:
     """Compare working files with the last build from them.
 
     Without REF, compares all packages that were built from this folder or below; PATH is by default where the package
     was built from. A file is read only if its size or times have changed. To see what a push would change for users,
     run datapkg push --dry-run.
+
+    With --upstream, sources at URLs, in buckets and repositories, and other packages are checked too: by ETag or
+    Last-Modified, else by their hash. Nothing is built.
     """
     from datapkg.api.status import statuses
 
-    found = statuses(session.home, ref, path)
+    found = statuses(session.home, ref, path, upstream=upstream)
     value = [
         {
             "package": each.package,
@@ -198,11 +205,24 @@ def status(session: Session, ref: Ref | None, path: Path | None) -> None:
             "source": each.source,
             "is_pushed": each.is_pushed,
             **asdict(each.changes),
+            "upstream": None if each.upstream is None else [asdict(source) for source in each.upstream],
         }
         for each in found
     ]
     lines = [line for each in found for line in _status_lines(each)]
-    session.out.answer({"packages": value}, lines, quiet=[each.package for each in found if each.changes])
+    session.out.answer({"packages": value}, lines, quiet=[each.package for each in found if _has_changed(each)])
+
+
+def _has_changed(status: PackageStatus) -> bool:
+    return bool(status.changes) or any(each.state == "changed" for each in status.upstream or ())
+
+
+def _upstream_lines(status: PackageStatus) -> Iterator[str]:
+    for each in status.upstream or ():
+        where = f"{each.path}: {each.source}" if each.path else each.source
+        yield f"  {'cannot tell' if each.state == 'unknown' else each.state:11}  {where} ({each.why})"
+    if status.upstream == []:
+        yield "  no sources elsewhere"
 
 
 def _status_lines(status: PackageStatus) -> Iterator[str]:
@@ -216,6 +236,9 @@ def _status_lines(status: PackageStatus) -> Iterator[str]:
         if len(paths) > MAX_LISTED:
             yield f"  {kind:7}  … {len(paths) - MAX_LISTED:,} more; --json has all"
     yield f"  build it  datapkg build {status.package} {quote(status.source)}" if changes else "  nothing changed"
+    yield from _upstream_lines(status)
+    if any((each.kind, each.state) == ("url", "changed") for each in status.upstream or ()):
+        yield f"  take what changed  datapkg build {status.package} {quote(status.source)} --update"
     if not status.is_pushed:
         yield f"  not pushed yet; review what would change for consumers  datapkg push {status.package} --dry-run"
 

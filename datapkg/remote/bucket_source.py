@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from datapkg.errors import NotFound, Unreachable
@@ -41,6 +42,14 @@ class BucketSource:
 
     def close(self) -> None:
         pass
+
+    def contents(self, shown: str) -> tuple[Iterator[Any], str]:
+        """Return the pieces of the whole file, which come when they are asked for, and its ETag."""
+        try:
+            pieces, _, etag = self._blobs.get(self._key, 0, None)
+        except NotFound as error:
+            raise NotFound(f"{shown} is not there", hint="look whether the address is right") from error
+        return pieces, etag
 
     def once(self, file: DownloadFile) -> Downloaded:
         etag = file.validator

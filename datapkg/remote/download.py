@@ -83,7 +83,7 @@ def _source(url: str, timeout_s: float, environ: Mapping[str, str]) -> _Source:
         from datapkg.remote.bucket_source import BucketSource
 
         return BucketSource(url, environ)
-    return _WebSource(url, timeout_s)
+    return WebSource(url, timeout_s)
 
 
 class _NoCredentials(AuthBase):
@@ -94,7 +94,7 @@ class _NoCredentials(AuthBase):
         return request
 
 
-class _WebSource:
+class WebSource:
     """A file at an address of http or https."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
@@ -124,10 +124,21 @@ class _WebSource:
             total = 0 if length is None else start + length
             return file.receive(raw_pieces(response, PIECE_BYTES), start, total, _validator(response))
 
+    @contextlib.contextmanager
+    def contents(self, shown: str, validator: str) -> Iterator[tuple[Iterator[bytes] | None, str]]:
+        """Yield the pieces of the whole file and its validator; None for the pieces if it has the given one still."""
+        name = "If-None-Match" if validator.startswith('"') else "If-Modified-Since"
+        headers = {name: validator} if validator else {}
+        with self._translated(shown), contextlib.closing(self._answer(headers, shown)) as response:
+            now = _validator(response) or (validator if response.status_code == 304 else "")
+            is_same = bool(validator) and (response.status_code == 304 or now == validator)
+            yield None if is_same else raw_pieces(response, PIECE_BYTES), now
+
     def _answer(self, headers: dict[str, str], shown: str) -> requests.Response:
         """Return the answer behind all redirects, its body still to be read; raise for one that is not a file."""
         response = self._transport.answer("GET", self._url, follow=True, headers=headers, timeout=self._timeout)
-        if response.status_code not in (200, 206, 416):
+        is_asked = "If-None-Match" in headers or "If-Modified-Since" in headers
+        if response.status_code not in (200, 206, 416) and not (is_asked and response.status_code == 304):
             with response:
                 raise _refusal(shown, response)
         return response

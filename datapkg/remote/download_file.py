@@ -29,6 +29,15 @@ class Downloaded:
     resumed_bytes: int = 0
 
 
+def noted_validator(path: Path) -> str:
+    """Return the validator in the note beside a file that was downloaded, or of which a piece is here; "" for none."""
+    try:
+        value = json.loads(path.with_name(f"{path.name}.json").read_bytes())["validator"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return value if isinstance(value, str) and value.isprintable() else ""
+
+
 class DownloadFile:
     """A file that becomes what is at an address, with a note beside it on which version of it this is a piece of."""
 
@@ -47,11 +56,7 @@ class DownloadFile:
     @property
     def validator(self) -> str:
         """What says that the file at the address is still the one of which a piece is here; "" if nothing does."""
-        try:
-            value = json.loads(self._notes.read_bytes())["validator"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
-        return value if isinstance(value, str) and value.isprintable() else ""
+        return noted_validator(self.path)
 
     def forget(self) -> None:
         """Delete the piece and its note."""

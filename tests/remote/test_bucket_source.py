@@ -13,12 +13,13 @@ import pytest
 
 from datapkg.api.build import build_package
 from datapkg.building.spec.options import BuildOptions
-from datapkg.errors import NotFound, Refused, Unreachable
+from datapkg.errors import NotFound, QuotaExceeded, Refused, Unreachable
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.blobs.bucket import BucketBlobs
 from datapkg.remote.download import download
 from datapkg.remote.download_file import Downloaded
+from datapkg.remote.probe import probe
 from tests.object_stores import AZURITE, CEPH, ObjectStore
 
 BODY = os.urandom(300_000)
@@ -44,6 +45,17 @@ class _Bucket:
     def test_file_comes_whole(self, url: str, tmp_path: Path) -> None:
         assert get(url, tmp_path / "a") == Downloaded(SUM, len(BODY))
         assert (tmp_path / "a").read_bytes() == BODY
+
+    def test_unchanged_file_is_known_by_its_etag(self, url: str) -> None:
+        how: dict[str, Any] = {"limit_bytes": len(BODY), "timeout_s": 5.0, "environ": os.environ}
+        first = probe(url, "", **how)
+        assert first.hash == SUM
+        assert probe(url, first.validator, **how).hash is None
+        with pytest.raises(QuotaExceeded):
+            probe(url, "", **{**how, "limit_bytes": len(BODY) - 1})
+        bucket, _, key = url.rpartition("/data/")
+        self.put(bucket, f"data/{key}", BODY[::-1])
+        assert probe(url, first.validator, **how).hash == hashlib.sha256(BODY[::-1]).hexdigest()
 
     def test_interrupted_download_is_continued(self, url: str, tmp_path: Path) -> None:
         path = tmp_path / "a"

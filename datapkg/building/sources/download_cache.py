@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +69,20 @@ class DownloadCache:
         finally:
             temp.unlink(missing_ok=True)
 
+    def keep_validator(self, url: str, hash: str, validator: str) -> None:
+        """Keep the ETag or Last-Modified with which a file at a URL had this hash; the URL itself is not kept."""
+        if validator:
+            self.index.put_many({_validator_key(url): json.dumps([hash, validator]).encode()})
+
+    def validator_of(self, url: str, hash: str) -> str:
+        """Return the ETag or Last-Modified that the file at a URL had with this hash; "" if it is not known."""
+        key = _validator_key(url)
+        try:
+            kept, validator = json.loads(self.index.get_many([key]).get(key, b"null"))
+        except (ValueError, TypeError):
+            return ""
+        return validator if kept == hash and isinstance(validator, str) else ""
+
     def temp(self) -> Path:
         """Return a path for a temporary file, creating the folder and deleting stale files of killed builds."""
         sweep_temp(self._tmp)
@@ -102,3 +117,7 @@ class DownloadCache:
             return False
         self.index.mark_verified([path])
         return True
+
+
+def _validator_key(url: str) -> str:
+    return f"validator:{hashlib.sha256(url.encode()).hexdigest()}"

@@ -157,6 +157,8 @@ class _Downloads:
             return path, sha256
         from filelock import FileLock
 
+        from datapkg.remote.download_file import noted_validator
+
         temp = downloads.temp()
         piece = downloads.pieces / hashlib.sha256(url.encode()).hexdigest()[:32]
         piece.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -165,6 +167,7 @@ class _Downloads:
             if sha256 and not self._force and (path := downloads.find(sha256, name)):  # another process was quicker
                 return path, sha256
             hash = self._download(url, piece, sha256, progress)
+            downloads.keep_validator(url, hash, noted_validator(piece))
             os.replace(piece, temp)
             piece.with_name(f"{piece.name}.json").unlink(missing_ok=True)
         try:

@@ -30,6 +30,8 @@ from datapkg.objects.files import temp_path
 MAX_FILES = 500_000
 MAX_SECONDS = 3_600.0
 _LOCAL_SECONDS = 600.0
+_LIST_SECONDS = 60.0
+_REMOTE = ("fetch", "ls-remote")
 _POLL_S = 0.2
 _MAX_SAID = 64 << 10
 _MAX_ADDRESS = 4_096
@@ -144,6 +146,18 @@ def open_checkout(address: Address, under: Path, environ: Mapping[str, str], lim
         shutil.rmtree(root, ignore_errors=True)
 
 
+def remote_commit(address: Address, under: Path, environ: Mapping[str, str]) -> str:
+    """Return the commit that an address means now, without fetching it; raise `Unreachable` or `NotFound`."""
+    if re.fullmatch(r"[0-9a-f]{40}", address.rev):
+        return address.rev
+    root = temp_path(under, "repository")
+    root.mkdir(mode=0o700, parents=True)
+    try:
+        return _Git(root, address, environ, _MAX_SAID).listed_commit()
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
 class _Git:
     """git commands in a private folder, with limits on time and size."""
 
@@ -172,6 +186,17 @@ class _Git:
         options = ("--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--no-auto-gc")
         self._run("fetch", *options, "--", self._address.remote, wanted, seconds=MAX_SECONDS)
         return self._run("rev-parse", "--verify", "FETCH_HEAD^{commit}", own_settings=False).strip()
+
+    def listed_commit(self) -> str:
+        """Return the commit of the revision, as `git fetch` would choose it: a tag before a branch."""
+        wanted = self._address.rev or "HEAD"
+        patterns = [wanted, f"refs/tags/{wanted}^{{}}", f"refs/tags/{wanted}", f"refs/heads/{wanted}"]
+        out = self._run("ls-remote", "--", self._address.remote, *patterns, folder=self._root, seconds=_LIST_SECONDS)
+        names = {name: commit for commit, _, name in (line.partition("\t") for line in out.splitlines())}
+        for name in (*patterns[1:], wanted):
+            if name in names:
+                return names[name]
+        raise NotFound(f"{self._address.shown} has no revision {quoted(wanted)}")
 
     def check_out(self, commit: str) -> None:
         """Write the files, after checking their number and size."""
@@ -249,7 +274,7 @@ class _Git:
                 with git.run_git(
                     [*_NO_LFS, *arguments],
                     folder=folder or self._work,
-                    protocols=self._protocols if arguments[0] == "fetch" else git.NO_PROTOCOL,
+                    protocols=self._protocols if arguments[0] in _REMOTE else git.NO_PROTOCOL,
                     environ=environ,
                     stdout=subprocess.PIPE if arguments[0] == "ls-tree" else stdout,
                     stderr=stderr,
@@ -266,7 +291,7 @@ class _Git:
         text = "; ".join(line.partition(":")[2].strip() or line for line in lines)[:400] or "git gives no reason"
         text = text.replace(self._address.remote, self._address.shown).replace(str(self._root), "…")
         what = f"{self._address.shown} cannot be fetched: {text}"
-        if verb != "fetch":
+        if verb not in _REMOTE:
             return BuildFailed(f"{self._address.shown} cannot be written out: {text}")
         if "couldn't find remote ref" in text or "not our ref" in text or "not found" in text.lower():
             return NotFound(
