@@ -121,20 +121,25 @@ def lock(
     folder: str | PathLike[str] = ".",
     *,
     update: bool = False,
+    check: bool = False,
+    dry_run: bool = False,
     registry: str | None = None,
     progress: Progress | None = None,
 ) -> LockResult:
-    """Write the `datapkg.lock` of the project that contains a folder, and return its pins.
+    """Write the `datapkg.lock` of the project that contains a folder; return its pins and what changed.
 
-    Pins that still satisfy `datapkg.yml` are kept unless `update`. Raise `InvalidLock` that lists everything that could
-    not be resolved.
+    Pins that still satisfy `datapkg.yml` are kept unless `update`. A `dry_run` writes nothing, and `check` neither: it
+    raises `InvalidLock` with everything in which the lock does not fit. Raise errors that list all requirements that
+    could not be resolved.
     """
     from datapkg.api.lock import write_lock
+    from datapkg.api.requirements import check_lock
 
+    home, renew = Home(), None if update else ()
     with shown(progress) as report_progress:
-        return write_lock(
-            Home(), Path(folder), renew=None if update else (), registry=registry, progress=report_progress
-        )
+        if check:
+            return check_lock(home, Path(folder), registry=registry)
+        return write_lock(home, Path(folder), renew=renew, registry=registry, dry_run=dry_run, progress=report_progress)
 
 
 def config(name: str | None = None, value: str | None = None, *, unset: bool = False) -> Any:

@@ -6,6 +6,7 @@ As in uv and poetry, pins that still satisfy `datapkg.yml` are kept; `--update` 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace as with_fields
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -17,7 +18,8 @@ from datapkg.api.pinning import Pinner, changes, ref_of
 from datapkg.api.results import PackageOutcome
 from datapkg.errors import Conflict, DatapkgError, InvalidLock, NewerFormat, NotAFolder, Unreachable
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, agreed_pins
-from datapkg.format.requirements import Requirements, chosen_groups, parse_requirements
+from datapkg.format.names import Ref, State
+from datapkg.format.requirements import Requirements, chosen_groups, parse_requirement, parse_requirements
 from datapkg.format.texts import count_text, quoted
 from datapkg.home import Home
 from datapkg.objects.files import no_such_path, write_atomic
@@ -136,6 +138,21 @@ def install_locked(
     return outcomes
 
 
+def install_project(home: Home, start: Path, **options: Any) -> list[Ref]:
+    """Install the packages of a project (see `install_locked`); return the exact refs, or raise the first error."""
+    outcomes = install_locked(home, start, **options)
+    failed = [(each.ref, each.error) for each in outcomes if each.error is not None]
+    if failed:
+        error = failed[0][1]
+        if len(failed) > 1:
+            error.explain(
+                f"and {count_text(len(failed) - 1, 'more package')} failed: {', '.join(ref for ref, _ in failed[1:])}"
+            )
+        raise error
+    refs = [(parse_requirement(each.ref), each.installed) for each in outcomes]
+    return [Ref(ref.user, ref.name, ref.path, State("hash", done.hash)) for ref, done in refs if done]
+
+
 def fetch_needed(home: Home, pins: list[Pin], registry: str | None) -> None:
     """Fetch the manifests of packages that others contain, so that imports of these find the pinned states.
 
@@ -143,6 +160,8 @@ def fetch_needed(home: Home, pins: list[Pin], registry: str | None) -> None:
     they contain.
     """
     pinner = Pinner(home, registry)
+    if registry is not None:
+        pins = [with_fields(pin, registry=home.registry_url(registry)) for pin in pins]
     for pin in pins:
         if not home.store.holds(pin.hash):
             try:
@@ -204,12 +223,16 @@ def install_pins(home: Home, pins: list[Pin], options: InstallOptions, progress:
 
 
 def _install_pin(home: Home, pin: Pin, options: InstallOptions, progress: Progress) -> PackageOutcome:
-    known = home.is_known(pin.registry)
-    if known or options.registry is not None:
-        registry = pin.registry if known else options.registry
-        options = InstallOptions(registry=registry, replace=options.replace, dry_run=options.dry_run)
+    """Install a pinned state from the registry that the user names, else from its own.
+
+    A full hash means the same everywhere, so that it does not matter which registry the package came from before.
+    """
     try:
-        return PackageOutcome(pin.requirement, installed=install_one(home, ref_of(pin), options, progress))
+        if options.registry is not None:
+            pin = with_fields(pin, registry=home.registry_url(options.registry))
+        is_allowed = options.registry is not None or home.is_known(pin.registry)
+        how = InstallOptions(registry=pin.registry if is_allowed else None, replace=True, dry_run=options.dry_run)
+        return PackageOutcome(pin.requirement, installed=install_one(home, ref_of(pin), how, progress))
     except DatapkgError as error:
         return PackageOutcome(pin.requirement, error=error)
 

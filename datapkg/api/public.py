@@ -123,8 +123,11 @@ def push(
 
 
 def install(
-    ref: str,
+    ref: str | None = None,
     *,
+    frozen: bool = False,
+    groups: Sequence[str] = (),
+    no_groups: Sequence[str] = (),
     meta_only: bool = False,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -136,15 +139,24 @@ def install(
 ) -> Any:
     """Install a package, or the node in it that the ref names, on this machine; return it.
 
-    To install only a part, use `meta_only` (the manifest), `include` and `exclude` (patterns of paths such as
-    `raw/**/*.jpg`), `max_size` (of a node, in bytes), or `part`: (0, 4) is the first of four parts, those of
-    `datapkg.shard`. Raise `PackageNotFound`, `VersionNotFound`, `TagNotFound`,
-    `HashMismatch`, `Refused`, `Unreachable`.
+    Without a ref, install what the nearest `datapkg.yml` and `datapkg.lock` list, with these groups, and return a list;
+    `frozen` fails where the lock does not fit. To install only a part of a package, use `meta_only` (the manifest),
+    `include` and `exclude` (patterns of paths such as `raw/**/*.jpg`), `max_size` (of a node, in bytes), or `part`:
+    (0, 4) is the first of four parts, those of `datapkg.shard`. Raise `PackageNotFound`, `VersionNotFound`,
+    `TagNotFound`, `HashMismatch`, `InvalidLock`, `Refused`, `Unreachable`.
     """
     from datapkg.api.install import InstallOptions, install_one
+    from datapkg.api.lock import install_project
 
-    home, wanted = Home(), Ref.parse(ref)
-    selection = Selection(tuple(include), tuple(exclude), max_size, meta_only, part)
+    home, selection = Home(), Selection(tuple(include), tuple(exclude), max_size, meta_only, part)
+    project: dict[str, Any] = {"frozen": frozen, "groups": groups, "no_groups": no_groups}
+    if ref is None or any(project.values()):
+        if ref is not None or selection.is_partial:
+            raise InvalidInput("frozen and groups go with a project, without a ref; parts go with a ref")
+        with shown(progress) as report_progress:
+            pins = install_project(home, Path.cwd(), registry=registry, progress=report_progress, **project)
+        return [_opened(home, pin, pin.state.value) for pin in pins if pin.state]
+    wanted = Ref.parse(ref)
     with shown(progress) as report_progress:
         installed = install_one(home, wanted, InstallOptions(selection, replace, registry), report_progress)
     return _opened(home, wanted, installed.hash)

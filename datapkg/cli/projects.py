@@ -169,12 +169,18 @@ def _outdated_row(each: OutdatedPin) -> tuple[str, ...]:
     datapkg lock
     datapkg lock --check
     datapkg lock --update --dry-run
+    datapkg lock --registry https://old.example.org=https://new.example.org
     """,
 )
 @click.option("--update", is_flag=True, help="Resolve all requirements again, not only changed ones.")
 @click.option("--check", is_flag=True, help="Write nothing; fail if the lock does not fit datapkg.yml.")
 @dry_run_option
-@registry_option
+@click.option(
+    "--registry",
+    type=TEXT,
+    metavar="R|OLD=NEW",
+    help="A registry's address or folder, or its name in the settings. OLD=NEW: one that has moved.",
+)
 @pass_session
 def lock(session: Session, update: bool, check: bool, dry_run: bool, registry: str | None) -> None:
     """Pin the packages of a project to exact states.
@@ -183,7 +189,6 @@ def lock(session: Session, update: bool, check: bool, dry_run: bool, registry: s
     `datapkg install` then gives everybody the same bytes, and `import` follows the lock. Conflicts that a merge left in
     the lock are settled: pins on which both sides agree stay.
     """
-    from datapkg.api.lock import write_lock
     from datapkg.api.requirements import check_lock
 
     if check:
@@ -195,15 +200,7 @@ def lock(session: Session, update: bool, check: bool, dry_run: bool, registry: s
         fits = f"{checked.path}: {count_text(len(checked.pins), 'pin')} fit datapkg.yml"
         session.out.answer(_value(checked), [fits], quiet=[])
         return
-    with session.progress() as progress:
-        done = write_lock(
-            session.home,
-            Path.cwd(),
-            renew=None if update else (),
-            registry=registry,
-            dry_run=dry_run,
-            progress=progress,
-        )
+    done = _locked(session, update, registry, dry_run)
     for warning in done.warnings:
         session.out.note(warning)
     lines = [f"{done.path}: {count_text(len(done.pins), 'package')}"] if not dry_run else []
@@ -212,6 +209,19 @@ def lock(session: Session, update: bool, check: bool, dry_run: bool, registry: s
     session.out.answer(_value(done), lines, quiet=[])
     if not dry_run:
         session.out.say("", "  install it  datapkg install")
+
+
+def _locked(session: Session, update: bool, registry: str | None, dry_run: bool) -> LockResult:
+    from datapkg.api.lock import write_lock
+    from datapkg.api.lock_registry import move_registry
+
+    if registry is not None and "=" in registry:
+        if update:
+            raise InvalidInput("--registry OLD=NEW changes addresses only; it does not go with --update")
+        return move_registry(session.home, Path.cwd(), registry, dry_run=dry_run)
+    options: dict[str, Any] = {"renew": None if update else (), "registry": registry, "dry_run": dry_run}
+    with session.progress() as progress:
+        return write_lock(session.home, Path.cwd(), progress=progress, **options)
 
 
 def _report(session: Session, done: LockResult) -> None:

@@ -11,14 +11,16 @@ import pytest
 from datapkg.api.build import build_package
 from datapkg.api.install import install_packages
 from datapkg.api.lock import install_locked, write_lock
+from datapkg.api.lock_registry import move_registry
 from datapkg.api.maintenance import remove
 from datapkg.api.push import push_package
-from datapkg.errors import Conflict, InvalidLock, PackageNotFound, Refused, VersionNotFound
+from datapkg.errors import Conflict, InvalidInput, InvalidLock, NotFound, PackageNotFound, Refused, VersionNotFound
 from datapkg.format.lockfile import Lock
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.resolve import find_installed
 from tests.conftest import Person
+from tests.live_registry import live_registry
 
 
 @pytest.fixture
@@ -204,3 +206,45 @@ def test_lock_settles_the_conflicts_of_a_merge(person: Person, hashes: list[str]
     assert {pin.package: pin.hash for pin in done.pins} == before
     assert "2 pins" in done.warnings[0]
     assert locked(project) == {pin.requirement: pin.hash for pin in done.pins}
+
+
+def test_lock_follows_a_registry_that_moved(project: Path, tmp_path: Path) -> None:
+    with live_registry(tmp_path) as live:
+        token, old = live.add_user("u"), live.url
+        ada = Person("u", token, old, tmp_path / "ada")
+        hashes = [push_state(ada, tmp_path, number) for number in (1, 2)]
+        (project / "datapkg.yml").write_text(f"packages:\n- {old}/u/p@sha256:{hashes[0]} # the first\n")
+        write_lock(ada.home(), project)
+        assert installed_hashes(ada.home("reader"), project) == [hashes[0]]
+        lock = (project / "datapkg.lock").read_text()
+    with live_registry(tmp_path) as live:
+        assert live.url != old
+        new = Person("u", token, live.url, tmp_path / "new")
+        # The pinned hashes are installed from another address, and the files stay.
+        (outcome,) = install_locked(new.home(), project, frozen=True, registry=live.url)
+        assert outcome.installed
+        (outcome,) = install_locked(new.home("other"), project, frozen=True)
+        assert isinstance(outcome.error, Refused)
+        assert (project / "datapkg.lock").read_text() == lock
+        assert move_registry(new.home(), project, f"{old}={live.url}", dry_run=True).dry_run
+        assert (project / "datapkg.lock").read_text() == lock
+        (note,) = move_registry(new.home(), project, f"{old}={live.url}").warnings
+        assert note == f"1 of 1 pins moved from {old} to {live.url}"
+        assert (project / "datapkg.lock").read_text() == lock.replace(old, live.url)
+        assert (project / "datapkg.yml").read_text().endswith(f"- {live.url}/u/p@sha256:{hashes[0]} # the first\n")
+        assert installed_hashes(new.home("other"), project, frozen=True) == [hashes[0]]
+        # What was installed from the old address is replaced, since the lock has full hashes.
+        (project / "datapkg.yml").write_text("packages: [u/p]\n")
+        write_lock(new.home(), project, renew=None)
+        moved = Home({**ada.environ("reader"), "DATAPKG_REGISTRY": live.url})
+        assert installed_hashes(moved, project, frozen=True) == [hashes[1]]
+        with pytest.raises(NotFound, match=f"came from {old}; its registries: {live.url}"):
+            move_registry(new.home(), project, f"{old}={live.url}")
+        with pytest.raises(InvalidInput, match="OLD=NEW"):
+            move_registry(new.home(), project, f"{old}=")
+
+
+def push_state(person: Person, tmp_path: Path, number: int) -> str:
+    (tmp_path / "data.csv").write_text(f"n\n{number}\n")
+    build_package(person.home(), person.ref("p"), tmp_path / "data.csv")
+    return push_package(person.home(), person.ref("p")).hash

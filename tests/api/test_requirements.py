@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import datapkg
 from datapkg.api.build import build_package
 from datapkg.api.lock import install_locked, write_lock
 from datapkg.api.push import push_package
@@ -17,7 +18,7 @@ from datapkg.api.requirements import (
     remove_requirements,
     update_requirements,
 )
-from datapkg.errors import Conflict, InvalidLock, NotFound, Refused, VersionNotFound
+from datapkg.errors import Conflict, InvalidInput, InvalidLock, NotFound, Refused, VersionNotFound
 from datapkg.format.lockfile import Lock
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -237,3 +238,29 @@ def test_dry_run_of_an_install_downloads_nothing(person: Person, hashes: list[st
     assert planned.installed
     assert planned.installed.transfer
     assert home.store.refs.current(person.ref("p")) is None
+
+
+def test_python_locks_and_installs_a_project(
+    person: Person, hashes: list[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in person.environ().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(project)
+    path, name = project / "datapkg.yml", person.name
+    path.write_text(f"packages: ['{name}/p@1.0']\ngroups: {{docs: [{name}/p/data]}}\n")
+    with pytest.raises(InvalidLock, match="there is no lock"):
+        datapkg.install(frozen=True)
+    planned = datapkg.lock(dry_run=True)
+    assert [each.package for each in planned.changes] == [f"{name}/p"]
+    assert not planned.path.exists()
+    assert {pin.hash for pin in datapkg.lock().pins} == {hashes[0]}
+    assert [each.hash for each in datapkg.install(frozen=True)] == [hashes[0]]
+    package, node = datapkg.install(groups=["docs"])
+    assert package.data().equals(node())
+    path.write_text(f"packages: ['{name}/p@2.0']\n")
+    with pytest.raises(InvalidLock, match="does not fit"):
+        datapkg.lock(check=True)
+    with pytest.raises(InvalidInput, match="without a ref"):
+        datapkg.install(f"{name}/p", frozen=True)
+    assert [each.hash for each in datapkg.install()] == [hashes[1]]
+    assert datapkg.lock(check=True).pins[0].version == "2.0"

@@ -94,3 +94,15 @@ def test_conflict_of_a_merge_names_the_command_that_settles_it(ada: Person, stat
         assert (failed.code, "write it again with: datapkg lock" in failed.err) == (2, True)
     assert "1 pin in it could" in ada("lock").err
     assert ada("lock", "--check").code == 0
+
+
+def test_lock_of_a_registry_that_moved(ada: Person, states: list[str]) -> None:
+    ada("add", f"{ada.name}/data", "--no-install")
+    old = ada.environment["DATAPKG_REGISTRY"]
+    new = old.replace("127.0.0.1", "localhost")
+    moved = ada("lock", "--registry", f"{old}={new}")
+    assert (moved.code, f"note: 1 of 1 pins moved from {old} to {new}" in moved.err) == (0, True)
+    assert [pin["registry"] for pin in ada("lock", "--json").json["packages"]] == [new]
+    assert ada("install", "--frozen", "--registry", old, "--json").json["installed"][0]["hash"] == states[1]
+    assert ada("lock", "--registry", f"{old}={new}").code == 3
+    assert ada("lock", "--registry", f"{old}={new}", "--update").code == 2
