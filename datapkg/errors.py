@@ -205,6 +205,10 @@ class CheckFailed(BuildFailed):
     """Data do not hold what their check demands."""
 
 
+class StageFailed(BuildFailed):
+    """A stage's command or function did not end well, or did not write what it was to write."""
+
+
 class IntegrityError(DatapkgError, ValueError):
     """Bytes are not what their name says."""
 

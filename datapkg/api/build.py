@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,10 +13,11 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from datapkg import __version__
-from datapkg.api.results import BuildResult
+from datapkg.api.build_result import BuildResult
 from datapkg.api.states import check_named_complete, check_not_removed
 from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import InvalidInput
+from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 from datapkg.objects.progress import Progress, silent
 from datapkg.resolve import find_installed
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from datapkg.building.sources.fetcher import Fetcher
     from datapkg.building.spec.generate import Generated
     from datapkg.building.spec.model import BuildSpec
+    from datapkg.building.stages.schedule import StageOutcome, StageTools
     from datapkg.format.manifest.parsed import Manifest
     from datapkg.format.names import Ref
     from datapkg.home import Home
@@ -114,6 +117,8 @@ def _build(
         _refuse_empty(ref, source, found.spec, options)
         built = _built(home, ref, found.spec, options, before, progress)
         is_written = not options.dry_run and found.write_sums()
+        if built.stages and not options.dry_run and not found.spec.git:
+            _lock_stages(found.spec, built)
         if not options.dry_run:
             _keep(home, ref, built, message, before, _note_absent(home, built))
             _remember(home, ref, source, options, seen, found.spec, built)
@@ -130,6 +135,47 @@ def _build(
         unpacked(built.record),
         built.left_out,
         built.reread,
+        [_stage_result(each) for each in built.stages],
+    )
+
+
+def _stage_result(outcome: StageOutcome) -> dict[str, Any]:
+    found: dict[str, Any] = {"stage": outcome.stage.name, "action": outcome.action, "why": outcome.why}
+    if outcome.result is not None and outcome.action == "ran":
+        found["seconds"] = outcome.result.seconds
+    return found | ({"log": str(outcome.log)} if outcome.log else {})
+
+
+def _lock_stages(spec: BuildSpec, built: BuildOutput) -> None:
+    """Write `datapkg.stages.lock`; entries of stages that failed stay as they were."""
+    from datapkg.building.stages import lock
+    from datapkg.building.stages.record import lock_entries
+
+    assert spec.root is not None
+    names = {stage.name for stage in spec.stages}
+    before = {name: entry for name, entry in lock.read_lock(spec.root).items() if name in names}
+    lock.write_lock(spec.root, {**before, **lock_entries(built.stages)})
+
+
+def _stage_tools(home: Home, ref: Ref, spec: BuildSpec, options: BuildOptions) -> StageTools | None:
+    if not spec.stages or spec.root is None:
+        return None
+    from datapkg.building.stages.lock import known_before, read_lock
+    from datapkg.building.stages.schedule import StageTools
+
+    names = [stage.name for stage in spec.stages]
+    for name in options.again:
+        if name not in names:
+            raise InvalidInput(f"there is no stage {quoted(name)}{suggestion(name, names)}")
+    return StageTools(
+        home.store,
+        home.settings.environ,
+        home.cache / "stages" / ref.user / ref.name,
+        options.jobs or os.cpu_count() or 1,
+        known_before(read_lock(spec.root)),
+        frozenset(options.again),
+        options.force,
+        options.dry_run,
     )
 
 
@@ -174,6 +220,7 @@ def _built(
             cache=BuildCache(home.index, ref.package, forced=options.force),
             secret=home.settings.secret,
             keep_going=options.keep_going,
+            stages=_stage_tools(home, ref, spec, options),
             progress=progress,
         )
 

@@ -53,7 +53,7 @@ def build(
     from datapkg.building.spec.options import BuildOptions
 
     home, ref = Home(), Ref.parse(package)
-    ways = {"gitignore": gitignore, "allow_empty": allow_empty, "keep_going": keep_going}
+    ways: dict[str, Any] = {"gitignore": gitignore, "allow_empty": allow_empty, "keep_going": keep_going}
     options = BuildOptions(build_file, allow_outside, allow_code, update, force, **ways)
     with shown(progress) as report_progress:
         built = build_package(home, ref, source, options, message=message, progress=report_progress)

@@ -13,30 +13,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class BuildResult:
-    """The result of a build: how many nodes were built or reused, the bytes of all objects, and warnings.
-
-    `skipped` are the files of a folder that were skipped, with the reasons; `updated` the URLs whose new checksums were
-    written to the build file: url, old, new. `why` explains for each node why it was built or reused, `checks` has the
-    check results, `left_out` the error of each source that is not in the package, by the node's path. `reread` counts
-    reused nodes whose sources were read again.
-    """
-
-    package: str
-    hash: str
-    built: int
-    reused: int
-    bytes_logical: int
-    warnings: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    updated: list[dict[str, str]] = field(default_factory=list)
-    why: dict[str, str] = field(default_factory=dict)
-    checks: list[dict[str, Any]] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
-    reread: int = 0
-
-
-@dataclass(frozen=True)
 class CheckResults:
     """The result of each check of each table, in order: path, check, outcome, rows, wrong, severity, place, found.
 

@@ -174,8 +174,8 @@ class BuildCache:
         try:
             # Entries written before `gitignore` existed have three values.
             path, build_file, allow_outside, gitignore = [*json.loads(data), True][:4] if data else (None, 1, 0, 1)
-            ways = {"build_file": build_file, "allow_outside": allow_outside, "gitignore": gitignore}
-            return (Path(path), BuildOptions(**{name: bool(value) for name, value in ways.items()})) if path else None
+            ways: dict[str, Any] = {"allow_outside": bool(allow_outside), "gitignore": bool(gitignore)}
+            return (Path(path), BuildOptions(build_file=bool(build_file), **ways)) if path else None
         except (ValueError, TypeError):
             return None
 

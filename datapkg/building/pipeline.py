@@ -16,7 +16,9 @@ from datapkg.building.record import make_record
 from datapkg.building.scheduler import Outcome, build_all
 from datapkg.building.sources.base import FindPackage, Secret
 from datapkg.building.sources.warnings_capture import capture_warnings
-from datapkg.building.spec.model import BuildSpec, NodeSpec
+from datapkg.building.spec.model import BuildSpec, NodeSpec, StageSource
+from datapkg.building.stages.record import recorded_stages
+from datapkg.building.stages.schedule import StageOutcome, StageSchedule, StageTools
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput
 from datapkg.format.manifest.parsed import GroupNode, Manifest, Node, TableNode
 from datapkg.format.texts import first_lines
@@ -38,7 +40,8 @@ class BuildOutput:
     `built` and `reused` count nodes. Reused nodes are those whose objects already existed or that come from another
     package; `reread` counts those of them whose source was read again with the same result. `checks` are the results of
     all checks. `why` maps each node's path to the reason for which it was or was not rebuilt. `left_out` maps the path
-    of each node that could not be built to its error.
+    of each node that could not be built to its error. `stages` are the outcomes of the stages, in the order in which
+    they were done.
     """
 
     manifest: Manifest
@@ -52,6 +55,7 @@ class BuildOutput:
     why: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     reread: int = 0
+    stages: list[StageOutcome] = field(default_factory=list)
 
 
 def build_package(
@@ -63,6 +67,7 @@ def build_package(
     cache: BuildCache | None = None,
     secret: Secret = no_secret,
     keep_going: bool = False,
+    stages: StageTools | None = None,
     progress: Progress = silent,
 ) -> BuildOutput:
     """Build a package into `objects` and return its manifest, which the caller saves and names.
@@ -70,36 +75,68 @@ def build_package(
     `previous` is the state last built or installed under this name; tables of equal content keep its objects. Raise
     `BuildFailed` for sources that cannot be read, all at once, `CheckFailed` for data that violate a check, `NotFound`
     for a package that does not exist. Nodes built before the error stay stored and cached, so the next build is faster.
-    With `keep_going`, sources that cannot be read are skipped as long as at least one node was built.
+    With `keep_going`, sources that cannot be read are skipped as long as at least one node was built. `stages` says how
+    the stages of the build file are run.
     """
     cache = cache or BuildCache()
     before = PreviousState(previous, objects, cache.claims)
     context = BuildContext(objects, cache, secret, find_package, before, progress=progress)
     collected = _Collected()
+    nodes = [node for node in spec.nodes if not isinstance(node.source, StageSource)]
     try:
         with objects.batch(), capture_warnings():
-            for node, outcome in build_all(spec.nodes, context, progress):
+            for node, outcome in build_all(nodes, context, progress):
                 collected.add(node.path, outcome)
             if not (keep_going and collected.nodes):
                 collected.raise_failures()
+        if spec.stages:
+            nodes += _build_stages(spec, context, collected, stages, keep_going=keep_going)
+        with objects.batch():
             groups = [GroupNode(path=path, meta=meta) for path, meta in spec.groups.items()]
             manifest = Manifest.make(joined([*collected.nodes, *groups]), spec.meta, like=previous)
         cache.claims.mark_verified(collected.tables)
     finally:
         # The cache is saved even after an error, so the next build does not repeat what succeeded.
         cache.save()
-    results = run_checks(_without(spec.nodes, collected.failures), manifest, objects, progress)
+    results = run_checks(_without(nodes, collected.failures), manifest, objects, progress)
     raise_failed(results)
     return _output(spec, manifest, collected, results, before.warnings)
+
+
+def _build_stages(
+    spec: BuildSpec, context: BuildContext, collected: _Collected, tools: StageTools | None, *, keep_going: bool
+) -> list[NodeSpec]:
+    """Run the stages, and build the nodes that take their outputs; return these.
+
+    Raise what a stage or a node failed with, all at once, unless `keep_going`.
+    """
+    if tools is None or spec.root is None:
+        raise InvalidInput("stages cannot be run here")
+    nodes: list[NodeSpec] = []
+    schedule = StageSchedule(spec, context, collected.nodes, tools)
+    for outcome in schedule.run(context.progress, keep_going=keep_going):
+        collected.stages.append(outcome)
+        if outcome.error is not None:
+            collected.failures[f"stages.{outcome.stage.name}"] = outcome.error
+            continue
+        built = schedule.nodes_of(outcome)
+        with context.objects.batch(), capture_warnings():
+            for node, made in build_all(built, context, context.progress):
+                collected.add(node.path, made)
+        nodes += built
+    if not (keep_going and collected.nodes):
+        collected.raise_failures()
+    return nodes
 
 
 def _output(
     spec: BuildSpec, manifest: Manifest, collected: _Collected, results: list[CheckResult], warnings: list[str]
 ) -> BuildOutput:
     left_out = {path: str(error) for path, error in collected.failures.items()}
+    ran = recorded_stages(collected.stages)
     return BuildOutput(
         manifest,
-        make_record(spec, collected.sources, collected.packages, recorded(results), left_out),
+        make_record(spec, collected.sources, collected.packages, recorded(results), left_out, ran),
         built=collected.built,
         reused=collected.reused,
         bytes_logical=sum(node.size for node in manifest.nodes),
@@ -115,6 +152,7 @@ def _output(
         why=collected.why,
         left_out=left_out,
         reread=collected.reread,
+        stages=collected.stages,
     )
 
 
@@ -144,6 +182,7 @@ class _Collected:
         self.warnings: list[str] = []
         self.failures: dict[str, DatapkgError] = {}
         self.why: dict[str, str] = {}
+        self.stages: list[StageOutcome] = []
         self.built = self.reused = self.reread = 0
 
     def add(self, path: str, made: Outcome) -> None:

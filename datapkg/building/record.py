@@ -9,7 +9,7 @@ import datetime
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +30,7 @@ def make_record(
     packages: list[dict[str, Any]],
     checks: list[dict[str, Any]],
     left_out: Mapping[str, str] = {},
+    stages: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the record of a build as JSON values; the caller adds who, when and why."""
     record: dict[str, Any] = {
@@ -39,6 +40,8 @@ def make_record(
     }
     if packages:
         record["packages"] = packages
+    if stages:
+        record["stages"] = list(stages)
     record |= packed(checks)
     if left_out:
         record["left_out"] = [{"path": path, "reason": reason} for path, reason in left_out.items()]

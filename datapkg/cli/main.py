@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fetch": ("datapkg.cli.installing:fetch", "Download missing data of an installed package."),
     "gc": ("datapkg.cli.maintenance:gc", "Free space: unneeded data and, if asked, older states."),
     "generate": ("datapkg.cli.publishing:generate", "Write a first build file and README for a folder."),
+    "graph": ("datapkg.cli.graphs:graph", "Show the stages of a build file, with what they need and make."),
     "help": ("datapkg.cli.settings:help", "Show the help of a command."),
     "init": ("datapkg.cli.projects:init", "Create a project with an empty datapkg.yml."),
     "install": ("datapkg.cli.installing:install", "Install packages from a registry, or the packages of a project."),
@@ -65,7 +66,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 # How `--help` lists them.
 GROUPS = {
     "Use data": ("search", "install", "fetch", "ls", "show", "log", "cat", "export", "bundle", "mount", "unmount"),
-    "Build packages": ("generate", "build", "check", "status"),
+    "Build packages": ("generate", "build", "check", "status", "graph"),
     "Edit packages": ("append", "edit", "merge", "cp"),
     "Publish data": ("push", "sync", "tag", "version", "access", "mirror", "delete"),
     "Projects": ("init", "add", "remove", "update", "outdated", "lock", "stubs"),

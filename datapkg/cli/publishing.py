@@ -29,7 +29,8 @@ from datapkg.errors import BuildFailed, InvalidInput
 from datapkg.format.texts import count_text, size_text
 
 if TYPE_CHECKING:
-    from datapkg.api.results import BuildResult, PushResult
+    from datapkg.api.build_result import BuildResult
+    from datapkg.api.results import PushResult
     from datapkg.api.status import PackageStatus
     from datapkg.cli.output import Output
     from datapkg.format.names import Ref
@@ -75,6 +76,7 @@ def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
     datapkg build me/sales
     datapkg build me/sales ./sales/build.yml -m "figures of May"
     datapkg build me/flowers https://git.example.org/flowers.git@v1.2#data
+    datapkg build me/model --from train --jobs 4
     """,
 )
 @ref_argument
@@ -89,7 +91,11 @@ def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Build and check without keeping the result.")
 @gitignore_option
 @click.option("--allow-empty", is_flag=True, help="Allow an empty package.")
-@click.option("--keep-going", is_flag=True, help="Skip sources that cannot be read, and exit with code 5.")
+@click.option("--keep-going", is_flag=True, help="Skip sources and stages that fail, and exit with code 5.")
+@click.option(
+    "--from", "again", type=TEXT, multiple=True, metavar="STAGE", help="Run this stage again, and those that need it."
+)
+@click.option("--jobs", type=click.IntRange(1, 1000), metavar="N", help="Run at most N stages at once.")
 @pass_session
 def build(
     session: Session,
@@ -106,6 +112,8 @@ def build(
     no_gitignore: bool,
     allow_empty: bool,
     keep_going: bool,
+    again: tuple[str, ...],
+    jobs: int | None,
 ) -> None:
     """Build a package from files, a build file or a repository.
 
@@ -115,7 +123,8 @@ def build(
     from datapkg.api.build import BuildOptions, build_package
 
     source = path or _build_file_here(ref)
-    ways = {"gitignore": not no_gitignore, "allow_empty": allow_empty, "keep_going": keep_going}
+    ways: dict[str, Any] = {"gitignore": not no_gitignore, "allow_empty": allow_empty, "keep_going": keep_going}
+    ways |= {"again": again, "jobs": jobs or 0}
     options = BuildOptions(not no_build_file, allow_outside, allow_code, update, force, dry_run, **ways)
     with session.progress() as progress:
         result = build_package(
@@ -144,10 +153,16 @@ def _report_build(out: Output, result: BuildResult, *, explain: bool, dry_run: b
         "updated": result.updated,
         **({"left_out": result.left_out} if result.left_out else {}),
         **({"explain": result.why} if explain else {}),
+        **({"stages": result.stages} if result.stages else {}),
         **({"dry_run": True} if dry_run else {}),
     }
     reasons = [f"  {path}: {why}" for path, why in result.why.items()] if explain else []
-    lines = [f"{'would build' if dry_run else 'built'} {state}", f"  {nodes}", *reasons, *_left_out_lines(result)]
+    if any(each["action"] == "would run" for each in result.stages):
+        # What those stages would give is not known.
+        value |= {"hash": None, "nodes": None, "bytes_logical": None}
+        state, nodes = result.package, f"the rest: {nodes}"
+    lines = [f"{'would build' if dry_run else 'built'} {state}", f"  {nodes}", *_stage_lines(result), *reasons]
+    lines += _left_out_lines(result)
     out.answer(value, lines, quiet=[state])
     if not dry_run and not result.left_out:
         out.say("", f"  import it   {import_line(result.package)}", f"  publish it  datapkg push {result.package}")
@@ -162,6 +177,18 @@ def _build_notes(result: BuildResult) -> Iterator[str]:
     if skipped:
         more = " …" if len(skipped) > _SKIPPED_SHOWN else ""
         yield f"left out {len(skipped):,}: {', '.join(skipped[:_SKIPPED_SHOWN])}{more}"
+
+
+def _stage_lines(result: BuildResult) -> Iterator[str]:
+    """Yield a line for each stage that ran, would run or failed, and one for those that were reused."""
+    for each in result.stages:
+        if each["action"] != "reused":
+            time = f" in {each['seconds']:.1f} s" if "seconds" in each else ""
+            why = f": {each['why']}" if each["why"] else ""
+            yield f"  stage {each['stage']} {each['action']}{time}{why}"
+    reused = sum(each["action"] == "reused" for each in result.stages)
+    if reused:
+        yield f"  {count_text(reused, 'stage')} reused"
 
 
 def _left_out_lines(result: BuildResult) -> Iterator[str]:

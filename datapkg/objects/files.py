@@ -276,9 +276,22 @@ def sweep_temp(folder: Path, older_than_s: float = STALE_TEMP_S) -> int:
     removed = 0
     for path in stale_temps(folder, older_than_s):
         with contextlib.suppress(OSError):
-            os.unlink(path)
+            if path.is_dir() and not path.is_symlink():
+                remove_tree(path)
+            else:
+                os.unlink(path)
             removed += 1
     return removed
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all below it, also what may not be written; do nothing where there is none."""
+    import shutil
+
+    for root, _, _ in os.walk(folder):
+        with contextlib.suppress(OSError):
+            os.chmod(root, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def stale_temps(folder: Path, older_than_s: float = STALE_TEMP_S) -> Iterator[Path]:

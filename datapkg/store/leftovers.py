@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Collection, Container, Iterable
 from pathlib import Path
 
 from datapkg.format.hashing import is_hash
 from datapkg.objects.files import stale_temps
+from datapkg.store.stage_results import IDLE_S, idle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ def all_of(store: CollectableStore, live: Live, limit: float) -> dict[Path, int]
     found |= _sized(path for path in parts if path.name[:64] in whole or _is_idle(path, live, limit))
     found |= _sized(_replaced(store, live))
     found |= _sized(_needless_recipes(store, live))
+    found |= _sized(idle(store.folder, time.time() - IDLE_S))
     return found | _sized(store.known_locks.gone())
 
 

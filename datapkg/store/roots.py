@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -152,6 +153,14 @@ def _locked(store: CollectableStore) -> Iterator[StoredState]:
         yield StoredState(hash, roots=frozenset({"lock"}))
 
 
+def _staged(store: CollectableStore) -> Iterator[StoredState]:
+    """Yield the outputs of stages that a build used lately."""
+    from datapkg.store.stage_results import IDLE_S, used_since
+
+    for result in used_since(store.folder, time.time() - IDLE_S):
+        yield StoredState(result.manifest, roots=frozenset({"stage"}), at=_seconds(result.at))
+
+
 def _unnamed(store: CollectableStore) -> Iterator[StoredState]:
     """Yield every manifest, also of states that nothing names, such as one that was only looked at."""
     loose = store.objects.packed.loose
@@ -189,6 +198,7 @@ FILES = (
     FileKind("packages/*/*/tags/*", "tags as older datapkgs wrote them; `_tagged` reads both"),
     FileKind("packages/*/*/versions/*", "versions as older datapkgs wrote them; `_versioned` reads both"),
     FileKind("locks/*", "paths of the lock files that were used on this machine", of_store=_locked),
+    FileKind("stages/*/*.json", "results of stages, which name the manifests of their outputs", of_store=_staged),
     FileKind("objects/*/*", "objects; those that are manifests name others", of_store=_unnamed),
     FileKind("packs/*.pack", "small objects"),
     FileKind("recipes/*/*", "objects as ranges of others, which are needed while the object is"),
@@ -209,6 +219,7 @@ FILES = (
     FileKind("restored/**/*", "objects of read-only stores that are recipes there", in_cache=True),
     FileKind("links/*/*/*", "names of objects of read-only stores", in_cache=True),
     FileKind("sources/**/*", "sources of builds by their own hash, which are not objects", in_cache=True),
+    FileKind("stages/*/*/*/*.log", "what stages printed", in_cache=True),
 )
 
 

@@ -19,7 +19,15 @@ HOLDING = {
         "packages/*/*/log/*.json",
         "packages/*/*/tags.json",
     ),
-    *("packages/*/*/versions.json", "objects/*/*", "packs/*.pack", "links/*/*/*", "partial/*/*", "quarantine/*"),
+    *(
+        "packages/*/*/versions.json",
+        "objects/*/*",
+        "packs/*.pack",
+        "stages/*/*.json",
+        "links/*/*/*",
+        "partial/*/*",
+        "quarantine/*",
+    ),
     *("trash/removed/**/*", "index.db*", "sources/**/*"),
 }
 """The kinds of file that have the hash of an object in their name or bytes. Add to it after adding to `FILES`: is what
@@ -53,6 +61,9 @@ def rich_home(ada: Person, bob: Person, folder: Path, iris: Path) -> Home:
         ok(ada("push", package, "-v", version))
     (folder / "build.yml").write_text("contents:\n  picture: {file: a.zip, extract: picture.bin}\n")
     ok(ada("build", f"{ada.name}/zipped", "build.yml"))
+    stages = "{copy: {run: [cp, '{a}', '{out}'], inputs: {a: a.zip}, outputs: {out: b.zip}}}"
+    (folder / "build.yml").write_text(f"contents:\n  b: {{stage: copy}}\nstages: {stages}\n")
+    ok(ada("build", f"{ada.name}/staged", "build.yml"))
     (folder / "datapkg.yml").write_text(f"packages: ['{package}@1.0']\n")
     ok(ada("install"))
     ok(ada("cache", "warm", package))

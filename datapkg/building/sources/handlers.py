@@ -10,6 +10,7 @@ from datapkg.building.sources.files import FilesHandler
 from datapkg.building.sources.function import FunctionHandler
 from datapkg.building.sources.package import PackageHandler
 from datapkg.building.sources.sql import SqlHandler
+from datapkg.building.sources.stage import StageHandler
 from datapkg.building.sources.url import UrlHandler
 from datapkg.building.sources.value import ValueHandler
 from datapkg.building.spec.model import (
@@ -19,6 +20,7 @@ from datapkg.building.spec.model import (
     PythonSource,
     Source,
     SqlSource,
+    StageSource,
     UrlSource,
     ValueSource,
 )
@@ -30,6 +32,7 @@ HANDLERS: dict[type, SourceHandler[Any]] = {
     SqlSource: SqlHandler(),
     PythonSource: FunctionHandler(),
     PackageSource: PackageHandler(),
+    StageSource: StageHandler(),
     ValueSource: ValueHandler(),
 }
 

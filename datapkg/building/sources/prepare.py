@@ -100,7 +100,8 @@ def _of_path(
 
 def _refuse_code(spec: BuildSpec) -> None:
     """Raise `Forbidden` if the build file of a fetched repository runs code or queries a database."""
-    places = [f"{node.place}: {what}" for node in spec.nodes if (what := _code_of(node))]
+    places = [f"{stage.place}: {stage.command}" for stage in spec.stages]
+    places += [f"{node.place}: {what}" for node in spec.nodes if (what := _code_of(node))]
     if places:
         lines = "".join(f"\n  {each}" for each in places[:20])
         raise Forbidden(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
-TOP = ("contents", "meta", "checks")
+TOP = ("contents", "meta", "checks", "stages")
 SOURCES = ("file", "url", "package", "sql", "python", "stage")
 # Set on a group, these apply to everything below it.
 SETTINGS = ("transform", "kwargs", "checks", "meta")
-UNSUPPORTED = ("environments", "stage")
+UNSUPPORTED = ("environments",)
 # Sums that a publisher states, with how many hex digits they have.
 CLAIMS = {"md5": 32, "sha1": 40}
 OF_ALL = ("checks", "meta", "columns")
@@ -21,9 +21,14 @@ OF_SOURCE: dict[str, tuple[str, ...]] = {
     "package": OF_ALL,
     "sql": ("connection", *OF_ALL),
     "python": ("file", "files", "kwargs", "transform", *OF_ALL),
+    "stage": ("output", *_READ_AS, *OF_ALL),
 }
+OF_STAGE = (
+    *("run", "python", "shell", "inputs", "as", "params", "outputs", "env", "code", "timeout", "retries"),
+    "isolated",
+)
 # For nodes only. Below a group, a mapping at one of these names (except `columns`) is a group of that name.
-OF_NODES = ("columns", "concat", "connection", "extract", "files", "sha256", *CLAIMS, "sheet", "table")
+OF_NODES = ("columns", "concat", "connection", "extract", "files", "output", "sha256", *CLAIMS, "sheet", "table")
 RESERVED = frozenset((*SOURCES, *SETTINGS, *UNSUPPORTED, *OF_NODES))
 
 
@@ -35,3 +40,8 @@ def unknown(name: str, known: tuple[str, ...], what: str = "") -> str:
     if owners and what:
         return f"`{name}` goes with {' or '.join(owners)}, and this is {what}"
     return f"unknown key {quoted(name)}{suggestion(name, known) or '; expected ' + ', '.join(known)}"
+
+
+def unknown_of_stage(name: str) -> str:
+    """Return the message for a keyword that no stage has."""
+    return f"unknown key {quoted(name)}{suggestion(name, OF_STAGE) or '; expected ' + ', '.join(OF_STAGE)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,18 @@ class PackageSource:
 
 
 @dataclass(frozen=True)
+class StageSource:
+    """An output of a stage of the build file: a file, or a folder that becomes a group.
+
+    It is replaced by a `FileSource` for each file when the stage has run; `how` determines how they are read.
+    """
+
+    stage: str
+    output: str
+    how: DeferredTransform | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
 class ValueSource:
     """A value in memory: a DataFrame, an Arrow table or a numpy array."""
 
@@ -106,7 +119,51 @@ class ValueSource:
 
 
 # A new kind of source has its handler in `sources.handlers`, and in a build file its reader in `source_keywords`.
-Source = FileSource | FilesSource | UrlSource | SqlSource | PythonSource | PackageSource | ValueSource
+Source = FileSource | FilesSource | UrlSource | SqlSource | PythonSource | PackageSource | StageSource | ValueSource
+
+
+@dataclass(frozen=True)
+class StageInput:
+    """What a stage reads.
+
+    `kind` says what `text` names: a "node" of this build by its path, the output of another "stage" (`name/output`), a
+    "package" or a node in one by a ref, or a "path" beside the build file. A table arrives as a file of this `form`.
+    """
+
+    kind: str
+    text: str
+    form: str = "parquet"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A command or function that makes files; `place` is where it was defined.
+
+    `run` is its words, with names of inputs, params and outputs in braces; with `shell`, one text for the shell.
+    `python` is the function instead. `outputs` maps names to file names, which end in a slash for a folder. `code` are
+    its files, `env` the environment variables that it depends on, `timeout_s` is None for no limit.
+    """
+
+    name: str
+    run: tuple[str, ...] = ()
+    shell: bool = False
+    python: PythonSource | None = None
+    inputs: dict[str, StageInput] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    env: tuple[str, ...] = ()
+    code: tuple[FileSource, ...] = ()
+    timeout_s: float | None = None
+    retries: int = 0
+    isolated: bool = False
+    place: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command as it is shown."""
+        if self.python:
+            return f"python {self.python.module.stem}:{self.python.function}"
+        return self.run[0] if self.shell else shlex.join(self.run)
 
 
 @dataclass(frozen=True)
@@ -142,7 +199,7 @@ class BuildSpec:
 
     `groups` are groups that are named explicitly, with their metadata; `skipped` are the excluded files, each with the
     reason; `origin` is what it was read from: "build file", "directory", "file" or "values". `git` is the repository
-    that it was fetched from, for the record: its URL and the commit.
+    that it was fetched from, for the record: its URL and the commit. `stages` are in an order in which they can run.
     """
 
     origin: str
@@ -153,3 +210,4 @@ class BuildSpec:
     warnings: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     git: dict[str, Any] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()

@@ -12,7 +12,8 @@ class BuildOptions:
     With `build_file`, a folder's build file is used if it has one; `allow_outside` allows files outside of the folder,
     `allow_code` the code of a fetched repository; `update` replaces the checksums of URLs; `force` ignores the cache;
     `dry_run` stores nothing; `gitignore` excludes what `.gitignore` ignores in a folder without a build file;
-    `allow_empty` allows a package without nodes; `keep_going` skips sources that cannot be read.
+    `allow_empty` allows a package without nodes; `keep_going` skips sources that cannot be read. Stages of `again` run
+    although nothing changed; `jobs` is how many run at once, 0 for one a core.
     """
 
     build_file: bool = True
@@ -24,3 +25,5 @@ class BuildOptions:
     gitignore: bool = True
     allow_empty: bool = False
     keep_going: bool = False
+    again: tuple[str, ...] = ()
+    jobs: int = 0

@@ -21,11 +21,12 @@ from datapkg.building.spec.document import Item, read_document
 from datapkg.building.spec.folder import name_problem
 from datapkg.building.spec.globs import is_glob
 from datapkg.building.spec.kwargs import FAMILIES, Layer
-from datapkg.building.spec.model import BuildSpec, Check, FileSource, NodeSpec, UrlSource
+from datapkg.building.spec.model import BuildSpec, Check, FileSource, NodeSpec, Stage, StageSource, UrlSource
 from datapkg.building.spec.node_mapping import NodeMapping
 from datapkg.building.spec.plain_values import Problems, pairs_of, path_text, to_meta
 from datapkg.building.spec.source_keywords import files_as_one, read_source
 from datapkg.building.spec.source_paths import Parts, SourceFolder
+from datapkg.building.spec.stages import StageReader
 from datapkg.building.spec.transform_options import TransformOptions, transform_of
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
@@ -52,9 +53,10 @@ def read_build_file(path: Path, *, allow_outside: bool = False, update: bool = F
     problems = Problems(path)
     reader = _Reader(SourceFolder(path, allow_outside=allow_outside), problems, update)
     reader.read(document)
+    stages = reader.ordered_stages()
     problems.raise_if_any()
-    warnings = reader.folder.warnings
-    return BuildSpec("build file", reader.nodes, reader.groups, reader.meta, root=path.parent, warnings=warnings)
+    own: dict[str, Any] = {"root": path.parent, "warnings": reader.folder.warnings, "stages": stages}
+    return BuildSpec("build file", reader.nodes, reader.groups, reader.meta, **own)
 
 
 class _Reader:
@@ -66,6 +68,7 @@ class _Reader:
         self.groups: dict[str, dict[str, Any]] = {}
         self.meta: dict[str, Any] = {}
         self._checks = CheckReader(problems)
+        self._stages = StageReader(folder, problems)
         self._taken: dict[str, tuple[str, int, str]] = {}
 
     def read(self, document: Item | None) -> None:
@@ -83,6 +86,8 @@ class _Reader:
                 contents = value
             elif key.text == "checks":
                 self._checks.define(value)
+            elif key.text == "stages":
+                self._stages.read(value)
             else:
                 self.problems.add(key.line, key.text, keywords.unknown(key.text, keywords.TOP))
         if contents is None:
@@ -92,6 +97,14 @@ class _Reader:
             self._group(contents, (), _Inherited())
         elif not contents.is_null:
             self.problems.add(contents.line, "contents", "expected a mapping of names to nodes")
+
+    def ordered_stages(self) -> tuple[Stage, ...]:
+        """Return the stages in an order in which they can run; nodes of stages get the names of their outputs."""
+        for number, node in enumerate(self.nodes):
+            if isinstance(source := node.source, StageSource):
+                self.nodes[number] = replace(node, source=self._stages.named(source, node.path))
+        sources = {node.path: node.source if isinstance(node.source, StageSource) else None for node in self.nodes}
+        return self._stages.ordered(sources)
 
     def _group(self, item: Item, parts: Parts, inherited: _Inherited) -> None:
         place = path_text("contents", *parts)

@@ -9,7 +9,15 @@ from typing import Any
 from datapkg.building.spec import keywords
 from datapkg.building.spec.concat import is_concat, read_many
 from datapkg.building.spec.globs import is_glob
-from datapkg.building.spec.model import FileSource, FilesSource, PackageSource, PythonSource, SqlSource, UrlSource
+from datapkg.building.spec.model import (
+    FileSource,
+    FilesSource,
+    PackageSource,
+    PythonSource,
+    SqlSource,
+    StageSource,
+    UrlSource,
+)
 from datapkg.building.spec.node_mapping import NodeMapping
 from datapkg.building.spec.source_paths import SourceFolder
 from datapkg.building.spec.sql_python import read_keywords, read_python, read_sql
@@ -19,7 +27,7 @@ from datapkg.errors import InvalidName
 from datapkg.format.names import Ref
 from datapkg.format.urls import file_name
 
-Source = FileSource | FilesSource | UrlSource | SqlSource | PythonSource | PackageSource
+Source = FileSource | FilesSource | UrlSource | SqlSource | PythonSource | PackageSource | StageSource
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,8 @@ def read_source(
         return SourceReader(query) if query else None
     if kind == "python":
         return _python(mapping, folder)
+    if kind == "stage":
+        return _stage(mapping, reading)
     return _url(mapping, reading, update) if kind == "url" else _file(mapping, folder, reading)
 
 
@@ -112,6 +122,16 @@ def _python(mapping: NodeMapping, folder: SourceFolder) -> SourceReader | None:
     transform = transform_of(mapping) if "transform" in mapping else None
     source, kwargs = read_python(mapping, folder), read_keywords(mapping)
     return SourceReader(source, transform or "id", kwargs) if source else None
+
+
+def _stage(mapping: NodeMapping, reading: TransformOptions) -> SourceReader | None:
+    """Return an output of a stage; how its file is read is settled when its name is known."""
+    stage = mapping.text("stage", "the name of a stage")
+    output = mapping.text("output", "the name of an output") if "output" in mapping else ""
+    if stage is None or output is None:
+        return None
+    transform, kwargs, how = reading.later("")
+    return SourceReader(StageSource(stage, output, how), transform, kwargs)
 
 
 def _package(mapping: NodeMapping) -> SourceReader | None:

@@ -39,7 +39,7 @@ class SourceFolder:
         if len(text) > MAX_PATH:
             return f"{quoted(text)} has {len(text):,} characters; at most {MAX_PATH:,} are allowed"
         path = self.root / text
-        problem = self._outside(path, text) or self._file_problem(path, text)
+        problem = self.outside(path, text) or self._file_problem(path, text)
         shown_as = path.name if Path(text).is_absolute() else Path(text).as_posix()
         return problem or FileSource(path, shown_as, within=self._fence)
 
@@ -49,7 +49,7 @@ class SourceFolder:
             return f"the pattern has {len(pattern):,} characters; at most {MAX_PATH:,} are allowed"
         prefix, rest = fixed_prefix(pattern)
         folder = self.root / prefix
-        problem = self._outside(folder, prefix)
+        problem = self.outside(folder, prefix)
         if problem or not folder.is_dir():
             return problem or f"there is no folder {quoted(prefix)}"
         found = self._tree(folder, prefix).files
@@ -89,7 +89,8 @@ class SourceFolder:
             self.warnings += [f"{prefix}/{each}" if prefix else each for each in tree.warnings]
         return self._trees[folder]
 
-    def _outside(self, path: Path, text: str) -> str:
+    def outside(self, path: Path, text: str) -> str:
+        """Return why a path may not be used, if it leads out of the folder; else ""."""
         try:
             if self.allow_outside or is_inside(path, self.root):
                 return ""

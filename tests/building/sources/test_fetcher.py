@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from datapkg.api.build import build_package
-from datapkg.api.results import BuildResult
+from datapkg.api.build_result import BuildResult
 from datapkg.building.sources.download_cache import DownloadCache
 from datapkg.building.sources.fetcher import Fetcher
 from datapkg.building.sources.prepare import PreparedBuild, prepared

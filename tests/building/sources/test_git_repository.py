@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from datapkg.api.build import build_package
-from datapkg.api.results import BuildResult
+from datapkg.api.build_result import BuildResult
 from datapkg.building.sources import git_repository
 from datapkg.building.sources.git_repository import Address, is_address, open_checkout, parse_address
 from datapkg.building.spec.options import BuildOptions

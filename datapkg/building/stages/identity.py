@@ -1,0 +1,76 @@
+"""The identity of a stage: everything that determines its outputs, as texts that can be compared and explained."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from datapkg.building.sources.base import KnownHashes
+from datapkg.building.sources.file import known_hash
+from datapkg.building.sources.function import source_files
+from datapkg.building.spec.model import FileSource, Stage
+from datapkg.building.stages.inputs import Input
+from datapkg.errors import BuildFailed
+from datapkg.format.canonical import encode, prepare
+from datapkg.format.hashing import hash_bytes
+
+
+def identity(
+    stage: Stage, inputs: Mapping[str, Input], root: Path, cache: KnownHashes, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what determines the outputs of a stage, by name; of environment variables only a hash is kept."""
+    found = {
+        "run": stage.command,
+        "words": _hash(list(stage.run)),
+        "shell": str(stage.shell),
+        "isolated": str(stage.isolated),
+        "outputs": _hash(dict(stage.outputs)),
+        **{f"params.{name}": encode(prepare(value)).decode() for name, value in stage.params.items()},
+        **{f"inputs.{name}": _hash(each.identity()) for name, each in inputs.items()},
+        **{f"env.{name}": _hash(environ.get(name)) for name in stage.env},
+    }
+    for file in code_files(stage, root):
+        found[f"code.{file.shown}"] = known_hash(file, cache)[0]
+    return found
+
+
+def code_files(stage: Stage, root: Path) -> list[FileSource]:
+    """Return the code that is known before a run: `code`, the function's modules, and files that the command names."""
+    found = {each.shown: each for each in stage.code}
+    paths = source_files(stage.python.module) if stage.python else []
+    # A word that names a file is probably a script; at worst, a stage runs again that need not.
+    paths += [root / word for word in stage.run if not stage.shell and word and (root / word).is_file()]
+    for path in paths:
+        shown = Path(os.path.relpath(path, root)).as_posix()
+        found.setdefault(shown, FileSource(path.absolute(), shown))
+    return [found[shown] for shown in sorted(found)]
+
+
+def hash_now(root: Path, path: str, cache: KnownHashes) -> str | None:
+    """Return the hash of a file of code now; None if it cannot be read."""
+    try:
+        return known_hash(FileSource(root / path, path), cache)[0]
+    except BuildFailed:
+        return None
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return what changed between two identities, for people."""
+    lines = []
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) == now.get(name) or name == "words":
+            continue
+        if name.startswith("params.") or name == "run":
+            lines.append(f"{name} {before.get(name, 'not set')} → {now.get(name, 'not set')}")
+        else:
+            verb = "is new" if name not in before else "is gone" if name not in now else "changed"
+            lines.append(f"{name} {verb}")
+    return lines
+
+
+def _hash(value: object) -> str:
+    if isinstance(value, str):
+        return hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
+    return hash_bytes(encode(prepare(value)))

@@ -1,0 +1,49 @@
+"""Nodes of outputs: the files that a stage wrote, as files that nodes are built from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from datapkg.building.readers import node_name
+from datapkg.building.spec.folder import name_problem
+from datapkg.building.spec.model import FileSource, NodeSpec, StageSource
+from datapkg.building.stages.inputs import nodes_below
+from datapkg.errors import BuildFailed
+from datapkg.format.manifest.parsed import FileNode, Manifest
+from datapkg.format.texts import quoted
+from datapkg.store.store import Store
+
+
+def output_specs(node: NodeSpec, source: StageSource, manifest: Manifest, store: Store) -> Iterator[NodeSpec]:
+    """Yield the nodes to build of an output: one for a file; one for each file of a folder, in groups below the node.
+
+    Raise `BuildFailed` for two files of a folder that would be one node, `InvalidInput` for kwargs that do not fit.
+    """
+    taken: dict[str, str] = {}
+    for file in nodes_below(manifest.nodes, source.output):
+        if isinstance(file, FileNode):
+            spec = _spec(node, source, file, store.links.path(manifest.hash, file))
+            if spec.path in taken:
+                both = f"{quoted(taken[spec.path])} and {quoted(file.path)}"
+                raise BuildFailed(f"{both} of stage {quoted(source.stage)} would both be node {quoted(spec.path)}")
+            taken[spec.path] = file.path
+            yield spec
+
+
+def _spec(node: NodeSpec, source: StageSource, file: FileNode, path: Path) -> NodeSpec:
+    below = file.path.removeprefix(source.output).strip("/")
+    assert source.how is not None
+    transform, kwargs = source.how.of(path)
+    here = node.path
+    if below:
+        *folders, name = below.split("/")
+        here = "/".join((node.path, *folders, node_name(name, transform)))
+    if problem := name_problem(tuple(here.split("/"))):
+        raise BuildFailed(f"{quoted(file.path)} of stage {quoted(source.stage)}: {problem}")
+    shown = f"stages/{source.stage}/{file.path}"
+    record = {"stage": source.stage, "output": source.output}
+    found = FileSource(path, shown, file_name=file.file_name, record=record)
+    meta = {} if below else node.meta
+    return replace(node, path=here, source=found, transform=transform, kwargs=kwargs, meta=meta)

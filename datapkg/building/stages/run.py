@@ -1,0 +1,242 @@
+"""Run one stage: fresh inputs, its command, and what it wrote as the files of its outputs.
+
+`{out}` is a fresh path. What the command leaves there becomes the output only after it has ended well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datapkg.building.sources.file import open_source, put_file
+from datapkg.building.sources.function import source_files
+from datapkg.building.spec.folder import name_problem
+from datapkg.building.spec.model import Stage
+from datapkg.building.spec.stages import PLACEHOLDER
+from datapkg.building.stages.inputs import Input, place_all
+from datapkg.building.stages.process import Processes, tail
+from datapkg.errors import StageFailed
+from datapkg.format.manifest.parsed import FileNode, GroupNode, Node
+from datapkg.format.texts import quoted
+from datapkg.objects.base import Objects
+
+# Calls the function of a stage: module, function, then paths and params as JSON.
+_CALL = """
+import importlib, json, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+module, function, given = sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
+paths = {name: pathlib.Path(path) for name, path in given["paths"].items()}
+getattr(importlib.import_module(module), function)(**paths, **given["params"])
+"""
+# Imported by every Python that a stage starts: notes the files of the modules that it imported.
+_SITE = """
+import atexit, os, sys
+_here = os.path.dirname(os.path.abspath(__file__))
+_start, _notes, _root = os.getcwd(), os.environ.get("DATAPKG_STAGE_MODULES"), os.environ.get("DATAPKG_STAGE_ROOT")
+def _note():
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    paths = {os.path.realpath(os.path.join(_start, each)) for each in files if isinstance(each, str)}
+    below = sorted(each for each in paths if each.startswith(_root + os.sep))
+    with open(os.path.join(_notes, str(os.getpid())), "a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write("".join(each + chr(10) for each in below))
+if _notes and _root:
+    atexit.register(_note)
+sys.path[:] = [each for each in sys.path if os.path.abspath(each or os.curdir) != _here]
+_self = sys.modules.pop("sitecustomize", None)
+try:
+    import sitecustomize
+except ImportError:
+    pass
+finally:
+    if _self:
+        sys.modules.setdefault("sitecustomize", _self)
+"""
+# Of an isolated stage: what a program needs to find its files, beside the variables that the stage names.
+_ISOLATED_ENV = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV")
+_RETRY_PAUSE_S = 1.0
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """What a run gave: the nodes of the outputs, the code that it used by path, and how long it took."""
+
+    nodes: list[Node]
+    code: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a stage runs: the build folder, an empty folder for its files, its log, and the environment."""
+
+    root: Path
+    folder: Path
+    log: Path
+    environ: Mapping[str, str]
+
+
+def run_stage(
+    stage: Stage, inputs: Mapping[str, Input], place: Workplace, objects: Objects, processes: Processes
+) -> StageRun:
+    """Run a stage, again where it failed as often as it allows, and store its outputs.
+
+    Raise `StageFailed` with the end of its log.
+    """
+    start = time.monotonic()
+    for number in range(stage.retries + 1):
+        folder = place.folder / f"try{number}"
+        problem, paths, notes = _run_once(stage, inputs, place, folder, processes)
+        problem = problem or _missing_output(stage, paths)
+        if not problem:
+            break
+        if number < stage.retries and not processes.is_stopped:
+            time.sleep(min(_RETRY_PAUSE_S * 2**number, 30))
+    if problem:
+        raise _failure(stage, problem, place.log)
+    with objects.batch():
+        nodes = [node for name in stage.outputs for node in _stored(stage, name, paths[name], objects)]
+    return StageRun(nodes, _code(notes, place.root, folder), time.monotonic() - start)
+
+
+def _failure(stage: Stage, problem: str, log: Path) -> StageFailed:
+    end = tail(log)
+    printed = f"; the end of its output:\n{end}" if end else ""
+    return StageFailed(
+        f"stage {quoted(stage.name)} ({stage.place}) {problem}{printed}",
+        hint=f"see all of its output: less {shlex.quote(str(log))}",
+        stage=stage.name,
+        log=str(log),
+    )
+
+
+def _run_once(
+    stage: Stage, inputs: Mapping[str, Input], place: Workplace, folder: Path, processes: Processes
+) -> tuple[str, dict[str, Path], Path]:
+    """Run the command once; return what went wrong, the paths of the outputs, and where imports are noted."""
+    for name in ("inputs", "outputs", "code", "notes", "site"):
+        (folder / name).mkdir(parents=True)
+    (folder / "site" / "sitecustomize.py").write_text(_SITE)
+    given = place_all(inputs, folder / "inputs")
+    outputs = {}
+    for name, text in stage.outputs.items():
+        (folder / "outputs" / name).mkdir()
+        outputs[name] = folder / "outputs" / name / text.rstrip("/")
+        if text.endswith("/"):
+            outputs[name].mkdir()
+    root = place.root
+    if stage.isolated:
+        root = folder / "code"
+        _copy_code(stage, place.root, root)
+    environ = _environ(stage, place.environ, folder, root)
+    command = _command(stage, {**given, **outputs}, place, root)
+    problem = processes.run(command, folder=root, environ=environ, log=place.log, timeout_s=stage.timeout_s)
+    return problem, outputs, folder / "notes"
+
+
+def _command(stage: Stage, paths: Mapping[str, Path], place: Workplace, root: Path) -> list[str]:
+    """Return the words of the command with all names in braces replaced."""
+    if stage.python:
+        module = ".".join(stage.python.module.relative_to(place.root).with_suffix("").parts)
+        given = json.dumps({"paths": {name: str(path) for name, path in paths.items()}, "params": stage.params})
+        return [sys.executable, "-c", _CALL, str(root), module, stage.python.function, given]
+    values = {**{name: str(path) for name, path in paths.items()}, **{k: _text(v) for k, v in stage.params.items()}}
+    if stage.shell:
+        return ["/bin/sh", "-c", _filled(stage.run[0], {name: shlex.quote(text) for name, text in values.items()})]
+    return [_filled(word, values) for word in stage.run]
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    return PLACEHOLDER.sub(lambda match: values[match[1]] if match[1] else match[0][0], word)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _environ(stage: Stage, environ: Mapping[str, str], folder: Path, root: Path) -> dict[str, str]:
+    names = {*_ISOLATED_ENV, *stage.env} if stage.isolated else environ.keys()
+    found = {name: environ[name] for name in names if name in environ}
+    path = os.pathsep.join(filter(None, [str(folder / "site"), found.get("PYTHONPATH", "")]))
+    noted = {"DATAPKG_STAGE_MODULES": str(folder / "notes"), "DATAPKG_STAGE_ROOT": os.path.realpath(root)}
+    return {**found, **noted, "PYTHONPATH": path, "DATAPKG_STAGE": stage.name}
+
+
+def _copy_code(stage: Stage, root: Path, target: Path) -> None:
+    """Copy the code of an isolated stage, which sees no other file of the build folder."""
+    paths = [each.path for each in stage.code]
+    paths += source_files(stage.python.module) if stage.python else []
+    for path in {path.absolute(): None for path in paths}:
+        place = target / path.relative_to(root.absolute())
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+
+
+def _missing_output(stage: Stage, paths: Mapping[str, Path]) -> str:
+    for name, path in paths.items():
+        if stage.outputs[name].endswith("/") and not path.is_dir():
+            return f"left no folder at the path of its output {quoted(name)}"
+        if not stage.outputs[name].endswith("/") and not path.is_file():
+            return f"did not write the file of its output {quoted(name)}, whose path is {{{name}}} in the command"
+    return ""
+
+
+def _stored(stage: Stage, name: str, path: Path, objects: Objects) -> Iterator[Node]:
+    """Store the files of an output, and yield their nodes below its name."""
+    if path.is_dir() and not path.is_symlink():
+        files = sorted(_files(stage, name, path, ()))
+        if not files:
+            yield GroupNode(path=name)
+        for parts, file in files:
+            yield _file_node("/".join((name, *parts)), file, objects)
+    else:
+        _check_regular(stage, name, path)
+        yield _file_node(name, path, objects)
+
+
+def _file_node(path: str, file: Path, objects: Objects) -> FileNode:
+    with open_source(file, file.name) as stream:
+        hash, size = put_file(stream, objects)
+    return FileNode(path=path, hash=hash, size=size, file_name=file.name)
+
+
+def _files(stage: Stage, name: str, folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Path]]:
+    for entry in os.scandir(folder):
+        here = (*parts, entry.name)
+        if problem := name_problem((name, *here)):
+            raise StageFailed(
+                f"stage {quoted(stage.name)}: output {quoted(name)} has a file that no node can be: {problem}"
+            )
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(stage, name, Path(entry.path), here)
+        else:
+            _check_regular(stage, name, Path(entry.path))
+            yield here, Path(entry.path)
+
+
+def _check_regular(stage: Stage, name: str, path: Path) -> None:
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        what = f"stage {quoted(stage.name)}: {quoted(path.name)} in output {quoted(name)} is no regular file"
+        raise StageFailed(what, hint="write files, not links", stage=stage.name)
+
+
+def _code(notes: Path, root: Path, folder: Path) -> list[str]:
+    """Return the files of modules that were imported, relative to the build folder; without installed libraries."""
+    roots = [os.path.realpath(root), os.path.realpath(folder / "code")]
+    libraries = {os.path.realpath(each) for each in (sys.prefix, sys.base_prefix)}
+    found = set()
+    for file in notes.iterdir():
+        for line in file.read_text("utf-8", "surrogateescape").splitlines():
+            base = next((each for each in roots if line.startswith(each + os.sep)), None)
+            is_library = "site-packages" in line or any(line.startswith(each + os.sep) for each in libraries)
+            if base and not is_library:
+                found.add(os.path.relpath(line, base))
+    return sorted(found)

@@ -1,0 +1,99 @@
+"""Results of stages on this machine: what a stage gave for the same inputs, command, params and code.
+
+What a run imported is known only after it, so a result is found in two steps: by a key of all that is known before, and
+then by the hashes of the code that the run used. The outputs are a manifest in the store, which `gc` knows of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from datapkg.format.canonical import encode, prepare
+from datapkg.format.hashing import hash_bytes, is_hash
+from datapkg.objects.files import write_atomic
+
+FORMAT = 1
+MAX_BYTES = 16 << 20
+FOLDER = "stages"
+IDLE_S = 30 * 24 * 3600
+"""What no build has used for so long is given up by `gc`."""
+
+
+class StageResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A result: the manifest of the outputs, the code that gave it (path to hash), and how long that took.
+
+    `known` is what the key was computed from, to explain why a stage runs again.
+    """
+
+    format: int
+    stage: str
+    manifest: str
+    code: dict[str, str]
+    seconds: float
+    at: str
+    known: dict[str, str]
+
+
+class StageResults:
+    """A folder with a file for each result: `KEY/HASH OF THE CODE.json`."""
+
+    def __init__(self, folder: Path, tmp: Path) -> None:
+        self._folder, self._tmp = folder, tmp
+
+    def find(self, key: str, hash_of: Callable[[str], str | None]) -> StageResult | None:
+        """Return the newest result for a key whose code is as `hash_of` says now; None if there is none."""
+        found = [
+            (result, path)
+            for path in (self._folder / key).glob("*.json")
+            if (result := read_result(path)) and all(hash_of(code) == hash for code, hash in result.code.items())
+        ]
+        if not found:
+            return None
+        result, path = max(found, key=lambda each: each[0].at)
+        with contextlib.suppress(OSError):
+            os.utime(path)  # by which `gc` knows that it is used
+        return result
+
+    def keep(self, key: str, result: StageResult) -> None:
+        """Keep a result, in place of an earlier one of the same code."""
+        name = hash_bytes(encode(prepare(dict(result.code))))[:32]
+        folder = self._folder / key
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(folder / f"{name}.json", msgspec.json.encode(result), self._tmp)
+
+
+def read_result(path: Path) -> StageResult | None:
+    """Return the result in a file; None if it is damaged or of a newer format."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return None
+        found = msgspec.json.decode(path.read_bytes(), type=StageResult)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found if found.format == FORMAT and is_hash(found.manifest) else None
+
+
+def key_of(known: Mapping[str, str]) -> str:
+    """Return the key of all that determines a result and is known before the run."""
+    return hash_bytes(encode(prepare({"format": FORMAT, **known})))
+
+
+def used_since(folder: Path, limit: float) -> Iterator[StageResult]:
+    """Yield the results below the folder of a store that a build has used after a time, in seconds since 1970."""
+    for path in folder.joinpath(FOLDER).glob("*/*.json"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime >= limit and (result := read_result(path)):
+                yield result
+
+
+def idle(folder: Path, limit: float) -> Iterator[Path]:
+    """Yield the files of the other results."""
+    for path in folder.joinpath(FOLDER).glob("*/*.json"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < limit:
+                yield path

@@ -1,0 +1,53 @@
+"""Graphs of stages, as text, Mermaid and SVG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from datapkg.api.graph import graph
+from datapkg.errors import InvalidInput
+
+BUILD_FILE = """
+contents:
+  raw: {file: a.csv}
+  "odd <b> \\"name\\"": {stage: first}
+stages:
+  second: {run: [x], inputs: {a: stages.first, p: u/p/node}, outputs: {out: b}}
+  first: {run: [x], inputs: {raw: contents.raw}, outputs: {out: a}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "build.yml").write_text(BUILD_FILE)
+    (tmp_path / "a.csv").write_text("n\n1\n")
+    return tmp_path
+
+
+def test_text(folder: Path) -> None:
+    lines = graph(folder).splitlines()
+    assert lines == [
+        'contents.raw → first → second, contents.odd <b> "name"',
+        "first, u/p/node → second",
+    ]
+
+
+def test_mermaid_has_no_text_with_a_meaning(folder: Path) -> None:
+    drawn = graph(folder / "build.yml", "mermaid")
+    assert drawn.splitlines()[0] == "flowchart LR"
+    assert 'n3("contents.odd #60;b#62; #34;name#34;")' in drawn or "#60;b#62; #34;name#34;" in drawn
+    assert drawn.count("-->") == 4
+
+
+def test_svg_has_a_box_for_each_item(folder: Path) -> None:
+    root = ElementTree.fromstring(graph(folder, "svg"))
+    titles = [each.text for each in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert sorted(titles) == sorted(["first", "second", "contents.raw", 'contents.odd <b> "name"', "u/p/node"])
+
+
+def test_another_form(folder: Path) -> None:
+    with pytest.raises(InvalidInput, match="there is no form 'png'"):
+        graph(folder, "png")
