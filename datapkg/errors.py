@@ -6,7 +6,7 @@ DatapkgError
 ├─ NotFound              PackageNotFound (PackageNotInstalled) · VersionNotFound · TagNotFound
 │                        ObjectNotFound · NodeNotFound · NoSuchFile
 ├─ Conflict
-├─ BuildFailed           TransformFailed · CheckFailed
+├─ BuildFailed           TransformFailed · CheckFailed · StageFailed
 ├─ IntegrityError        HashMismatch · CorruptObject
 ├─ Refused               NotLoggedIn · Forbidden · QuotaExceeded (DiskFull) · ReadOnly
 ├─ Unreachable

@@ -8,6 +8,7 @@ import click
 
 from datapkg.cli.arguments import PATH
 from datapkg.cli.command import Command, Session, pass_session
+from datapkg.format.option_types import ChoiceType
 
 FORMS = ("text", "mermaid", "svg")
 
@@ -20,7 +21,7 @@ FORMS = ("text", "mermaid", "svg")
     """,
 )
 @click.argument("path", type=PATH, default=".", required=False)
-@click.option("--format", "form", type=click.Choice(FORMS), default="text", help="How the graph is written.")
+@click.option("--format", "form", type=ChoiceType(FORMS), default="text", help="How the graph is written.")
 @pass_session
 def graph(session: Session, path: Path, form: str) -> None:
     """Show the stages of a build file, with what they need and make.

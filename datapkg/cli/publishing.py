@@ -26,6 +26,7 @@ from datapkg.cli.arguments import (
 from datapkg.cli.changes import MAX_LISTED, change_lines
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.errors import BuildFailed, InvalidInput
+from datapkg.format.option_types import NumberType
 from datapkg.format.texts import count_text, size_text
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
 @click.option(
     "--from", "again", type=TEXT, multiple=True, metavar="STAGE", help="Run this stage again, and those that need it."
 )
-@click.option("--jobs", type=click.IntRange(1, 1000), metavar="N", help="Run at most N stages at once.")
+@click.option("--jobs", type=NumberType(1, 1000, example=4), metavar="N", help="Run at most N stages at once.")
 @pass_session
 def build(
     session: Session,

@@ -227,7 +227,7 @@ def test_groups_may_be_named_like_keywords(tmp_path: Path) -> None:
             "file: a.csv, columns: {x: a}, meta: {columns: 1}",
             "contents.n.columns: is given here and in `meta`; give it once",
         ),
-        ("stage: x", "contents.n.stage: `stage` is not supported by this version of datapkg"),
+        ("stage: x", "contents.n: there is no stage 'x'"),
         ("file: a.csv, environments: x", "contents.n.environments: `environments` is not supported"),
         (
             "package: u/p, extract: x",
@@ -247,7 +247,7 @@ def test_mistakes(tmp_path: Path, text: str, expected: str) -> None:
         (f"sha256: {SUM}", "contents.g.sha256: `sha256` goes with `url`, and this is a group"),
         ("extract: x", "contents.g.extract: `extract` goes with `file` or `url`, and this is a group"),
         ("columns: {x: y}", "contents.g.columns: `columns` goes with"),
-        ("sheet: x", "contents.g.sheet: `sheet` goes with `file` or `url`, and this is a group"),
+        ("sheet: x", "contents.g.sheet: `sheet` goes with `file`, `url` or `stage`, and this is a group"),
         ("environments: x", "contents.g.environments: `environments` is not supported"),
     ],
 )

@@ -38,7 +38,9 @@ def unknown(name: str, known: tuple[str, ...], what: str = "") -> str:
         return f"`{name}` is not supported by this version of datapkg"
     owners = [f"`{source}`" for source, words in OF_SOURCE.items() if name in words]
     if owners and what:
-        return f"`{name}` goes with {' or '.join(owners)}, and this is {what}"
+        *first, last = owners
+        listed = f"{', '.join(first)} or {last}" if first else last
+        return f"`{name}` goes with {listed}, and this is {what}"
     return f"unknown key {quoted(name)}{suggestion(name, known) or '; expected ' + ', '.join(known)}"
 
 

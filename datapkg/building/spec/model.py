@@ -103,12 +103,14 @@ class PackageSource:
 class StageSource:
     """An output of a stage of the build file: a file, or a folder that becomes a group.
 
-    It is replaced by a `FileSource` for each file when the stage has run; `how` determines how they are read.
+    It is replaced by a `FileSource` for each file when the stage has run; `how` determines how they are read,
+    and `line` is where it was written.
     """
 
     stage: str
     output: str
     how: DeferredTransform | None = field(default=None, compare=False)
+    line: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def _stage(mapping: NodeMapping, reading: TransformOptions) -> SourceReader | No
     if stage is None or output is None:
         return None
     transform, kwargs, how = reading.later("")
-    return SourceReader(StageSource(stage, output, how), transform, kwargs)
+    return SourceReader(StageSource(stage, output, how, mapping.line), transform, kwargs)
 
 
 def _package(mapping: NodeMapping) -> SourceReader | None:

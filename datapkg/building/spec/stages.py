@@ -256,7 +256,7 @@ class StageReader:
         """Return the source of a node with the name of the output; record a mistake if there is no such output."""
         problem = self.output_problem(source.stage, source.output)
         if problem:
-            self._problems.add(self._lines.get(source.stage, 1), path_text("contents", *node.split("/")), problem)
+            self._problems.add(source.line, path_text("contents", *node.split("/")), problem)
         output = self.output_of(source.stage, source.output) if source.stage in self.stages else None
         return replace(source, output=output or source.output)
 

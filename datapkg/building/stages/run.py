@@ -230,13 +230,15 @@ def _check_regular(stage: Stage, name: str, path: Path) -> None:
 
 def _code(notes: Path, root: Path, folder: Path) -> list[str]:
     """Return the files of modules that were imported, relative to the build folder; without installed libraries."""
-    roots = [os.path.realpath(root), os.path.realpath(folder / "code")]
+    # The folder of the run may be below the build folder, where the store is.
+    own, roots = os.path.realpath(folder), [os.path.realpath(folder / "code"), os.path.realpath(root)]
     libraries = {os.path.realpath(each) for each in (sys.prefix, sys.base_prefix)}
     found = set()
     for file in notes.iterdir():
         for line in file.read_text("utf-8", "surrogateescape").splitlines():
             base = next((each for each in roots if line.startswith(each + os.sep)), None)
             is_library = "site-packages" in line or any(line.startswith(each + os.sep) for each in libraries)
-            if base and not is_library:
+            is_ours = base == roots[1] and line.startswith(own + os.sep)
+            if base and not (is_library or is_ours):
                 found.add(os.path.relpath(line, base))
     return sorted(found)

@@ -285,7 +285,7 @@ contents:
         "10: contents.b.kwargs: 'chunksize' is not supported: a table is read whole",
         "12: contents.tables.iris.transform: unknown transform 'scv'; did you mean 'csv'? "
         f"there are {', '.join(TRANSFORMS)}",
-        "13: contents.c: has neither a source (file, url, package, sql, python) nor nodes below it",
+        "13: contents.c: has neither a source (file, url, package, sql, python, stage) nor nodes below it",
         "14: contents.d: expected a mapping such as {file: …}, got 'README.md'",
         "15: contents.e: expected a mapping such as {file: …}, got a list",
         "16: contents.f: has both `file` and `package`; a node has one source",
@@ -338,7 +338,7 @@ contents:
             "contents:\n  a: {fil: a.csv}\n",
             "2: contents.a.fil: expected a mapping such as {file: …}, got 'a.csv'; did you mean 'file'?",
         ),
-        ("contents:\n  a: {stage: x}\n", "2: contents.a.stage: `stage` is not supported"),
+        ("contents:\n  a: {stage: x}\n", "2: contents.a: there is no stage 'x'"),
         ("contents:\n  environments: {a: 1}\n", "2: contents.environments: `environments` is not supported"),
         ("contents:\n  g: {file: {file: a.csv}, package: u/p}\n", "contents.g: has both `file` and `package`"),
         ("contents:\n  a: {<<: 1}\n", "`<<` takes a mapping or a list of mappings"),

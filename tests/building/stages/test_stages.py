@@ -121,6 +121,12 @@ def test_a_change_runs_it_again_and_changing_it_back_does_not(
     assert project.build().hash == first.hash
 
 
+def test_a_home_below_the_build_folder(project: Project) -> None:
+    project.home = Home({**os.environ, "DATAPKG_HOME": str(project.folder / ".home")})
+    project.build()
+    assert project.actions() == {"clean": "reused"}
+
+
 def test_what_does_not_matter_runs_nothing(project: Project) -> None:
     project.build()
     os.utime(project.folder / "raw.csv")
