@@ -2,65 +2,40 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from datapkg.format.names import Ref
+from datapkg.api.seen_facts import Facts
 from datapkg.reading.observers import observing
 
-
-class Seen:
-    """What was imported, loaded and read; it may be asked while the program still runs, from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._states: dict[Ref, bool] = {}  # whether the code named the state itself, in each way that it was opened
-        self._nodes: set[Ref] = set()
-
-    def opened(self, ref: Ref, is_named: bool) -> None:
-        """Note a state that was opened, as `Observer.opened`."""
-        state = _state(ref)
-        with self._lock:
-            self._states[state] = self._states.get(state, True) and is_named
-
-    def read(self, ref: Ref) -> None:
-        """Note a node that is read, as `Observer.read`; its package may have been opened before."""
-        with self._lock:
-            self._states.setdefault(_state(ref), False)
-            self._nodes.add(ref)
-
-    @property
-    def packages(self) -> list[Ref]:
-        """The exact states of packages that were opened, or of which a node was read, in order."""
-        with self._lock:
-            return sorted(self._states, key=_order)
-
-    @property
-    def nodes(self) -> list[Ref]:
-        """The exact references of the nodes that were read, in order."""
-        with self._lock:
-            return sorted(self._nodes, key=_order)
-
-    def is_named(self, state: Ref) -> bool:
-        """Return whether the code named this state itself, such as `datapkg.load("u/p@1.0")`."""
-        with self._lock:
-            return self._states[state]
+if TYPE_CHECKING:
+    from datapkg.api.lock_results import LockResult
 
 
-def _order(ref: Ref) -> tuple[str, str, str]:
-    return ref.package, ref.path, str(ref.state)
+class Seen(Facts):
+    """What was imported, loaded and read, which can be pinned; it may be asked while the program still runs."""
 
+    def lock(self, folder: str | PathLike[str] = ".", *, dry_run: bool = False) -> LockResult:
+        """Write what was seen into the `datapkg.yml` and `datapkg.lock` of a folder, and return the pins.
 
-def _state(ref: Ref) -> Ref:
-    return Ref(ref.user, ref.name, state=ref.state)
+        A package gets a requirement for each node that was read, or one if none was. Other requirements and their pins
+        stay. Raise `Conflict` where `datapkg.yml` asks for another state.
+        """
+        from datapkg.api.observed_lock import lock_seen
+        from datapkg.home import Home
+
+        return lock_seen(Home(), self, Path(folder), dry_run=dry_run)
 
 
 @contextmanager
 def track() -> Iterator[Seen]:
     """Inside, note what any thread of this process imports or loads with datapkg, and which nodes it reads.
 
-    An import of a package that was imported before is not seen, but a read of it is. Child processes are not seen.
+    The result has `packages` and `nodes`, lists of exact refs, and `lock(folder)`, which pins them. An import of a
+    package that was imported before is not seen, but a read of it is. Child processes are not seen.
     """
     seen = Seen()
     with observing(seen):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -170,10 +173,14 @@ def _outdated_row(each: OutdatedPin) -> tuple[str, ...]:
     datapkg lock --check
     datapkg lock --update --dry-run
     datapkg lock --registry https://old.example.org=https://new.example.org
+    datapkg lock --observed train.py --epochs 3
     """,
+    context_settings={"allow_interspersed_args": False},
 )
 @click.option("--update", is_flag=True, help="Resolve all requirements again, not only changed ones.")
 @click.option("--check", is_flag=True, help="Write nothing; fail if the lock does not fit datapkg.yml.")
+@click.option("--observed", is_flag=True, help="Run SCRIPT, and pin the packages and nodes that it uses.")
+@click.argument("words", type=click.UNPROCESSED, nargs=-1, metavar="[SCRIPT [ARGS]...]")
 @dry_run_option
 @click.option(
     "--registry",
@@ -182,13 +189,25 @@ def _outdated_row(each: OutdatedPin) -> tuple[str, ...]:
     help="A registry's address or folder, or its name in the settings. OLD=NEW: one that has moved.",
 )
 @pass_session
-def lock(session: Session, update: bool, check: bool, dry_run: bool, registry: str | None) -> None:
+def lock(
+    session: Session,
+    update: bool,
+    check: bool,
+    observed: bool,
+    words: tuple[str, ...],
+    dry_run: bool,
+    registry: str | None,
+) -> None:
     """Pin the packages of a project to exact states.
 
     Writes the full hash for each line of the nearest datapkg.yml to the datapkg.lock beside it. Commit both files:
     `datapkg install` then gives everybody the same bytes, and `import` follows the lock. Conflicts that a merge left in
-    the lock are settled: pins on which both sides agree stay.
+    the lock are settled: pins on which both sides agree stay. With --observed, SCRIPT is run by this Python, and what
+    it imports or loads is written into both files, with the nodes that it reads and the states that it used.
     """
+    if observed or words:
+        _lock_observed(session, words, is_alone=observed and not (update or check or registry), dry_run=dry_run)
+        return
     from datapkg.api.requirements import check_lock
 
     if check:
@@ -222,6 +241,22 @@ def _locked(session: Session, update: bool, registry: str | None, dry_run: bool)
     options: dict[str, Any] = {"renew": None if update else (), "registry": registry, "dry_run": dry_run}
     with session.progress() as progress:
         return write_lock(session.home, Path.cwd(), progress=progress, **options)
+
+
+def _lock_observed(session: Session, words: Sequence[str], *, is_alone: bool, dry_run: bool) -> None:
+    """Run a script and lock what it used; its output is not that of `--json`, so it goes to standard error then."""
+    from datapkg.api.observed_script import lock_script
+
+    if not words or not is_alone:
+        what = "--observed takes a script, and goes with no other option than --dry-run"
+        raise InvalidInput(what, hint=f"datapkg lock --observed {join(words) or 'SCRIPT'}")
+    stdout = sys.stderr if session.out.json else None
+    done = lock_script(session.home, Path(words[0]), words[1:], dry_run=dry_run, stdout=stdout)
+    if not done.pins and not done.warnings:
+        session.out.note(f"{words[0]} used no package, so nothing is pinned")
+    for warning in done.warnings:
+        session.out.note(warning)
+    session.out.answer(_value(done), _change_lines(done), quiet=[])
 
 
 def _report(session: Session, done: LockResult) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 
 TYPE_CHECKING = False
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from datapkg.format.names import Ref
 
     class Observer(Protocol):
-        """What is told of reads; refs are exact. Its methods are called in the thread that reads, and never raise."""
+        """What is told of reads; refs are exact. Its methods are called in the thread that reads."""
 
         def opened(self, ref: Ref, is_named: bool) -> None:
             """Note a state that was imported or loaded; `is_named` if the code asked for this state itself."""
@@ -22,27 +21,23 @@ if TYPE_CHECKING:
             """Note a node that is being read."""
 
 
-# A tuple that is replaced and never changed, so that a read needs no lock; nearly always it is empty.
-_observers: tuple[Observer, ...] = ()
-_replacing = threading.Lock()
+# Nearly always empty. Its methods are atomic, so there is no lock that a fork could inherit while it is held.
+_observers: list[Observer] = []
 
 
 @contextmanager
 def observing(observer: Observer) -> Iterator[None]:
     """Inside, reads in any thread are reported to the observer."""
-    global _observers
-    with _replacing:
-        _observers = (*_observers, observer)
+    _observers.append(observer)
     try:
         yield
     finally:
-        with _replacing:
-            _observers = tuple(each for each in _observers if each is not observer)
+        _observers.remove(observer)
 
 
 def note_opened(ref: Ref, is_named: bool) -> None:
     """Report that a state was opened."""
-    for each in _observers:
+    for each in _observers.copy():
         each.opened(ref, is_named)
 
 
@@ -53,5 +48,5 @@ def is_observed() -> bool:
 
 def note_read(ref: Ref) -> None:
     """Report that a node is read."""
-    for each in _observers:
+    for each in _observers.copy():
         each.read(ref)
