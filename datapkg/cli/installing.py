@@ -48,7 +48,6 @@ part_option = click.option(
     datapkg install uciml/iris@1.2.0 me/sales@stable
     datapkg install "uciml/iris@{2026-05-01}"
     datapkg install me/pictures/raw --include "**/*.jpg" --max-size 10MB
-    datapkg install me/pictures --part 0/4
     datapkg install packages.dpkg
     """,
 )

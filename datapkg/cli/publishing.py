@@ -1,21 +1,14 @@
-"""Commands that make packages and publish them: generate, build, status, push."""
+"""The command that publishes packages: push."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from datapkg.cli.arguments import (
-    PATH,
-    PATH_OR_ADDRESS,
-    REF,
     TEXT,
-    import_line,
     message_option,
     pinned,
     ref_argument,
@@ -23,259 +16,14 @@ from datapkg.cli.arguments import (
     transfer_options,
     transfer_text,
 )
-from datapkg.cli.changes import MAX_LISTED, change_lines
+from datapkg.cli.changes import change_lines
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.errors import BuildFailed, InvalidInput
-from datapkg.format.option_types import NumberType
 from datapkg.format.texts import count_text, size_text
 
 if TYPE_CHECKING:
-    from datapkg.api.build_result import BuildResult
     from datapkg.api.results import PushResult
-    from datapkg.api.status import PackageStatus
     from datapkg.cli.output import Output
     from datapkg.format.names import Ref
-
-BUILD_FILE = "build.yml"
-_SKIPPED_SHOWN = 5
-_IGNORED = "ignored by .gitignore"  # which has a note of its own
-_WAS = ("was left out", "were left out")
-
-gitignore_option = click.option(
-    "--no-gitignore", is_flag=True, help="Include files that .gitignore excludes (no build file)."
-)
-
-
-@click.command(
-    cls=Command,
-    examples="""
-    datapkg generate ./sales
-    """,
-)
-@click.argument("directory", type=PATH, metavar="DIR")
-@gitignore_option
-@pass_session
-def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
-    """Write a first build file and README for a folder.
-
-    DIR/build.yml lists every data file below DIR as a node; DIR/README.md is a form to fill in. Existing files are
-    never overwritten.
-    """
-    from datapkg.api.build import generate as write
-
-    written = write(directory, gitignore=not no_gitignore)
-    for warning in written.warnings:
-        session.out.note(warning)
-    files = written.files
-    session.out.answer({"files": [str(each) for each in files]}, [f"wrote {each}" for each in files])
-    session.out.say("", f"  look at {directory / BUILD_FILE}, then:  datapkg build USER/NAME {directory}")
-
-
-@click.command(
-    cls=Command,
-    examples="""
-    datapkg build me/sales
-    datapkg build me/sales ./sales/build.yml -m "figures of May"
-    datapkg build me/flowers https://git.example.org/flowers.git@v1.2#data
-    datapkg build me/model --from train --jobs 4
-    """,
-)
-@ref_argument
-@click.argument("path", type=PATH_OR_ADDRESS, required=False)
-@message_option
-@click.option("--no-build-file", is_flag=True, help="Ignore the build.yml of the folder.")
-@click.option("--allow-outside", is_flag=True, help="Allow the build file to name files outside its folder.")
-@click.option("--update", is_flag=True, help="Download again, and update the checksums in the build file.")
-@click.option("--allow-code", is_flag=True, help="Allow the build file of a repository to run code here.")
-@click.option("--force", is_flag=True, help="Ignore caches: download and read every source again.")
-@click.option("--explain", is_flag=True, help="Show for each node why it was built or reused.")
-@click.option("--dry-run", is_flag=True, help="Build and check without keeping the result.")
-@gitignore_option
-@click.option("--allow-empty", is_flag=True, help="Allow an empty package.")
-@click.option("--keep-going", is_flag=True, help="Skip sources and stages that fail, and exit with code 5.")
-@click.option(
-    "--from", "again", type=TEXT, multiple=True, metavar="STAGE", help="Run this stage again, and those that need it."
-)
-@click.option("--jobs", type=NumberType(1, 1000, example=4), metavar="N", help="Run at most N stages at once.")
-@pass_session
-def build(
-    session: Session,
-    ref: Ref,
-    path: Path | str | None,
-    message: str,
-    no_build_file: bool,
-    allow_outside: bool,
-    update: bool,
-    allow_code: bool,
-    force: bool,
-    explain: bool,
-    dry_run: bool,
-    no_gitignore: bool,
-    allow_empty: bool,
-    keep_going: bool,
-    again: tuple[str, ...],
-    jobs: int | None,
-) -> None:
-    """Build a package from files, a build file or a repository.
-
-    The package is stored on this machine, and its hash printed. PATH is by default the build.yml of the working
-    directory; https://HOST/REPOSITORY.git@REVISION#FOLDER is fetched with git.
-    """
-    from datapkg.api.build import BuildOptions, build_package
-
-    source = path or _build_file_here(ref)
-    ways: dict[str, Any] = {"gitignore": not no_gitignore, "allow_empty": allow_empty, "keep_going": keep_going}
-    ways |= {"again": again, "jobs": jobs or 0}
-    options = BuildOptions(not no_build_file, allow_outside, allow_code, update, force, dry_run, **ways)
-    with session.progress() as progress:
-        result = build_package(
-            session.home, ref, source, options, message=message, explained=explain, progress=progress
-        )
-    _report_build(session.out, result, explain=explain, dry_run=dry_run)
-    if result.left_out:
-        click.get_current_context().exit(BuildFailed.exit_code)
-
-
-def _report_build(out: Output, result: BuildResult, *, explain: bool, dry_run: bool) -> None:
-    """Print what a build made, and what it left out."""
-    for note in _build_notes(result):
-        out.note(note)
-    state = pinned(result.package, result.hash)
-    reread = f" ({result.reread:,} read again: the same data)" if result.reread else ""
-    counts = f"{count_text(result.built, 'node')} built, {result.reused:,} reused{reread}"
-    nodes = f"{counts}, {size_text(result.bytes_logical)}"
-    value = {
-        "package": result.package,
-        "hash": result.hash,
-        "nodes": {"built": result.built, "reused": result.reused},
-        "bytes_logical": result.bytes_logical,
-        "warnings": result.warnings,
-        "skipped": result.skipped,
-        "updated": result.updated,
-        **({"left_out": result.left_out} if result.left_out else {}),
-        **({"explain": result.why} if explain else {}),
-        **({"stages": result.stages} if result.stages else {}),
-        **({"dry_run": True} if dry_run else {}),
-    }
-    reasons = [f"  {path}: {why}" for path, why in result.why.items()] if explain else []
-    if any(each["action"] == "would run" for each in result.stages):
-        # What those stages would give is not known.
-        value |= {"hash": None, "nodes": None, "bytes_logical": None}
-        state, nodes = result.package, f"the rest: {nodes}"
-    lines = [f"{'would build' if dry_run else 'built'} {state}", f"  {nodes}", *_stage_lines(result), *reasons]
-    lines += _left_out_lines(result)
-    out.answer(value, lines, quiet=[state])
-    if not dry_run and not result.left_out:
-        out.say("", f"  import it   {import_line(result.package)}", f"  publish it  datapkg push {result.package}")
-
-
-def _build_notes(result: BuildResult) -> Iterator[str]:
-    yield from result.warnings
-    for each in result.updated:
-        old = each["old"] or "not given"
-        yield f"{each['url']}: sha256 was {old}, is now {each['new']}; the build file was updated"
-    skipped = [each for each in result.skipped if not each.endswith(_IGNORED)]
-    if skipped:
-        more = " …" if len(skipped) > _SKIPPED_SHOWN else ""
-        yield f"left out {len(skipped):,}: {', '.join(skipped[:_SKIPPED_SHOWN])}{more}"
-
-
-def _stage_lines(result: BuildResult) -> Iterator[str]:
-    """Yield a line for each stage that ran, would run or failed, and one for those that were reused."""
-    for each in result.stages:
-        if each["action"] != "reused":
-            time = f" in {each['seconds']:.1f} s" if "seconds" in each else ""
-            why = f": {each['why']}" if each["why"] else ""
-            yield f"  stage {each['stage']} {each['action']}{time}{why}"
-    reused = sum(each["action"] == "reused" for each in result.stages)
-    if reused:
-        yield f"  {count_text(reused, 'stage')} reused"
-
-
-def _left_out_lines(result: BuildResult) -> Iterator[str]:
-    if result.left_out:
-        yield f"  {count_text(len(result.left_out), 'source')} could not be read and {_WAS[len(result.left_out) > 1]}:"
-        yield from (f"    {path}: {reason}" for path, reason in result.left_out.items())
-
-
-@click.command(
-    cls=Command,
-    examples="""
-    datapkg status
-    datapkg status me/sales
-    datapkg status me/sales ./sales
-    datapkg status me/sales --upstream
-    """,
-)
-@click.argument("ref", type=REF, required=False)
-@click.argument("path", type=PATH, required=False)
-@click.option(
-    "--upstream", is_flag=True, help="Ask servers, repositories and registries whether sources there changed."
-)
-@pass_session
-def status(session: Session, ref: Ref | None, path: Path | None, upstream: bool) -> None:
-    """Compare working files with the last build from them.
-
-    Without REF, compares all packages that were built from this folder or below; PATH is by default where the package
-    was built from. A file is read only if its size or times have changed. To see what a push would change for users,
-    run datapkg push --dry-run.
-
-    With --upstream, sources at URLs, in buckets and repositories, and other packages are checked too: by ETag or
-    Last-Modified, else by their hash. Nothing is built.
-    """
-    from datapkg.api.status import statuses
-
-    found = statuses(session.home, ref, path, upstream=upstream)
-    value = [
-        {
-            "package": each.package,
-            "hash": each.hash,
-            "source": each.source,
-            "is_pushed": each.is_pushed,
-            **asdict(each.changes),
-            "upstream": None if each.upstream is None else [asdict(source) for source in each.upstream],
-        }
-        for each in found
-    ]
-    lines = [line for each in found for line in _status_lines(each)]
-    session.out.answer({"packages": value}, lines, quiet=[each.package for each in found if _has_changed(each)])
-
-
-def _has_changed(status: PackageStatus) -> bool:
-    return bool(status.changes) or any(each.state == "changed" for each in status.upstream or ())
-
-
-def _upstream_lines(status: PackageStatus) -> Iterator[str]:
-    for each in status.upstream or ():
-        where = f"{each.path}: {each.source}" if each.path else each.source
-        yield f"  {'cannot tell' if each.state == 'unknown' else each.state:11}  {where} ({each.why})"
-    if status.upstream == []:
-        yield "  no sources elsewhere"
-
-
-def _status_lines(status: PackageStatus) -> Iterator[str]:
-    changes = status.changes
-    yield f"{status.package}  built from {status.source}"
-    renamed = [f"{old} → {new}" for old, new in changes.renamed]
-    unseen = [f"{path}: only a build can tell" for path in changes.unseen]
-    kinds = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
-    for kind, paths in {**kinds, "renamed": renamed, "unseen": unseen}.items():
-        yield from (f"  {kind:7}  {path}" for path in paths[:MAX_LISTED])
-        if len(paths) > MAX_LISTED:
-            yield f"  {kind:7}  … {len(paths) - MAX_LISTED:,} more; --json has all"
-    yield f"  build it  datapkg build {status.package} {quote(status.source)}" if changes else "  nothing changed"
-    yield from _upstream_lines(status)
-    if any((each.kind, each.state) == ("url", "changed") for each in status.upstream or ()):
-        yield f"  take what changed  datapkg build {status.package} {quote(status.source)} --update"
-    if not status.is_pushed:
-        yield f"  not pushed yet; review what would change for consumers  datapkg push {status.package} --dry-run"
-
-
-def _build_file_here(ref: Ref) -> Path:
-    path = Path(BUILD_FILE)
-    if not path.is_file():
-        raise InvalidInput(f"there is no {BUILD_FILE} here: say what to build", hint=f"datapkg build {ref} PATH")
-    return path
 
 
 @click.command(
@@ -317,12 +65,20 @@ def push(session: Session, ref: Ref, onto: str | None, yes: bool, dry_run: bool,
 def _report_push(out: Output, pushed: PushResult, dry_run: bool) -> None:
     for warning in pushed.warnings:
         out.note(warning)
-    state = pinned(pushed.package, pushed.hash)
-    lines = [_push_line(pushed, state), f"  {pushed.url}"]
-    lines += ["", *change_lines(pushed.changes)] if dry_run else []
-    out.answer({**asdict(pushed), "dry_run": dry_run}, lines, quiet=[state])
+    lines = [*push_lines(pushed), *(["", *change_lines(pushed.changes)] if dry_run else [])]
+    out.answer({**asdict(pushed), "dry_run": dry_run}, lines, quiet=[pinned(pushed.package, pushed.hash)])
     if not dry_run:
-        out.say("", f"  install it  datapkg install {pushed.package}", *_readers(pushed))
+        report_pushed(out, pushed)
+
+
+def push_lines(pushed: PushResult) -> list[str]:
+    """Return what was pushed, or would be, and where it is."""
+    return [_push_line(pushed, pinned(pushed.package, pushed.hash)), f"  {pushed.url}"]
+
+
+def report_pushed(out: Output, pushed: PushResult) -> None:
+    """Print what can be done with a package that was pushed."""
+    out.say("", f"  install it  datapkg install {pushed.package}", *_readers(pushed))
 
 
 def _push_line(pushed: PushResult, state: str) -> str:

@@ -111,7 +111,7 @@ def test_no_typo_suggests_a_destructive_command(run: Run, typed: str) -> None:
     assert not REMOVING & set(ended.err.replace("?", " ").split())
 
 
-@pytest.mark.parametrize(("typed", "help"), [("uninstall", "rm"), ("remove", "rm"), ("unpublish", "delete")])
+@pytest.mark.parametrize(("typed", "help"), [("uninstall", "rm"), ("unpublish", "delete")])
 def test_synonym_of_remove_suggests_a_help_page(run: Run, typed: str, help: str) -> None:
     ended = run(typed)
     assert (ended.code, ended.err) == (
