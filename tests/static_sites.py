@@ -16,7 +16,7 @@ NGINX = """
 daemon off; worker_processes 1; pid {run}/nginx.pid; error_log {run}/error.log; {user}
 events {{ worker_connections 64; }}
 http {{
-    access_log off; default_type application/octet-stream;
+    access_log off; default_type application/octet-stream; types {{ text/html html; }}
     client_body_temp_path {run}/body; proxy_temp_path {run}/proxy; fastcgi_temp_path {run}/fastcgi;
     uwsgi_temp_path {run}/uwsgi; scgi_temp_path {run}/scgi;
     server {{ listen 127.0.0.1:{port}; location / {{ root {root}; }} }}

@@ -6,6 +6,7 @@ A server and a registry without one write the same pages; only the addresses of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from html import escape
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ HTML_TYPE = "application/vnd.pypi.simple.v1+html"
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 TEXT_TYPE = "text/html"
 METADATA_SUFFIX = ".metadata"
+ENTRY = "_datapkg-entry"  # PEP 691 leaves keys with an underscore to whoever writes the page
 _HEAD = (
     f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta name="pypi:repository-version" content="{API_VERSION}">\n'
     "<title>{title}</title>\n</head>\n<body>\n"
@@ -65,10 +67,10 @@ def project_html(project: str, files: Iterable[IndexFile]) -> bytes:
     return "".join([*lines, _FOOT]).encode()
 
 
-def project_json(project: str, files: Sequence[IndexFile]) -> bytes:
-    """Return the page of a project as JSON."""
+def project_json(project: str, files: Sequence[IndexFile], entry: int | None = None) -> bytes:
+    """Return the page of a project as JSON; `entry` is the last entry of the package's log that it shows."""
     page = {
-        "meta": {"api-version": API_VERSION},
+        "meta": {"api-version": API_VERSION} | ({} if entry is None else {ENTRY: entry}),
         "name": project,
         "versions": list(dict.fromkeys(each.version for each in files)),
         "files": [_file(each) for each in files],
@@ -89,6 +91,34 @@ def _file(each: IndexFile) -> dict[str, Any]:
         "core-metadata": metadata,
         "dist-info-metadata": metadata,
     }
+
+
+def read_project(page: bytes) -> tuple[int, list[IndexFile]]:
+    """Return what `project_json` was given; raise `ValueError`, `LookupError` or `TypeError` for anything else."""
+    found = msgspec.json.decode(page)
+    return int(found["meta"][ENTRY]), [
+        IndexFile(
+            version=str(each["filename"]).split("-")[1],
+            file_name=each["filename"],
+            address=each["url"],
+            sha256=each["hashes"]["sha256"],
+            size=each["size"],
+            metadata=each["core-metadata"]["sha256"],
+            requires_python=each["requires-python"],
+            uploaded_at=each["upload-time"],
+        )
+        for each in found["files"]
+    ]
+
+
+def read_projects(page: bytes) -> list[str]:
+    """Return what `projects_json` was given; raise as `read_project` does."""
+    return [str(each["name"]) for each in msgspec.json.decode(page)["projects"]]
+
+
+def time_text(at: datetime) -> str:
+    """Return a time in UTC as PEP 700 wants it."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def projects_html(projects: Iterable[str]) -> bytes:

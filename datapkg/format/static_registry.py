@@ -84,6 +84,16 @@ def previews_key(state: str) -> str:
     return f"previews/{state}"
 
 
+def wheel_key(ref: Ref, version: str, sha256: str) -> str:
+    """Return the key of a thin wheel (`format/thin_wheel.py`), which ends in the name of its file, as pip wants it."""
+    return f"wheels/{sha256}/datapkg_{ref.user}_{ref.name}-{version}-py3-none-any.whl"
+
+
+def page_key(project: str, kind: str) -> str:
+    """Return the key of the page of a project, or for "" of the list of all, as `html` or `json`."""
+    return f"simple/{project}/index.{kind}" if project else f"simple/index.{kind}"
+
+
 def trash_key(key: str) -> str:
     """Return the key to which a file that nothing needs moves before it is deleted."""
     return TRASH + key
@@ -94,10 +104,11 @@ def summary_key(ref: Ref, number: int) -> str:
     return f"index/{ref.user}/{ref.name}/{number:08}.json"
 
 
-class Marker(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes a folder, bucket or web site a registry."""
+class Marker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What makes a folder, bucket or web site a registry; `url` is its address in thin wheels, if that is another."""
 
     format: int
+    url: str = ""
 
 
 class LogChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,7 +118,8 @@ class LogChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `nonce` is random, so that no two pushers write the same bytes. The kinds and what they use: push (`hash`, `parent`,
     `parents`, `message`, sizes, record, and the `tag` and `version` that it sets besides `latest`), tag (`tag`,
     `hash`), untag (`tag`), version (`version`, `hash`), yank (`version`, with the reason as `message`), unyank
-    (`version`), record (a new record of the state `hash`), delete.
+    (`version`), record (a new record of the state `hash`), delete. `wheels` has the sha256 of each thin wheel that a
+    push or version added, by its version.
     """
 
     format: int
@@ -129,6 +141,7 @@ class LogChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: str | None = None
     record: dict[str, Any] = {}
     record_object: str | None = None
+    wheels: dict[str, str] = {}
 
 
 class Pointer(msgspec.Struct, frozen=True, kw_only=True):

@@ -130,6 +130,10 @@ class Client(ABC):
         """Yank a version for this reason, or for None, undo that; return all versions."""
 
     @abstractmethod
+    def wheel(self, ref: Ref, version: str, sha256: str) -> bytes:
+        """Return a thin wheel of the package by its version (`format/thin_wheel.py`), verified."""
+
+    @abstractmethod
     def access(self, ref: Ref) -> wire.Access:
         """Who may read and write the package."""
 

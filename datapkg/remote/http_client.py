@@ -10,11 +10,12 @@ from urllib.parse import quote
 import msgspec
 
 from datapkg.errors import DatapkgError, NotLoggedIn, Unreachable
-from datapkg.format import wire
+from datapkg.format import static_registry, wire
 from datapkg.format.hashing import check_bytes, check_hash
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
+from datapkg.format.thin_wheel import distribution_name
 from datapkg.objects.transfer import twice
 from datapkg.remote.client import Client
 from datapkg.remote.manifests import MAX_MANIFEST_BYTES, fetch_by_chunks
@@ -25,6 +26,7 @@ MAX_PAGES = 10_000
 ROW_BYTES = 4_000
 """A registry that writes rows for many objects takes as long as for so many bytes each: 5,000 objects a second."""
 MAX_LIST_BYTES = 256 << 20
+MAX_WHEEL_BYTES = 1 << 20
 
 P = TypeVar("P", wire.PackagePage, wire.LogPage)
 
@@ -149,6 +151,18 @@ class HttpClient(Client):
         if reason is None:
             return self.session.reply(wire.VersionList, "DELETE", path)
         return self.session.reply(wire.VersionList, "PUT", path, {"reason": reason})
+
+    def wheel(self, ref: Ref, version: str, sha256: str) -> bytes:
+        name = quote(static_registry.wheel_key(ref, version, sha256).rpartition("/")[2])
+
+        def attempt() -> bytes:
+            path = f"/simple/{distribution_name(ref.package)}/{name}"
+            with self.session.request("GET", path, headers=IDENTITY) as response:
+                return self.session.body(response, MAX_WHEEL_BYTES)
+
+        data = self.session.retried(attempt)
+        check_bytes(data, sha256, "wheel")
+        return data
 
     def access(self, ref: Ref) -> wire.Access:
         return self.session.reply(wire.Access, "GET", _path(wire.ACCESS, ref))

@@ -10,7 +10,6 @@ import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -136,14 +135,9 @@ def _file(stem: str, wheel: Wheel, yanked: str | None) -> IndexFile:
         size=wheel.size,
         metadata=wheel.metadata,
         requires_python=wheel.requires_python,
-        uploaded_at=_time(wheel.built_at),
+        uploaded_at=simple_index.time_text(wheel.built_at),
         yanked=yanked,
     )
-
-
-def _time(at: datetime) -> str:
-    """Return a time as PEP 700 wants it."""
-    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def find_file(registry: Registry, actor: Actor, project: str, file_name: str) -> Served | bytes:

@@ -22,7 +22,7 @@ from datapkg.remote.static.publish import checked, mark, publish
 from datapkg.remote.static.seen import SeenLogs
 
 OWN_NAMES = frozenset(
-    {"index", "maps", "objects", "packages", "packs", "previews", "recipes", "simple", "tmp", "trash"}
+    {"index", "maps", "objects", "packages", "packs", "previews", "recipes", "simple", "tmp", "trash", "wheels"}
 )
 
 
@@ -186,3 +186,6 @@ class StaticClient(Client):
 
     def set_yanked(self, ref: Ref, version: str, reason: str | None) -> wire.VersionList:
         return self.package_of(ref).set_yanked(version, reason)
+
+    def wheel(self, ref: Ref, version: str, sha256: str) -> bytes:
+        return self.package_of(ref).wheels.read(version, sha256)

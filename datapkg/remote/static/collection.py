@@ -19,9 +19,10 @@ from datapkg.remote.static.client import StaticClient
 from datapkg.remote.static.package import StaticPackage
 from datapkg.remote.static.places import fetched
 from datapkg.remote.static.verification import packages_of
+from datapkg.remote.static.wheels import keys_of
 
 GRACE = timedelta(hours=24)
-_PREFIXES = ("objects/", "packs/", "recipes/", "maps/", "previews/")
+_PREFIXES = ("objects/", "packs/", "recipes/", "maps/", "previews/", "wheels/")
 
 
 @dataclass
@@ -74,6 +75,7 @@ def _needed(client: StaticClient, before: datetime) -> set[str]:
         package = StaticPackage(client.blobs, ref, client.seen, "")
         heads = package.log.read().heads
         for change in package.log.entries():
+            needed |= set(keys_of(ref, change))  # also of a deleted package: a lock elsewhere may name them
             if heads.first and change.number >= heads.first and change.kind in ("push", "record"):
                 needed |= {layout.previews_key(change.hash), *_of_state(package, change.hash)}
     for each in client.blobs.list("packages/"):

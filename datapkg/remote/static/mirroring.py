@@ -19,7 +19,9 @@ from datapkg.format.hashing import VerifyingReader, hash_bytes, hash_stream, mis
 from datapkg.format.locations import RECIPE, WHOLE, StateLocations
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref
+from datapkg.format.simple_index import METADATA_SUFFIX
 from datapkg.format.static_registry import Heads, LogChange
+from datapkg.format.thin_wheel import wheel_version
 from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.progress import Progress
 from datapkg.objects.transfer import plan, transfer
@@ -64,6 +66,8 @@ def mirror_files(source: StaticPackage, target: StaticClient, result: Mirrored, 
                 counted |= {key for key, _ in _files(_places_of(source, change.hash)) if copy.blobs.size(key) is None}
             else:
                 result.objects += _copy_state(source, copy.blobs, change.hash)
+        if not dry_run:
+            _copy_wheels(source, copy.blobs, change)
         if not dry_run and not copy.blobs.create(layout.log_key(source.ref, number), data):
             raise Conflict(
                 f"somebody pushed to {source.ref.package} at {copy.blobs.url} meanwhile", hint="mirror again"
@@ -123,15 +127,25 @@ def _bring(source: Client, ref: Ref, copy: StaticPackage, push: wire.LogEntry, p
     sizes = {"manifest_size": len(data), "bytes_logical": sum(manifest.objects().values())}
     record = {key: value for key, value in msgspec.to_builtins(source.checks(ref, push.hash)).items() if value}
 
+    wheels = {}
+    if push.wheel and push.number:
+        wheels = _bring_wheel(source, copy, wheel_version(None, push.number, push.hash), push.wheel)
+
     def pushed(heads: Heads) -> dict[str, Any]:
         needed = [push.hash, *manifest.objects()]
         copy.places.write(push.hash, heads.latest, needed, {"number": heads.number + 1, **sizes})
         named = {"hash": push.hash, "parent": push.parent, "message": push.message, "record": record}
         by = {"at": push.pushed_at, "author": push.author, "parents": push.parents}
-        return {"kind": "push", **by, **named, **sizes}
+        return {"kind": "push", "wheels": wheels, **by, **named, **sizes}
 
     copy.log.append(pushed)
     return len(planned.needed)
+
+
+def _bring_wheel(source: Client, copy: StaticPackage, version: str, sha256: str) -> dict[str, str]:
+    """Copy a wheel of a server as it is, so that locks that name it stay right; return it for the log."""
+    data = source.wheel(copy.ref, version, sha256)
+    return {version: copy.wheels.store(version, data)}
 
 
 def _hashes_of(source: Client, ref: Ref, state: str) -> set[str]:
@@ -142,7 +156,9 @@ def _copy_names(source: Client, ref: Ref, copy: StaticPackage) -> None:
     known = copy.log.read().heads
     for each in source.versions(ref):
         if each.version not in known.versions:
-            copy.give_version(each.version, each.hash, each.created_at)
+            named = wheel_version(each.version, 0, each.hash)
+            wheels = _bring_wheel(source, copy, named, each.wheel) if each.wheel else None
+            copy.give_version(each.version, each.hash, each.created_at, wheels)
         if each.yanked != known.yanked.get(each.version):
             copy.set_yanked(each.version, each.yanked)
     listed = source.tag_list(ref)
@@ -153,6 +169,13 @@ def _copy_names(source: Client, ref: Ref, copy: StaticPackage) -> None:
         copy.remove_tag(tag)
 
 
+def _copy_wheels(source: StaticPackage, target: Blobs, change: LogChange) -> None:
+    for version, sha256 in change.wheels.items():
+        key = layout.wheel_key(source.ref, version, sha256)
+        _copy(source.blobs, target, key, sha256)
+        _copy_derived(source.blobs, target, key + METADATA_SUFFIX)
+
+
 def _is_alive(heads: Heads, change: LogChange) -> bool:
     return bool(heads.first) and change.number >= heads.first
 
@@ -161,6 +184,7 @@ def _index(package: StaticPackage) -> None:
     heads = package.log.read().heads
     manifest = read_manifest(package.manifest(heads.latest), heads.latest) if heads.latest else None
     search.keep(package.blobs, package.ref, search.summary_of(package.ref, heads, manifest))
+    package.wheels.write_pages()
 
 
 def _copy_state(source: StaticPackage, target: Blobs, state: str) -> int:

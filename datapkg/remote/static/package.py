@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from datapkg.remote.static.log import Position, RegistryLog
 from datapkg.remote.static.objects import StaticObjects
 from datapkg.remote.static.places import ObjectPlaces
 from datapkg.remote.static.seen import SeenLogs
+from datapkg.remote.static.wheels import PackageWheels, wheel_of_state
 
 MAX_LISTS_BYTES = 64 << 20
 
@@ -33,6 +34,7 @@ class StaticPackage:
         self.blobs, self.ref, self.author = blobs, Ref(ref.user, ref.name), author
         self.log = RegistryLog(blobs, self.ref, seen)
         self.places = ObjectPlaces(blobs, self.ref, self._states)
+        self.wheels = PackageWheels(blobs, self.ref, self.log)
         self._pushes: dict[str, StaticObjects] = {}
 
     def _states(self) -> Iterator[str]:
@@ -171,6 +173,7 @@ class StaticPackage:
                     tags=sorted(tag for tag, pointer in heads.tags.items() if pointer.hash == each.hash),
                     versions=names.in_order(versions),
                     bytes_logical=each.bytes_logical,
+                    **wheel_of_state(each),
                 )
 
     def last_record(self, hash: str) -> LogChange:
@@ -237,15 +240,21 @@ class StaticPackage:
         """Give a state a version; repeating it does nothing, another state raises `Conflict`."""
         version = check_new_version(version)
         position = self.give_version(version, self._by_hash(self.heads(), check_hash(hash)))
+        self.wheels.write_pages()
         return wire.VersionList(versions=names.version_entries(position.heads))
 
-    def give_version(self, version: str, hash: str, at: str = "") -> Position:
-        """Add a version to the log, now or `at` that time, unless this state has it already."""
+    def give_version(self, version: str, hash: str, at: str = "", wheels: Mapping[str, str] | None = None) -> Position:
+        """Add a version to the log, now or `at` that time, unless this state has it already; `wheels` are stored."""
 
         def added(heads: Heads) -> dict[str, Any] | None:
             names.check_package(self.ref, heads, self.blobs.url)
             is_free = names.is_new_version(self.ref, heads, version, hash)
-            return {"kind": "version", "version": version, "hash": hash, **_time(at)} if is_free else None
+            if not is_free:
+                return None
+            built = wheels
+            if built is None:
+                built = self.wheels.of_version(heads, read_manifest(self.manifest(hash), hash), version)
+            return {"kind": "version", "version": version, "hash": hash, "wheels": dict(built), **_time(at)}
 
         return self.log.append(added, self.author)[0]
 
@@ -260,7 +269,9 @@ class StaticPackage:
                 return None
             return {"kind": "unyank" if reason is None else "yank", "version": name, "message": reason or ""}
 
-        return wire.VersionList(versions=names.version_entries(self.log.append(changed, self.author)[0].heads))
+        position, _ = self.log.append(changed, self.author)
+        self.wheels.write_pages()
+        return wire.VersionList(versions=names.version_entries(position.heads))
 
     def delete(self) -> None:
         """End the package; its objects stay until they are collected."""
@@ -271,6 +282,7 @@ class StaticPackage:
 
         position, _ = self.log.append(deleted, self.author)
         search.keep(self.blobs, self.ref, search.summary_of(self.ref, position.heads, None))
+        self.wheels.write_pages()
 
 
 def _time(at: str) -> dict[str, str]:

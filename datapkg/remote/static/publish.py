@@ -13,9 +13,11 @@ from datapkg.format import canonical, wire
 from datapkg.format import static_registry as layout
 from datapkg.format.hashing import check_bytes
 from datapkg.format.lineage import parents_of_push
+from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref, check_new_version, check_tag
 from datapkg.format.static_registry import Heads
+from datapkg.format.thin_wheel import wheel_version
 from datapkg.objects.blobs.base import Blobs
 from datapkg.remote.static import names, search
 from datapkg.remote.static.log import Position
@@ -46,7 +48,8 @@ def publish(package: StaticPackage, push: str, request: wire.Publish) -> wire.Pu
         sizes = {"manifest_size": manifest.size_bytes, "bytes_logical": sum(manifest.objects().values())}
         objects.places.write(push, heads.latest, needed, {"number": heads.number + 1, **sizes})
         parents = parents_of_push(ref.package, request, heads.latest, lambda hash: package.is_state(heads, hash))
-        names_set = {"tag": request.tag, "version": version, "parents": parents}
+        wheels = _wheels(package, heads, manifest, version)
+        names_set = {"tag": request.tag, "version": version, "parents": parents, "wheels": wheels}
         fields = {"message": request.message, **names_set, **_record(request)}
         return {"kind": "push", "hash": push, "parent": heads.latest, **sizes, **fields}
 
@@ -55,6 +58,7 @@ def publish(package: StaticPackage, push: str, request: wire.Publish) -> wire.Pu
     if change is None:
         position = _publish_names(package, request, position, needed)
     search.keep(package.blobs, ref, search.summary_of(ref, position.heads, manifest))
+    package.wheels.write_pages()
     return wire.Published(
         package=ref.package,
         hash=push,
@@ -62,6 +66,17 @@ def publish(package: StaticPackage, push: str, request: wire.Publish) -> wire.Pu
         changed=change is not None,
         public=True,
     )
+
+
+def _wheels(package: StaticPackage, heads: Heads, manifest: Manifest, version: str | None) -> dict[str, str]:
+    """Store the wheels that a push adds: that of a version, and that of the state, by the number of its first push."""
+    before = package.push_of(heads, manifest.hash)
+    built = package.wheels.of_version(heads, manifest, version) if version else {}
+    number = before.number if before else heads.number + 1
+    named = wheel_version(None, number, manifest.hash)
+    if before and named in before.wheels:
+        return built | {named: before.wheels[named]}
+    return built | package.wheels.build(manifest, None, number)
 
 
 def mark(blobs: Blobs) -> None:

@@ -56,7 +56,7 @@ def _keep(blobs: Blobs, ref: Ref, summary: Summary) -> None:
     for each in list(blobs.list(f"index/{ref.user}/{ref.name}/")):
         if each.key < layout.summary_key(ref, summary.number):
             blobs.delete(each.key)
-    index = _common(blobs)
+    index = common(blobs)
     known = index.packages.get(ref.package)
     if known is None or known.number < summary.number:
         packages = {**index.packages, ref.package: summary}
@@ -64,7 +64,8 @@ def _keep(blobs: Blobs, ref: Ref, summary: Summary) -> None:
         blobs.put(layout.SEARCH_INDEX, io.BytesIO(data))
 
 
-def _common(blobs: Blobs) -> SearchIndex:
+def common(blobs: Blobs) -> SearchIndex:
+    """Return the common file; empty where it is absent or damaged."""
     try:
         data = blobs.read(layout.SEARCH_INDEX, layout.MAX_INDEX_BYTES)
         return layout.decode(data, SearchIndex, layout.SEARCH_INDEX)
@@ -96,7 +97,7 @@ def find(blobs: Blobs, query: str) -> Iterator[wire.PackageSummary]:
 
 
 def _summaries(blobs: Blobs) -> dict[str, Summary]:
-    found = dict(_common(blobs).packages)
+    found = dict(common(blobs).packages)
     try:
         keys = sorted(each.key for each in blobs.list("index/"))
     except ReadOnly:

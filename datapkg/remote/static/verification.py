@@ -49,6 +49,7 @@ def verify_registry(client: StaticClient, refs: list[Ref], progress: Progress) -
             continue
         for state, record_object in states:
             _verify_state(package, state, record_object, result, progress)
+        _verify_wheels(package, result)
     return result
 
 
@@ -70,6 +71,15 @@ def _states(package: StaticPackage) -> Iterator[tuple[str, str | None]]:
     for change in entries:
         if change.kind in ("push", "record") and heads.first and change.number >= heads.first:
             yield change.hash, change.record_object
+
+
+def _verify_wheels(package: StaticPackage, result: VerifiedStates) -> None:
+    for change in package.log.entries():
+        for version, sha256 in change.wheels.items():
+            try:
+                package.wheels.read(version, sha256)
+            except DatapkgError as error:
+                result.damaged.append((sha256, package.ref.package, "", f"the wheel {version}: {error.message}"))
 
 
 def _verify_state(
