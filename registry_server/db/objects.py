@@ -21,6 +21,7 @@ from registry_server.db.tables import (
     packages,
     push_objects,
     pushes,
+    wheels,
 )
 
 
@@ -111,15 +112,12 @@ def remove(connection: Connection, hashes: Collection[str]) -> None:
 
 
 def holders(connection: Connection, hash: str) -> list[str]:
-    """Return the packages that hold an object, in a state or a record, as `user/name`, sorted."""
+    """Return the packages that hold an object, in a state or a record or as a wheel, as `user/name`, sorted."""
     held = select(package_objects.c.package_id).where(package_objects.c.hash == hash)
     recorded = select(log.c.package_id).where(log.c.record_object == hash)
-    rows = connection.execute(
-        select(packages.c.user_name, packages.c.name)
-        .where(packages.c.id.in_(held.union(recorded)))
-        .order_by(packages.c.user_name, packages.c.name)
-    )
-    return [f"{user}/{name}" for user, name in rows]
+    named = select(packages.c.user_name, packages.c.name).where(packages.c.id.in_(held.union(recorded)))
+    built = select(wheels.c.user_name, wheels.c.name).where(wheels.c.object == hash)
+    return sorted(f"{user}/{name}" for user, name in connection.execute(named.union(built)))
 
 
 def _sizes(connection: Connection, hashes: Collection[str], where: ColumnElement[bool]) -> dict[str, int]:

@@ -50,6 +50,12 @@ def hashes(connection: Connection, user: str, name: str, named: Collection[str])
     return dict(connection.execute(select(wheels.c.version, wheels.c.object).where(here)).all())
 
 
+def with_objects(connection: Connection, hashes: Collection[str]) -> list[tuple[str, Wheel]]:
+    """Return the wheels whose objects are among these, each with its package as `user/name`."""
+    query = select(wheels.c.user_name, wheels.c.name, *_WHEEL).where(is_among(connection, wheels.c.object, hashes))
+    return [(f"{row[0]}/{row[1]}", Wheel._make(row[2:])) for row in connection.execute(query)]
+
+
 def add(connection: Connection, user: str, name: str, wheel: Wheel) -> Wheel:
     """Add a wheel, whose object is listed, and return it; or the one that has this version already."""
     row = {"user_name": user, "name": name} | {column: getattr(wheel, column) for column in Wheel._fields}

@@ -11,7 +11,7 @@ from datapkg.format.hashing import hash_stream
 from datapkg.objects.files import may_be_whole
 from registry_server.db import objects, schema
 from registry_server.db.database import batches
-from registry_server.services import derived_rows, policy, set_aside
+from registry_server.services import derived_rows, policy, set_aside, wheels
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry, database_problems
 from registry_server.services.sweep import WAIT_S, alone
@@ -88,6 +88,8 @@ def _check_objects(registry: Registry, report: CheckReport, *, quick: bool, repa
         bad = {hash: what for hash, size in page.items() if (what := _problem(registry, hash, size, quick))}
         if repair:
             for hash in set_aside.repair(registry, bad):
+                report.repaired.append(f"object {hash}: {bad.pop(hash)}")
+            for hash in wheels.restore(registry, bad):
                 report.repaired.append(f"object {hash}: {bad.pop(hash)}")
             bad = {hash: _problem(registry, hash, page[hash], quick) for hash in bad}
         noted = _note(registry, set() if quick else page.keys() - bad, bad)

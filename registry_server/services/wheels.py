@@ -8,7 +8,7 @@ happens before the transaction that publishes, which then only lists the wheel.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.parser import BytesParser
@@ -16,6 +16,7 @@ from email.parser import BytesParser
 from sqlalchemy import Connection
 
 from datapkg.errors import DatapkgError
+from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.thin_wheel import ThinWheel, thin_wheel, wheel_version
@@ -152,6 +153,23 @@ def _missing(
             lacking = {v: at for v, at in wanted.items() if wheel_version(v, number, hash) not in built}
             if lacking:
                 found.append((hash, number, lacking))
+    return found
+
+
+def restore(registry: Registry, hashes: Collection[str]) -> list[str]:
+    """Store lost wheels again where this program builds the same bytes from their states; return those objects."""
+    with registry.db.read() as connection:
+        lost = wheels.with_objects(connection, hashes)
+    found = []
+    for package, wheel in lost:
+        try:
+            manifest = read_manifest(downloads.read_checked(registry, wheel.state), wheel.state, verified=True)
+        except DatapkgError:
+            continue
+        data = thin_wheel(manifest, package, registry.settings.url, wheel.version).data
+        if hash_bytes(data) == wheel.object:
+            registry.new_writer().put_bytes(data, wheel.object)
+            found.append(wheel.object)
     return found
 
 

@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import delete, select
 
 from datapkg.format import wire
+from datapkg.format.simple_index import JSON_TYPE
 from datapkg.format.thin_wheel import wheel_version
 from registry_server.db import tables
 from registry_server.services import wheels
+from registry_server.services.check import check
 from registry_server.services.exports import export, load
 from registry_server.services.policy import THE_OPERATOR
 from tests.registry_server.asgi import Client, House, check_clean, sha256
@@ -122,3 +124,20 @@ def test_wheels_are_exported(house: House, ada: Client, tmp_path: Path) -> None:
         pinned(other, version)
     check_clean(other)
     other.close()
+
+
+def test_lost_wheel_is_built_again_by_a_repair_if_that_gives_the_same_bytes(
+    house: House, ada: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada.publish("ada/iris", {"a": b"one"})
+    ((_, row),) = rows(house).items()
+    house.damage(row["object"])
+    (damaged,) = check(house.registry, THE_OPERATOR).damaged
+    assert (damaged.hash, damaged.packages) == (row["object"], ["ada/iris"])
+    monkeypatch.setattr("datapkg.format.thin_wheel.REQUIRES_PYTHON", ">=3.99")  # as a later version of the program
+    assert len(check(house.registry, THE_OPERATOR, repair=True).damaged) == 1
+    monkeypatch.undo()
+    assert check(house.registry, THE_OPERATOR, repair=True).repaired == [f"object {row['object']}: missing"]
+    check_clean(house)
+    page = ada.get("/simple/datapkg-ada-iris/", headers={"accept": JSON_TYPE}).json()
+    assert sha256(ada.get("/simple/datapkg-ada-iris/" + page["files"][0]["url"]).body) == row["object"]
