@@ -21,6 +21,7 @@ OFF = "off"
 
 # Locks of the code and working directories that were compared, so that each difference is reported once.
 _compared: set[tuple[Path, str]] = set()
+_unpinned: set[tuple[Path, str]] = set()
 
 
 def deciding_lock(home: Home, start: Path | None = None, *, of_code: bool = False) -> tuple[Path, Lock] | None:
@@ -80,3 +81,19 @@ def install_line(path: Path, pin: Pin, start: Path | None = None) -> str:
         return f"datapkg install --group {pin.group}" if pin.group not in ("", DEFAULT_GROUP) else "datapkg install"
     wanted = path.parent / REQUIREMENTS
     return f"datapkg install {f'-r {quote(str(wanted))}' if wanted.is_file() else f'{pin.package}@sha256:{pin.hash}'}"
+
+
+def add_line(path: Path, package: str) -> str:
+    """Return the command that pins a package in the project of a lock, typed in the working directory."""
+    line = f"datapkg add {package}"
+    return line if lock_path() == path else f"cd {quote(str(path.parent))} && {line}"
+
+
+def warn_unpinned(path: Path, package: str) -> None:
+    """Warn, once for each package, that the lock which decides does not pin it."""
+    if (path, package) not in _unpinned:
+        _unpinned.add((path, package))
+        warnings.warn(
+            f"{package} is not pinned by {path}, so its installed state is used; to pin it: {add_line(path, package)}",
+            stacklevel=2,
+        )

@@ -20,7 +20,7 @@ from datapkg.format.frozen import dataclass
 from datapkg.format.names import Ref, State
 from datapkg.format.suggestions import close_names, did_you_mean
 from datapkg.home import Home
-from datapkg.lock_search import deciding_lock, install_line
+from datapkg.lock_search import add_line, deciding_lock, install_line, warn_unpinned
 from datapkg.origins import allowed_registry, consent_line
 from datapkg.wheel_pins import FETCH_LINE, is_wheel_pin, wheel_pin
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from datapkg.format import wire
-    from datapkg.format.lockfile import Pin
+    from datapkg.format.lockfile import Lock, Pin
     from datapkg.format.manifest.parsed import Manifest
     from datapkg.remote.client import Client
     from datapkg.store.refs import Current, Refs
@@ -64,7 +64,8 @@ def find_installed(home: Home, ref: Ref, start: Path | None = None, *, of_code: 
     """
     if ref.state is not None:
         return _find_state(home, ref, ref.state)
-    if pinned := _pinned(home, ref, start, of_code):
+    lock = deciding_lock(home, start, of_code=of_code)
+    if pinned := _pin_in(lock, ref):
         path, hash = str(pinned[0]), pinned[1].hash
         for store in home.stores:
             if store.holds(hash):
@@ -76,13 +77,20 @@ def find_installed(home: Home, ref: Ref, start: Path | None = None, *, of_code: 
         raise PackageNotInstalled(message, hint=install_line(*pinned, start))
     for store in home.stores:
         if current := store.refs.current(ref):
+            if lock and of_code and current.origin != "local":
+                warn_unpinned(lock[0], ref.package)
             return ResolvedState(store, ref, store.here(ref, current.hash), "current")
-    raise not_installed(ref, home)
+    raise _not_pinned(lock[0], ref, home) if lock else not_installed(ref, home)
 
 
-def _pinned(home: Home, ref: Ref, start: Path | None = None, of_code: bool = False) -> tuple[Path, Pin] | None:
+def _not_pinned(lock: Path, ref: Ref, home: Home) -> PackageNotInstalled:
+    error = not_installed(ref, home)
+    message = f"{error.message}, and {lock} does not pin it"
+    return PackageNotInstalled(message, hint=add_line(lock, ref.package), package=ref.package)
+
+
+def _pin_in(lock: tuple[Path, Lock] | None, ref: Ref) -> tuple[Path, Pin] | None:
     """Return the path of the lock that decides, or of the wheel's pin, and what it pins a package to, if it does."""
-    lock = deciding_lock(home, start, of_code=of_code)
     pin = lock[1].pin_for(ref.package) if lock else None
     return (lock[0], pin) if lock and pin else wheel_pin(ref.package)
 
@@ -347,7 +355,7 @@ def find_or_peek(home: Home, ref: Ref, registry: str | None = None, *, remote: b
 
 def _asked(home: Home, ref: Ref, registry: str | None, of_code: bool = False) -> tuple[Ref, Client]:
     """Return what a registry is asked for where a package is not here, a lock's pin before all, and the registry."""
-    pinned = _pinned(home, ref, None, of_code) if ref.state is None else None
+    pinned = _pin_in(deciding_lock(home, of_code=of_code), ref) if ref.state is None else None
     if pinned is None:
         return ref, home.client(allowed_registry(home, ref, registry))
     path, pin = pinned

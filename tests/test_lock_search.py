@@ -16,6 +16,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.lock_search import deciding_lock
 from datapkg.resolve import find_installed
+from datapkg.store.refs import Current
 from tests.reading.packages import file_node, install
 
 PRINT = "from datapkg.data.u import p\nprint(p.hash)\n"
@@ -165,3 +166,19 @@ def test_tests_follow_the_lock_of_the_root_of_pytest(states: dict[str, str], pro
     # Before a test imports more, the plugin has loaded nothing but itself.
     listed = "import datapkg.pytest_plugin, sys; print(sorted(n for n in sys.modules if n.startswith('datapkg')))"
     assert ran("-c", listed, cwd=elsewhere)[0] == "['datapkg', 'datapkg.code_folder', 'datapkg.pytest_plugin']"
+
+
+def test_missing_pin_shows_what_to_type(states: dict[str, str], project: Path, elsewhere: Path) -> None:
+    home, script = Home(), project / "src" / "app.py"
+    hash = install(home, "u/q", file_node(home, "f", b""))
+    script.write_text("from datapkg.data.u import q\nimport importlib; importlib.reload(q)\nprint(q.hash)\n")
+    assert ran(script, cwd=project) == (hash, ""), "what was built here can have no pin"
+    home.store.refs.set_current(Ref("u", "q"), Current(hash, "https://data.example.org"))
+    for cwd, line in ((project, "datapkg add u/q"), (elsewhere, f"cd {project} && datapkg add u/q")):
+        printed, errors = ran(script, cwd=cwd)
+        assert printed == hash
+        assert errors.count("is not pinned by") == 1
+        assert f"to pin it: {line}\n" in errors
+    script.write_text("from datapkg.data.u import absent\n")
+    printed, errors = ran(script, cwd=project)
+    assert f"u/absent is not installed, and {project / 'datapkg.lock'} does not pin it; type: datapkg add" in errors
