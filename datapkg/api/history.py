@@ -112,9 +112,9 @@ def set_yanked(home: Home, ref: Ref, reason: str | None, registry: str | None = 
     `VersionNotFound`; `InvalidInput` for a ref without a version.
     """
     if ref.state is None or ref.state.kind != "version":
-        verb = "unyank" if reason is None else "yank"
         what = f"{ref} names no version; a version is yanked, not a tag, a hash or a whole package"
-        raise InvalidInput(what, hint=f"datapkg version {verb} {ref.package}@1.2.0")
+        line = f"datapkg version yank {ref.package}@1.2.0"
+        raise InvalidInput(what, hint=line if reason is not None else f"datapkg version unyank {ref.package}@1.2.0")
     if len(reason or "") > wire.MAX_REASON:
         raise InvalidInput(f"the reason has {len(str(reason)):,} characters; at most {wire.MAX_REASON:,} are allowed")
     found = _version_dicts(client_of(home, ref, registry).set_yanked(ref, ref.state.value, reason).versions)

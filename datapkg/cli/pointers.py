@@ -93,7 +93,7 @@ def list_tags(session: Session, ref: Ref, registry: str | None) -> None:
         (
             "a version never moves and is never removed, so that it means the same to everybody; if it is yanked, "
             "ranges no longer mean it",
-            "datapkg version yank USER/NAME@VERSION",
+            "datapkg version yank USER/NAME@1.2.0",
         ),
     ),
 )

@@ -188,6 +188,7 @@ def test_tags_and_versions(ada: Person, flowers: str, iris: Path) -> None:
     log = ada("log", flowers, "--remote", "--json").json["log"]
     assert [each["hash"] for each in log] == [second, first]
     keys = {"event", "hash", "created_at", "author", "message", "tags", "versions", "origin", "copied_from"}
+    keys |= {"parent", "parents", "bytes_logical"}
     assert log[1].keys() == keys
     assert "first" in ada("log", flowers).out
     assert "build" in ada("log", flowers, "--local").out
