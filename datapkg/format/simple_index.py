@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from datapkg.format.texts import one_line
+
 API_VERSION = "1.1"
 HTML_TYPE = "application/vnd.pypi.simple.v1+html"
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
@@ -29,7 +31,8 @@ class IndexFile(NamedTuple):
     """A wheel on a page: its version and address, without the hash, which may be relative to the page.
 
     `metadata` is the sha256 of its core metadata, which is at the same address with `METADATA_SUFFIX`. `yanked` is the
-    reason ("" without one) or None, `uploaded_at` a time as ISO 8601 in UTC.
+    reason ("" without one) or None; tools print it as it is, so pages make hidden characters in it visible.
+    `uploaded_at` is a time as ISO 8601 in UTC.
     """
 
     version: str
@@ -58,7 +61,7 @@ def project_html(project: str, files: Iterable[IndexFile]) -> bytes:
     for each in files:
         if each.requires_python not in required:
             required[each.requires_python] = escape(each.requires_python)
-        yanked = "" if each.yanked is None else f' data-yanked="{escape(each.yanked)}"'
+        yanked = "" if each.yanked is None else f' data-yanked="{escape(one_line(each.yanked))}"'
         digest = f"sha256={each.metadata}"
         lines.append(
             f'<a href="{each.address}#sha256={each.sha256}" data-requires-python="{required[each.requires_python]}" '
@@ -87,7 +90,7 @@ def _file(each: IndexFile) -> dict[str, Any]:
         "requires-python": each.requires_python,
         "size": each.size,
         "upload-time": each.uploaded_at,
-        "yanked": False if each.yanked is None else each.yanked or True,
+        "yanked": False if each.yanked is None else one_line(each.yanked) or True,
         "core-metadata": metadata,
         "dist-info-metadata": metadata,
     }

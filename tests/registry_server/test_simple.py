@@ -92,6 +92,9 @@ def test_state_is_yanked_with_all_of_its_versions(ada: Client, iris: str) -> Non
     yank = wire.YANK.format(user="ada", name="iris", version="1.2.0")
     assert ada.put(yank, {"reason": ""}).status == 200
     assert [each["yanked"] for each in page(ada)["files"]] == [True, True, 'wrong "units" <here>']
+    assert ada.put(yank, {"reason": "a\nb\x1b[31m\u202e"}).status == 200
+    assert page(ada)["files"][1]["yanked"] == "a b⟨U+001B⟩[31m⟨U+202E⟩"
+    assert 'data-yanked="a b⟨U+001B⟩[31m⟨U+202E⟩"' in ada.get(IRIS).text
 
 
 def test_page_is_kept_until_the_package_changes(house: House, ada: Client, iris: str) -> None:

@@ -6,13 +6,14 @@ What is there already is not copied again. Each file is verified on the way, and
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from datapkg.errors import Conflict, CorruptObject, NotFound
+from datapkg.errors import Conflict, CorruptObject, IntegrityError, NotFound, Notice
 from datapkg.format import static_registry as layout
 from datapkg.format import wire
 from datapkg.format.hashing import VerifyingReader, hash_bytes, hash_stream, mismatch
@@ -143,8 +144,15 @@ def _bring(source: Client, ref: Ref, copy: StaticPackage, push: wire.LogEntry, p
 
 
 def _bring_wheel(source: Client, copy: StaticPackage, version: str, sha256: str) -> dict[str, str]:
-    """Copy a wheel of a server as it is, so that locks that name it stay right; return it for the log."""
-    data = source.wheel(copy.ref, version, sha256)
+    """Copy a wheel of a server as it is, so that locks that name it stay right; return it for the log.
+
+    One that the server has lost keeps nobody from copying the data.
+    """
+    try:
+        data = source.wheel(copy.ref, version, sha256)
+    except (NotFound, IntegrityError) as error:
+        warnings.warn(f"{copy.ref.package} {version}: the wheel was left out: {error}", Notice, stacklevel=2)
+        return {}
     return {version: copy.wheels.store(version, data)}
 
 

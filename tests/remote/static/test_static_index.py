@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 
+from datapkg.api.build import build_package
 from datapkg.api.mirror import mirror
+from datapkg.api.push import push_package
+from datapkg.errors import Notice
 from datapkg.format import static_registry as layout
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref
 from datapkg.format.simple_index import METADATA_SUFFIX
 from datapkg.format.thin_wheel import wheel_version
+from datapkg.remote.http_client import HttpClient
 from datapkg.remote.static.collection import collect
 from datapkg.remote.static.verification import verify_registry
 from tests.conftest import Person
@@ -148,21 +152,36 @@ def test_mirrored_wheels_are_those_of_the_source(static: Static, person: Person,
     assert wheel_version("1.0", 0, one) in page(copy)
 
 
-def test_wheels_of_a_server_are_mirrored_as_they_are(person: Person, tmp_path: Path) -> None:
-    from datapkg.api.build import build_package
-    from datapkg.api.push import push_package
-
+def test_wheels_of_a_server_are_mirrored_as_they_are(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home, ref = person.home(), person.ref("iris")
     for text in ("1", "2"):
         (tmp_path / "data.csv").write_text(f"n\n{text}\n")
         build_package(home, ref, tmp_path / "data.csv")
         push_package(home, ref, version=text)
-    copy = Static(tmp_path / "copy", tmp_path / "copies")
-    mirror(home, person.url, copy.url, [ref])
     wheels = {each.wheel for each in [*home.client().log(ref), *home.client().versions(ref)]}
-    found = json.loads(copy.files()[f"simple/datapkg-{person.name}-iris/index.json"])["files"]
-    assert {each["hashes"]["sha256"] for each in found} == wheels
+    lost = home.client().versions(ref)[0].wheel
+    read = HttpClient.wheel
+
+    def wheel(client: HttpClient, ref: Ref, version: str, sha256: str) -> bytes:
+        return read(client, ref, version, "0" * 64 if sha256 == lost else sha256)
+
+    for name, expected in (("whole", wheels), ("lost", wheels - {lost})):
+        copy = Static(tmp_path / name, tmp_path / "copies")
+        if name == "lost":
+            monkeypatch.setattr(HttpClient, "wheel", wheel)
+            with pytest.warns(Notice, match="the wheel was left out"):
+                mirror(home, person.url, copy.url, [ref])
+        else:
+            mirror(home, person.url, copy.url, [ref])
+        assert hashes_of(copy, f"datapkg-{person.name}-iris") == expected
     assert None not in wheels
+
+
+def hashes_of(static: Static, project: str) -> set[str]:
+    found = json.loads(static.files()[f"simple/{project}/index.json"])["files"]
+    return {each["hashes"]["sha256"] for each in found}
 
 
 @pytest.mark.parametrize(
