@@ -19,7 +19,7 @@ from datapkg.errors import Notice
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "access": ("datapkg.cli.sharing:access", "Manage who can read and write a package."),
-    "add": ("datapkg.cli.projects:add", "Add packages to the requirements of a project, pin and install them."),
+    "add": ("datapkg.cli.projects:add", "Add packages to a project, pin and install them."),
     "append": ("datapkg.cli.changing:append", "Add files to a package, or rows to a table in it."),
     "build": ("datapkg.cli.building:build", "Build a package from files, a build file or a repository."),
     "bundle": ("datapkg.cli.bundling:bundle", "Write packages into one file, for machines without a network."),

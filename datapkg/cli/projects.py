@@ -78,7 +78,7 @@ def _install_hooks(session: Session, folder: Path) -> None:
 def add(
     session: Session, refs: tuple[Ref, ...], group: str | None, no_install: bool, dry_run: bool, registry: str | None
 ) -> None:
-    """Add packages to the requirements of a project, pin and install them.
+    """Add packages to a project, pin and install them.
 
     REF is written into the nearest datapkg.yml, which is created in the working directory if there is none; it replaces
     the requirement of the same package. Its state is pinned in datapkg.lock. Nothing is written if a REF cannot be
