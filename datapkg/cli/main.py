@@ -49,7 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mount": ("datapkg.cli.mounting:mount", "Show a package as a folder of read-only files."),
     "outdated": (
         "datapkg.cli.projects:outdated",
-        "List a project's pins that are not the latest state at their registry.",
+        "List pins that are not the latest state at their registry.",
     ),
     "push": ("datapkg.cli.publishing:push", "Publish a package to a registry."),
     "remove": ("datapkg.cli.projects:remove", "Remove packages from the requirements of a project."),
@@ -63,7 +63,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "unmount": ("datapkg.cli.mounting:unmount", "Unmount a folder that datapkg mount shows."),
     "update": (
         "datapkg.cli.projects:update",
-        "Update a project's pins to the newest states that its requirements allow.",
+        "Update a project's pins to the newest allowed states.",
     ),
     "verify": ("datapkg.cli.maintenance:verify", "Verify stored data against its hashes."),
     "version": ("datapkg.cli.pointers:version", "Manage versions: names of states that never move."),

@@ -120,7 +120,7 @@ def remove(session: Session, packages: tuple[Ref, ...], group: str | None, dry_r
 @transfer_options
 @pass_session
 def update(session: Session, packages: tuple[Ref, ...], no_install: bool, dry_run: bool, registry: str | None) -> None:
-    """Update a project's pins to the newest states that its requirements allow.
+    """Update a project's pins to the newest allowed states.
 
     Resolves all requirements of the nearest datapkg.yml again, or those of the packages named, writes datapkg.lock and
     installs the new states of packages that are installed. The requirements stay as they are.
@@ -138,7 +138,7 @@ def update(session: Session, packages: tuple[Ref, ...], no_install: bool, dry_ru
 @registry_option
 @pass_session
 def outdated(session: Session, check: bool, registry: str | None) -> None:
-    """List a project's pins that are not the latest state at their registry.
+    """List pins that are not the latest state at their registry.
 
     For each: what is pinned, what its requirement in datapkg.yml allows now (`datapkg update` takes that), and the
     latest state there is.
