@@ -157,7 +157,8 @@ def _lock_stages(spec: BuildSpec, built: BuildOutput) -> None:
     lock.write_lock(spec.root, {**before, **lock_entries(built.stages)})
 
 
-def _stage_tools(home: Home, ref: Ref, spec: BuildSpec, options: BuildOptions) -> StageTools | None:
+def stage_tools(home: Home, ref: Ref | None, spec: BuildSpec, options: BuildOptions) -> StageTools | None:
+    """Return how the stages of a build file are run, for a package or a check; None if there are none."""
     if not spec.stages or spec.root is None:
         return None
     from datapkg.building.stages.lock import known_before, read_lock
@@ -170,7 +171,7 @@ def _stage_tools(home: Home, ref: Ref, spec: BuildSpec, options: BuildOptions) -
     return StageTools(
         home.store,
         home.settings.environ,
-        home.cache / "stages" / ref.user / ref.name,
+        home.cache / "stages" / (f"{ref.user}/{ref.name}" if ref else "check/check"),
         options.jobs or os.cpu_count() or 1,
         known_before(read_lock(spec.root)),
         frozenset(options.again),
@@ -220,7 +221,7 @@ def _built(
             cache=BuildCache(home.index, ref.package, forced=options.force),
             secret=home.settings.secret,
             keep_going=options.keep_going,
-            stages=_stage_tools(home, ref, spec, options),
+            stages=stage_tools(home, ref, spec, options),
             progress=progress,
         )
 

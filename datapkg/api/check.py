@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from datapkg.api.build import fetcher, find_package, objects_for
+from datapkg.api.build import fetcher, find_package, objects_for, stage_tools
 from datapkg.api.results import CheckResults
 from datapkg.building.spec.options import BuildOptions
 from datapkg.objects.progress import Progress, silent
 
 if TYPE_CHECKING:
     from datapkg.building.spec.model import BuildSpec, NodeSpec
+    from datapkg.format.manifest.parsed import Manifest
     from datapkg.home import Home
 
 
@@ -48,14 +50,17 @@ def check(
                 find_package=partial(find_package, home),
                 cache=BuildCache(home.index, forced=options.force),
                 secret=home.settings.secret,
+                stages=stage_tools(home, None, found.spec, options),
                 progress=progress,
             )
-            results = run_checks(asked, built.manifest, objects, progress)
+            results = run_checks([*_placed(asked, built.manifest)], built.manifest, objects, progress)
     return CheckResults([report_lines(each) for each in results], built.warnings)
 
 
 def _needed(spec: BuildSpec, asked: list[NodeSpec]) -> BuildSpec:
     """Return the nodes that checks read, without their checks, since all results are needed, not the first failure."""
+    from datapkg.building.spec.model import StageSource
+
     references = [
         argument
         for node in asked
@@ -68,4 +73,21 @@ def _needed(spec: BuildSpec, asked: list[NodeSpec]) -> BuildSpec:
         for node in spec.nodes
         if node.checks or any(each.startswith((f"{node.path}.", f"{node.path}/")) for each in references)
     ]
+    if any(isinstance(node.source, StageSource) for node in nodes):  # stages read nodes that have no checks
+        nodes = [replace(node, checks=()) for node in spec.nodes]
+    else:
+        spec = replace(spec, stages=())
     return replace(spec, nodes=nodes, groups={}, meta={}, skipped=[])
+
+
+def _placed(asked: list[NodeSpec], manifest: Manifest) -> Iterator[NodeSpec]:
+    """Yield the nodes with checks; one for each table of a folder that a stage wrote."""
+    from datapkg.building.spec.model import StageSource
+    from datapkg.format.manifest.parsed import TableNode
+
+    for node in asked:
+        if isinstance(node.source, StageSource):
+            tables = (each for each in manifest.below(node.path) if isinstance(each, TableNode))
+            yield from (replace(node, path=table.path) for table in tables)
+        else:
+            yield node

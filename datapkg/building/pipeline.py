@@ -111,7 +111,7 @@ def _build_stages(
     Raise what a stage or a node failed with, all at once, unless `keep_going`.
     """
     if tools is None or spec.root is None:
-        raise InvalidInput("stages cannot be run here")
+        raise InvalidInput("stages are run by a build and by a check only", hint="datapkg build USER/NAME PATH --push")
     nodes: list[NodeSpec] = []
     schedule = StageSchedule(spec, context, collected.nodes, tools)
     for outcome in schedule.run(context.progress, keep_going=keep_going):

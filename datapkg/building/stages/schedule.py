@@ -208,7 +208,7 @@ class _Run:
 
     def __call__(self) -> StageOutcome:
         schedule, stage = self.schedule, self.stage
-        tools, context = schedule._tools, schedule._context
+        tools = schedule._tools
         at = datetime.now(UTC)
         log = tools.logs / stage.name / f"{at:%Y%m%dT%H%M%S.%f}.log"
         outcome = StageOutcome(stage, FAILED, self.why, self.known, log=log)
@@ -218,7 +218,7 @@ class _Run:
             folder.mkdir(parents=True)
             place = Workplace(schedule._root, folder, log, tools.environ)
             started = time.time_ns()
-            run = run_stage(stage, self.inputs, place, context.objects, schedule._processes)
+            run = run_stage(stage, self.inputs, place, tools.store.objects, schedule._processes)
             manifest = Manifest.make(run.nodes, {})
             tools.store.save(manifest)
             outcome.manifest, outcome.action = manifest, RAN

@@ -15,13 +15,16 @@ import pytest
 import datapkg
 from datapkg.api.build import build_package
 from datapkg.api.build_result import BuildResult
+from datapkg.api.check import check
 from datapkg.api.gc import free_space
+from datapkg.api.sync import sync
 from datapkg.building.spec.options import BuildOptions
 from datapkg.building.stages.lock import NAME, read_lock
-from datapkg.errors import BuildFailed, InvalidBuildFile, InvalidInput, StageFailed
+from datapkg.errors import BuildFailed, CheckFailed, InvalidBuildFile, InvalidInput, StageFailed
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.store.gc import Policy
+from tests.static_registry import Static
 
 REF = Ref("me", "data")
 PYTHON = sys.executable
@@ -437,6 +440,35 @@ def test_mistakes_are_named_with_their_line(project: Project, stages: str, probl
         project.build()
     assert problem in caught.value.message
     assert "build.yml:3: stages" in caught.value.message
+
+
+CHECKED = (
+    BUILD_FILE.replace("{stage: clean}", "{stage: clean, checks: [small]}") + "checks: {small: {column: n, max: 6}}\n"
+)
+
+
+def test_checks_of_nodes_of_stages(project: Project) -> None:
+    project.write(build_yml=CHECKED)
+    with pytest.raises(CheckFailed, match=r"small: clean\.n: 1 of 2 rows is above 6"):
+        project.build()
+    (result,) = check(project.home, project.folder).results
+    assert (result["path"], result["outcome"], result["wrong"]) == ("clean", "failed", 1)
+    assert (project.folder / "clean.py.runs").read_text() == "x", "what the build ran is reused"
+
+
+def test_a_check_runs_the_stages_that_it_needs_and_makes_no_package(project: Project) -> None:
+    project.write(build_yml=CHECKED)
+    assert [each["outcome"] for each in check(project.home, project.folder).results] == ["failed"]
+    assert project.home.store.refs.current(REF) is None
+    project.write(build_yml=BUILD_FILE)
+    assert project.actions() == {"clean": "reused"}
+
+
+def test_only_builds_and_checks_run_stages(project: Project, static: Static) -> None:
+    project.home = static.home()
+    static.push(Ref("ada", "other"), "1")
+    with pytest.raises(InvalidInput, match="stages are run by a build and by a check only"):
+        sync(project.home, project.folder, REF)
 
 
 def test_a_node_of_no_stage(project: Project) -> None:
