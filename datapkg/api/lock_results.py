@@ -34,23 +34,25 @@ class LockResult:
 
 
 @dataclass(frozen=True)
-class OutdatedPin:
-    """A pinned requirement, the state that it means at its registry now, and the latest one there.
+class NamedState:
+    """A state and its version, None where it has none."""
 
-    `allowed` and `latest` are hashes, with their versions, "" where they have none.
-    """
+    hash: str
+    version: str | None
+
+
+@dataclass(frozen=True)
+class OutdatedPin:
+    """A pinned requirement, the state that it means at its registry now, and the latest one there."""
 
     requirement: str
     group: str
     package: str
-    pinned: str
-    pinned_version: str
-    allowed: str
-    allowed_version: str
-    latest: str
-    latest_version: str
+    pinned: NamedState
+    allowed: NamedState
+    latest: NamedState
 
     @property
     def is_outdated(self) -> bool:
         """Return whether the registry has a newer state, be it allowed or not."""
-        return not self.pinned == self.allowed == self.latest
+        return not self.pinned.hash == self.allowed.hash == self.latest.hash

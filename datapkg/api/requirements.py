@@ -18,7 +18,7 @@ from datapkg.api.lock import (
     requirements_path,
     unfitting,
 )
-from datapkg.api.lock_results import LockResult, OutdatedPin
+from datapkg.api.lock_results import LockResult, NamedState, OutdatedPin
 from datapkg.api.needed_packages import closure
 from datapkg.api.pinning import Pinner, changes, ref_of
 from datapkg.errors import DatapkgError, InvalidLock, NotFound
@@ -192,14 +192,9 @@ def outdated_requirements(
         now, latest = allowed.pin_of(pin.requirement, pin.group), newest[pin.package]
         assert now is not None
         names = {hash: version for version, hash in latest.versions.items()}
-        found.append(
-            OutdatedPin(
-                *(pin.requirement, pin.group, pin.package),
-                *(pin.hash, pin.version or names.get(pin.hash, "")),
-                *(now.hash, now.version or names.get(now.hash, "")),
-                *(latest.hash, names.get(latest.hash, "")),
-            )
-        )
+        states = [(pin.hash, pin.version), (now.hash, now.version), (latest.hash, None)]
+        named = [NamedState(hash, version or names.get(hash)) for hash, version in states]
+        found.append(OutdatedPin(pin.requirement, pin.group, pin.package, *named))
     return [each for each in found if each.is_outdated]
 
 

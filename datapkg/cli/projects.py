@@ -150,7 +150,7 @@ def outdated(session: Session, check: bool, registry: str | None) -> None:
     rows = [("requirement", "pinned", "allowed", "latest"), *map(_outdated_row, found)]
     lines = aligned(rows) if found else ["every pin is the latest state"]
     session.out.answer({"outdated": [asdict(each) for each in found]}, lines, quiet=[each.package for each in found])
-    if any(each.pinned != each.allowed for each in found):
+    if any(each.pinned.hash != each.allowed.hash for each in found):
         session.out.say("", "  take what is allowed  datapkg update")
     if check and found:
         raise CheckFailed(f"{count_text(len(found), 'pin')} outdated", hint="datapkg update")
@@ -158,12 +158,8 @@ def outdated(session: Session, check: bool, registry: str | None) -> None:
 
 def _outdated_row(each: OutdatedPin) -> tuple[str, ...]:
     name = f"{each.requirement} ({each.group})" if each.group else each.requirement
-    states = [
-        (each.pinned, each.pinned_version),
-        (each.allowed, each.allowed_version),
-        (each.latest, each.latest_version),
-    ]
-    return name, *(version or hash_text(hash) for hash, version in states)
+    states = (each.pinned, each.allowed, each.latest)
+    return name, *(state.version or hash_text(state.hash) for state in states)
 
 
 @click.command(
@@ -273,8 +269,7 @@ def _report(session: Session, done: LockResult) -> None:
 
 def _value(done: LockResult) -> dict[str, Any]:
     changes = [
-        {"package": each.package, "old": each.old and each.old.hash, "new": each.new and each.new.hash}
-        for each in done.changes
+        {"package": each.package, "old": _state_value(each.old), "new": _state_value(each.new)} for each in done.changes
     ]
     packages = [asdict(pin) for pin in done.pins]
     return {
@@ -284,6 +279,10 @@ def _value(done: LockResult) -> dict[str, Any]:
         "warnings": done.warnings,
         "dry_run": done.dry_run,
     }
+
+
+def _state_value(pin: Pin | None) -> dict[str, str | None] | None:
+    return {"hash": pin.hash, "version": pin.version} if pin else None
 
 
 def _pin_text(pin: Pin) -> str:

@@ -154,11 +154,9 @@ def test_outdated_lists_pinned_allowed_and_latest(
     add_requirements(home, project, [person.ref("p@<2"), person.ref("q@<2"), person.ref("r")])
     allowed, latest = publish(person, tmp_path, "q", 2, "1.5"), publish(person, tmp_path, "q", 3)
     found = outdated_requirements(home, project)
-    assert [(each.requirement, each.pinned_version, each.allowed_version, each.latest_version) for each in found] == [
-        (f"{name}/p@<2", "1.0", "1.0", "2.0"),
-        (f"{name}/q@<2", "1.0", "1.5", ""),
-    ]
-    assert (found[1].allowed, found[1].latest) == (allowed, latest)
+    states = [(each.requirement, each.pinned.version, each.allowed.version, each.latest.version) for each in found]
+    assert states == [(f"{name}/p@<2", "1.0", "1.0", "2.0"), (f"{name}/q@<2", "1.0", "1.5", None)]
+    assert (found[1].allowed.hash, found[1].latest.hash) == (allowed, latest)
 
 
 def test_requirements_of_one_package_get_one_state(

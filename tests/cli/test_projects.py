@@ -34,12 +34,9 @@ def test_add_update_outdated_and_remove(ada: Person, states: list[str], tmp_path
             "requirement": f"{package}@1.0",
             "group": "",
             "package": package,
-            "pinned": states[0],
-            "pinned_version": "1.0",
-            "allowed": states[0],
-            "allowed_version": "1.0",
-            "latest": states[1],
-            "latest_version": "2.0",
+            "pinned": {"hash": states[0], "version": "1.0"},
+            "allowed": {"hash": states[0], "version": "1.0"},
+            "latest": {"hash": states[1], "version": "2.0"},
         }
     ]
     assert ada("outdated").out.split()[4:8] == [f"{package}@1.0", "1.0", "1.0", "2.0"]
@@ -48,7 +45,13 @@ def test_add_update_outdated_and_remove(ada: Person, states: list[str], tmp_path
     assert ada("lock", "--check").code == 0
     assert ada("remove", package, "--group", "docs").code == 0
     changed = ada("add", f"{package}@>=1", "--json").json
-    assert changed["changes"] == [{"package": package, "old": states[0], "new": states[1]}]
+    assert changed["changes"] == [
+        {
+            "package": package,
+            "old": {"hash": states[0], "version": "1.0"},
+            "new": {"hash": states[1], "version": "2.0"},
+        }
+    ]
     third = push(ada, tmp_path, 3, "--version", "3.0")
     dry = ada("update", package, "--dry-run")
     assert f"changed  2.0 ({hash_text(states[1])}) -> 3.0 ({hash_text(third)})" in dry.out
