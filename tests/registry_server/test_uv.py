@@ -55,6 +55,11 @@ class Project:
         return "--python", str(self.folder / ".venv")
 
     @property
+    def files(self) -> list[str]:
+        """What is below the package tree of the wheels in the environment, folders included."""
+        return sorted(str(path.relative_to(self.library)) for path in self.library.glob("datapkg/**/*"))
+
+    @property
     def pins(self) -> dict[str, str]:
         """The hashes that wheels pin in the environment, by package."""
         pins = [json.loads(path.read_text()) for path in self.library.glob("datapkg/data/*/*.pin.json")]
@@ -138,7 +143,7 @@ def test_uv_adds_upgrades_and_removes_a_package(project: Project, published: Pub
     assert project.pins == {"iris": states["iris 1.4.0"]}
     assert project.imported("iris") == f"{states['iris 1.4.0']} 1"
     project.run("uv", "remove", published.name("iris"))
-    assert not (project.library / "datapkg").exists()
+    assert project.files == []
 
 
 def locked(project: Project, published: Published, *packages: str) -> None:
