@@ -139,7 +139,12 @@ def install_locked(
 
 
 def install_project(home: Home, start: Path, **options: Any) -> list[Ref]:
-    """Install the packages of a project (see `install_locked`); return the exact refs, or raise the first error."""
+    """Install the packages of a project (see `install_locked`), and update its checkout folders.
+
+    Return the exact refs, or raise the first error.
+    """
+    from datapkg.api.checkout import checkout_folders  # commands that only lock need not load what exports
+
     outcomes = install_locked(home, start, **options)
     failed = [(each.ref, each.error) for each in outcomes if each.error is not None]
     if failed:
@@ -149,6 +154,9 @@ def install_project(home: Home, start: Path, **options: Any) -> list[Ref]:
                 f"and {count_text(len(failed) - 1, 'more package')} failed: {', '.join(ref for ref, _ in failed[1:])}"
             )
         raise error
+    for folder in checkout_folders(home, start):
+        if folder.error is not None:
+            raise folder.error
     refs = [(parse_requirement(each.ref), each.installed) for each in outcomes]
     return [Ref(ref.user, ref.name, ref.path, State("hash", done.hash)) for ref, done in refs if done]
 

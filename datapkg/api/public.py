@@ -139,11 +139,11 @@ def install(
 ) -> Any:
     """Install a package, or the node in it that the ref names, on this machine; return it.
 
-    Without a ref, install what the nearest `datapkg.yml` and `datapkg.lock` list, with these groups, and return a list;
-    `frozen` fails where the lock does not fit. To install only a part of a package, use `meta_only` (the manifest),
-    `include` and `exclude` (patterns of paths such as `raw/**/*.jpg`), `max_size` (of a node, in bytes), or `part`:
-    (0, 4) is the first of four parts, those of `datapkg.shard`. Raise `PackageNotFound`, `VersionNotFound`,
-    `TagNotFound`, `HashMismatch`, `InvalidLock`, `Refused`, `Unreachable`.
+    Without a ref, install what the nearest `datapkg.yml` and `datapkg.lock` list, with these groups, update checkout
+    folders, and return a list; `frozen` fails where the lock does not fit. Only a part of a package is installed with
+    `meta_only` (the manifest), `include` and `exclude` (patterns of paths such as `raw/**/*.jpg`), `max_size` (of a
+    node, in bytes), or `part`: (0, 4) is the first of four parts, those of `datapkg.shard`. Raise `PackageNotFound`,
+    `VersionNotFound`, `TagNotFound`, `HashMismatch`, `InvalidLock`, `Conflict`, `Refused`, `Unreachable`.
     """
     from datapkg.api.install import InstallOptions, install_one
     from datapkg.api.lock import install_project

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import datapkg
 from datapkg.api.build import build_package
 from datapkg.api.checkout import checkout_folders
 from datapkg.api.lock import install_locked
 from datapkg.api.push import push_package
-from datapkg.errors import InvalidLock
+from datapkg.errors import Conflict, InvalidLock
 from datapkg.format.checkout import parse_checkout
 from datapkg.home import Home
 from tests.conftest import Person
@@ -208,3 +209,19 @@ def test_folder_that_was_there_is_kept(
     assert ["exists" in errors[0], "is one file" in errors[1], "is not locked" in errors[2]] == [True] * 3
     assert files(project / "mine") == {"own.txt": "own"}
     assert Home(person.environ()).store.holds(versions["1.0"])
+
+
+def test_python_updates_the_folders(
+    person: Person, project: Path, versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in person.environ().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(project)
+    raw = project / "data" / "raw"
+    datapkg.install()
+    assert files(raw) == FILES["1.0"]
+    (raw / "changed.txt").write_text("edited")
+    require(project, person, "2.0")
+    with pytest.raises(Conflict, match=r"changed\.txt"):
+        datapkg.install()
+    assert files(raw) == {**FILES["1.0"], "changed.txt": "edited"}
