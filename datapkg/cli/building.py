@@ -126,7 +126,6 @@ def build(
     something changed; --dry-run shows which would.
     """
     from datapkg.api.build import BuildOptions, build_package
-    from datapkg.api.build_and_push import build_and_push
 
     names: dict[str, Any] = {"tag": tag, "version": version, "public": public}
     if not push and (any(names.values()) or registry):
@@ -138,6 +137,8 @@ def build(
     with session.progress() as progress:
         how: dict[str, Any] = {"message": message, "progress": progress}
         if push:
+            from datapkg.api.build_and_push import build_and_push
+
             result, pushed = build_and_push(session.home, ref, source, options, registry=registry, **how, **names)
         else:
             result = build_package(session.home, ref, source, options, explained=explain, **how)

@@ -15,6 +15,7 @@ import msgspec
 
 from datapkg.format.canonical import encode, prepare
 from datapkg.format.hashing import hash_bytes, is_hash
+from datapkg.format.manifest.parsed import Node
 from datapkg.objects.files import write_atomic
 
 FORMAT = 1
@@ -25,14 +26,15 @@ IDLE_S = 30 * 24 * 3600
 
 
 class StageResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A result: the manifest of the outputs, the code that gave it (path to hash), and how long that took.
+    """A result: the nodes of the outputs and the hash of their manifest, the code that gave it (path to hash), seconds.
 
-    `known` is what the key was computed from, to explain why a stage runs again.
+    The nodes are those of the manifest, which need not be read to reuse a result. `known` is what the key was computed from, to explain why a stage runs again.
     """
 
     format: int
     stage: str
     manifest: str
+    nodes: list[Node]
     code: dict[str, str]
     seconds: float
     at: str

@@ -11,20 +11,21 @@ from datapkg.building.spec.folder import name_problem
 from datapkg.building.spec.model import FileSource, NodeSpec, StageSource
 from datapkg.building.stages.inputs import nodes_below
 from datapkg.errors import BuildFailed
-from datapkg.format.manifest.parsed import FileNode, Manifest
+from datapkg.format.manifest.parsed import FileNode
 from datapkg.format.texts import quoted
+from datapkg.store.stage_results import StageResult
 from datapkg.store.store import Store
 
 
-def output_specs(node: NodeSpec, source: StageSource, manifest: Manifest, store: Store) -> Iterator[NodeSpec]:
+def output_specs(node: NodeSpec, source: StageSource, result: StageResult, store: Store) -> Iterator[NodeSpec]:
     """Yield the nodes to build of an output: one for a file; one for each file of a folder, in groups below the node.
 
     Raise `BuildFailed` for two files of a folder that would be one node, `InvalidInput` for kwargs that do not fit.
     """
     taken: dict[str, str] = {}
-    for file in nodes_below(manifest.nodes, source.output):
+    for file in nodes_below(result.nodes, source.output):
         if isinstance(file, FileNode):
-            spec = _spec(node, source, file, store.links.path(manifest.hash, file))
+            spec = _spec(node, source, file, store.links.path(result.manifest, file))
             if spec.path in taken:
                 both = f"{quoted(taken[spec.path])} and {quoted(file.path)}"
                 raise BuildFailed(f"{both} of stage {quoted(source.stage)} would both be node {quoted(spec.path)}")

@@ -27,8 +27,8 @@ def lock_entries(outcomes: Iterable[StageOutcome]) -> dict[str, dict[str, Any]]:
     """Return the entries of the lock, by stage, with the hash of each file of the outputs."""
     found = {}
     for each in outcomes:
-        if each.result is not None and each.manifest is not None:
-            files = {node.path: node.hash for node in each.manifest.nodes if isinstance(node, FileNode)}
+        if each.result is not None:
+            files = {node.path: node.hash for node in each.result.nodes if isinstance(node, FileNode)}
             found[each.stage.name] = {"known": _known(each), "outputs": each.result.manifest, "files": files}
     return found
 

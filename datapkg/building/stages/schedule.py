@@ -60,7 +60,6 @@ class StageOutcome:
     why: str
     known: dict[str, str] = field(default_factory=dict)
     result: StageResult | None = None
-    manifest: Manifest | None = None
     error: DatapkgError | None = None
     log: Path | None = None
 
@@ -115,13 +114,13 @@ class StageSchedule:
 
     def nodes_of(self, outcome: StageOutcome) -> list[NodeSpec]:
         """Return the nodes to build of the outputs of a stage; none if it would only run."""
-        if outcome.manifest is None:
+        if outcome.result is None:
             return []
         return [
             each
             for node in self._spec.nodes
             if isinstance(node.source, StageSource) and node.source.stage == outcome.stage.name
-            for each in output_specs(node, node.source, outcome.manifest, self._tools.store)
+            for each in output_specs(node, node.source, outcome.result, self._tools.store)
         ]
 
     def _begun(self, stage: Stage) -> StageOutcome | _Run:
@@ -138,9 +137,9 @@ class StageSchedule:
         except DatapkgError as error:
             return StageOutcome(stage, FAILED, "", error=error)
         is_again = stage.name in self._tools.again or any(each.why == _AGAIN for each in needed)
-        result = None if self._tools.forced or is_again else self._known(known)
-        if result:
-            return StageOutcome(stage, REUSED, "nothing changed", known, result, self._manifest(result.manifest))
+        found = None if self._tools.forced or is_again else self._known(known)
+        if found:
+            return StageOutcome(stage, REUSED, "nothing changed", known, found)
         why = _AGAIN if is_again else self._why(stage, known)
         if self._tools.dry_run:
             return StageOutcome(stage, PLANNED, why, known)
@@ -159,9 +158,9 @@ class StageSchedule:
             return PathInput(self._root / given.text, given.text, self._context.cache)
         if given.kind == "stage":
             name, _, output = given.text.partition("/")
-            manifest = self.outcomes[name].manifest
-            assert manifest is not None
-            return NodesInput(nodes_below(manifest.nodes, output), objects, output, given.form)
+            result = self.outcomes[name].result
+            assert result is not None
+            return NodesInput(nodes_below(result.nodes, output), objects, output, given.form)
         nodes = nodes_below(self.nodes, given.text)
         if not nodes:
             raise BuildFailed(f"node {quoted(given.text)}, which a stage needs, was not built")
@@ -171,13 +170,10 @@ class StageSchedule:
         """Return a result whose outputs are all here."""
         cache, root = self._context.cache, self._root
         result = self._results.find(key_of(known), lambda path: identities.hash_now(root, path, cache))
-        store = self._tools.store
-        if result is None or not store.has(result.manifest):
+        if result is None:
             return None
-        return None if store.objects.missing(self._manifest(result.manifest).objects()) else result
-
-    def _manifest(self, hash: str) -> Manifest:
-        return self._tools.store.manifest(hash)
+        needed = [result.manifest, *(hash for node in result.nodes for hash, _ in node.objects())]
+        return None if self._tools.store.objects.missing(needed) else result
 
     def _why(self, stage: Stage, known: dict[str, str]) -> str:
         if self._tools.forced:
@@ -221,8 +217,8 @@ class _Run:
             run = run_stage(stage, self.inputs, place, tools.store.objects, schedule._processes)
             manifest = Manifest.make(run.nodes, {})
             tools.store.save(manifest)
-            outcome.manifest, outcome.action = manifest, RAN
             outcome.result = self._kept(run, manifest, started, at)
+            outcome.action = RAN
         except DatapkgError as error:
             outcome.error = error
         except OSError as error:
@@ -243,6 +239,7 @@ class _Run:
             format=FORMAT,
             stage=self.stage.name,
             manifest=manifest.hash,
+            nodes=manifest.nodes,
             code=code,
             seconds=round(run.seconds, 3),
             at=at.isoformat(),
