@@ -28,7 +28,8 @@ IDLE_S = 30 * 24 * 3600
 class StageResult(msgspec.Struct, frozen=True, kw_only=True):
     """A result: the nodes of the outputs and the hash of their manifest, the code that gave it (path to hash), seconds.
 
-    The nodes are those of the manifest, which need not be read to reuse a result. `known` is what the key was computed from, to explain why a stage runs again.
+    The nodes are those of the manifest, which need not be read to reuse a result. `known` is what the key was computed
+    from, to explain why a stage runs again.
     """
 
     format: int
