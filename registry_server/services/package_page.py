@@ -15,8 +15,10 @@ from datapkg.format.manifest.parsed import ArrayNode, FileNode, Manifest, Node, 
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.metadata import LICENCE_KEYS, ColumnNote, column_notes
 from datapkg.format.texts import dtype_text
+from datapkg.format.thin_wheel import distribution_name, wheel_version
 from registry_server.services import browse, downloads
 from registry_server.services.policy import PackageRequest
+from registry_server.services.python_index import file_path
 from registry_server.services.readme_targets import ReadmeTargets
 from registry_server.services.registry import Registry
 from registry_server.services.summaries import describe, licence_nodes, readme_node, readme_text
@@ -115,6 +117,22 @@ class ShownState:
         """Return the ref of the package, or of a node, in the requested state; quoted for a shell."""
         path = f"{self.info.package}/{node}" if node else self.info.package
         return shlex.quote(f"{path}@{self.asked}" if self.asked else path)
+
+    def requirement(self, site: str) -> str:
+        """Return the requirement that pins the state for pip, by address and hash; "" if its wheel is not known."""
+        hash = self.resolved.hash
+        of_versions = [
+            (wheel_version(each.version, 0, hash), each.wheel)
+            for each in self.info.versions
+            if each.hash == hash and each.yanked is None
+        ]
+        pushes = [each for each in self.log.entries if each.hash == hash and each.number]
+        of_state = [(wheel_version(None, each.number or 0, hash), each.wheel) for each in pushes[:1]]
+        for version, sha256 in [*reversed(of_versions), *of_state]:
+            if sha256:
+                address = f"{site}{file_path(self.info.package, version)}#sha256={sha256}"
+                return f"{distribution_name(self.info.package)} @ {address}"
+        return ""
 
     def object_path(self, hash: str) -> str:
         """Return the URL path of a file of the package."""

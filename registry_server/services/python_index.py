@@ -115,7 +115,7 @@ def _files(project: Project) -> tuple[list[IndexFile], bool]:
         given.setdefault(each.hash, []).append(each.yanked)
     wanted = [(wheel_version(None, number, hash), _yanked(given.get(hash, []))) for hash, number in numbered]
     wanted += [(wheel_version(each.version, 0, each.hash), each.yanked) for each in versions]
-    stem = distribution_name(package.full_name).replace("-", "_")
+    stem = _stem(package.full_name)
     files = [_file(stem, built[version], yanked) for version, yanked in wanted if version in built]
     return files, len(files) == len(wanted)
 
@@ -126,7 +126,7 @@ def _yanked(given: list[str | None]) -> str | None:
 
 
 def _file(stem: str, wheel: Wheel, yanked: str | None) -> IndexFile:
-    name = f"{stem}-{wheel.version}{FILE_END}"
+    name = stem + wheel.version + FILE_END
     return IndexFile(
         version=wheel.version,
         file_name=name,
@@ -140,12 +140,23 @@ def _file(stem: str, wheel: Wheel, yanked: str | None) -> IndexFile:
     )
 
 
+def file_path(package: str, version: str) -> str:
+    """Return the URL path of the wheel of a package with this version."""
+    project = distribution_name(package)
+    return f"/simple/{project}/{simple_index.address_of(_stem(package) + version + FILE_END)}"
+
+
+def _stem(package: str) -> str:
+    """Return what the names of all wheels of a package begin with."""
+    return distribution_name(package).replace("-", "_") + "-"
+
+
 def find_file(registry: Registry, actor: Actor, project: str, file_name: str) -> Served | bytes:
     """Return a wheel of a project, or its core metadata for the name with `METADATA_SUFFIX`; raise `NotFound`."""
     name = file_name.removesuffix(METADATA_SUFFIX)
     with registry.db.read() as connection:
         package = _find(connection, registry, actor, project)
-        start = f"{distribution_name(package.full_name).replace('-', '_')}-"
+        start = _stem(package.full_name)
         version = name.removeprefix(start).removesuffix(FILE_END)
         wheel = wheels.find(connection, package.user, package.name, version) if name.startswith(start) else None
         if wheel is None or name != f"{start}{version}{FILE_END}" or not _is_current(connection, package, wheel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -259,3 +260,13 @@ def test_page_of_another_type_is_refused(house: House, iris: str) -> None:
     asked = house.nobody.get(f"{IRIS}?format=application/vnd.pypi.simple.v1%2Bjson")
     assert (asked.headers["content-type"], json.loads(asked.body)["name"]) == (JSON_TYPE, "datapkg-ada-iris")
     assert unquote(asked.json()["files"][0]["url"]) == asked.json()["files"][0]["filename"]
+
+
+def test_page_of_a_package_has_the_requirement(house: House, ada: Client, iris: str) -> None:
+    two = ada.publish("ada/iris", {"a": b"two"})
+    for path, version in ((f"/ada/iris@sha256:{iris}", f"1.2.0+h{iris[:16]}"), ("/ada/iris", f"0.dev2+h{two[:16]}")):
+        text = html.unescape(house.nobody.get(path).text)
+        found = re.search(r"datapkg-ada-iris @ https://data\.example\.org(/simple/\S+)#sha256=([0-9a-f]{64})", text)
+        assert found
+        assert unquote(found[1]) == f"{IRIS}datapkg_ada_iris-{version}-py3-none-any.whl"
+        assert sha256(house.nobody.get(found[1]).body) == found[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,16 @@ def test_lost_wheel_is_built_again_by_a_repair_if_that_gives_the_same_bytes(
     check_clean(house)
     page = ada.get("/simple/datapkg-ada-iris/", headers={"accept": JSON_TYPE}).json()
     assert sha256(ada.get("/simple/datapkg-ada-iris/" + page["files"][0]["url"]).body) == row["object"]
+
+
+def test_builders_at_once_end_with_one_wheel(house: House, ada: Client) -> None:
+    hash = ada.publish("ada/iris", {"a": b"one"}, version="1.0")
+    before = {version: row["object"] for version, row in rows(house).items()}
+    with house.registry.db.write() as connection:
+        connection.execute(delete(tables.wheels))
+        package_id = connection.execute(select(tables.packages.c.id)).scalar_one()
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(wheels.build_missing, house.registry, package_id, "ada/iris") for _ in range(8)]:
+            done.result()
+    assert {version: row["object"] for version, row in rows(house).items()} == before
+    assert pinned(house, wheel_version("1.0", 1, hash))
