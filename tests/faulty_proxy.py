@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from datapkg.format import wire
+from datapkg.format.frames import encode_frames, read_frames
 from tests import http_server
 
 # Kinds of faults: an answer of the proxy's own; the connection; the body of the registry's answer, or of the request.
@@ -72,14 +73,14 @@ def _flip_any(body: bytes, chance: random.Random) -> bytes:
 
 
 def _reorder(body: bytes, chance: random.Random) -> bytes:
-    frames = list(wire.read_frames(io.BytesIO(body)))
+    frames = list(read_frames(io.BytesIO(body)))
     chance.shuffle(frames)
-    return b"".join(wire.frames(frames))
+    return b"".join(encode_frames(frames))
 
 
 def _repeat(body: bytes, chance: random.Random) -> bytes:
-    frames = list(wire.read_frames(io.BytesIO(body)))
-    return b"".join(wire.frames([*frames, *frames[:1]]))
+    frames = list(read_frames(io.BytesIO(body)))
+    return b"".join(encode_frames([*frames, *frames[:1]]))
 
 
 CHANGES: dict[str, Callable[[bytes, random.Random], bytes]] = {

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, ObjectNotFound, QuotaExceeded, Unreachable
 from datapkg.format import wire
 from datapkg.format.chunks import Chunk, Step, decode_chunks, max_map_bytes
+from datapkg.format.frames import encode_frames, read_frames
 from datapkg.format.hashing import HashingReader, check_hash, mismatch
 from datapkg.format.manifest.delta import HEAD_BYTES, encode_delta
 from datapkg.objects.deltas import new_bytes
@@ -141,7 +142,7 @@ class RegistryObjects(PushTarget):
             )
             with session.reading():
                 try:
-                    yield from wire.read_frames(cast(BinaryIO, _UploadBody(session, response.raw, session.pace())))
+                    yield from read_frames(cast(BinaryIO, _UploadBody(session, response.raw, session.pace())))
                 except InvalidInput as error:
                     raise Unreachable(f"{session.url} broke off: {error}", again=True) from error
                 except QuotaExceeded as error:
@@ -218,7 +219,7 @@ class RegistryObjects(PushTarget):
     def put_verified(self, items: Iterable[tuple[str, bytes]]) -> None:
         path = self._path(wire.PUSH_OBJECTS, push=self._pushed())
         for group in _groups_by_size(items):
-            body = b"".join(wire.frames(group))
+            body = b"".join(encode_frames(group))
             group.clear()  # it is in memory once
             twice(partial(self._session.retried, partial(self._send_frames, path, body)), self._session.url + path)
 

@@ -10,6 +10,7 @@ from typing import Any
 from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, ObjectNotFound, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.chunks import LONG_BYTES, Chunk, chunks_of_lines, encode_chunks, line_offsets
+from datapkg.format.frames import frame_head
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.record_lists import CHECK_LISTS, read_lists
 from datapkg.objects.base import not_found
@@ -226,6 +227,6 @@ def _frames(wanted: Sequence[Served]) -> Iterator[bytes]:
                 first = next(pieces, b"")
             except (CorruptObject, ObjectNotFound, OSError):
                 continue
-            yield wire.frame_head(served.hash, served.size)
+            yield frame_head(served.hash, served.size)
             yield first
             yield from pieces

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from datapkg.errors import Conflict, DiskFull, InvalidInput, NotFound, QuotaExceeded
 from datapkg.format import wire
+from datapkg.format.frames import FRAME_HEAD_BYTES, read_frames
 from datapkg.format.hashing import check_bytes
 from datapkg.format.manifest.delta import DeltaStream
 from datapkg.format.names import check_package
@@ -209,7 +210,7 @@ def put_batch(request: PushRequest, stream: BinaryIO) -> wire.Stored:
     _check_under_way(request)
     deletions = request.registry.deletions
     stored: list[str] = []
-    for batch in _batches(wire.read_frames(stream)):
+    for batch in _batches(read_frames(stream)):
         for hash, data in batch.items():
             check_bytes(data, hash)
         _keep(request.registry, batch)
@@ -247,7 +248,7 @@ def _batches(frames: Iterator[tuple[str, bytes]]) -> Iterator[dict[str, bytes]]:
         if number > wire.MAX_HASHES:
             raise QuotaExceeded(f"a request may have at most {wire.MAX_HASHES:,} objects")
         batch[hash] = data
-        size += len(data) + wire.FRAME_HEAD_BYTES
+        size += len(data) + FRAME_HEAD_BYTES
         if size >= wire.BATCH_BYTES or len(batch) >= BATCH_OBJECTS:
             yield batch
             batch, size = {}, 0

@@ -17,9 +17,9 @@ import pytest
 
 import datapkg
 from datapkg.format import canonical
+from datapkg.format.frames import encode_frames
 from datapkg.format.names import Ref
 from datapkg.format.wire import Publish as Request
-from datapkg.format.wire import frames
 from datapkg.store.refs import Current
 from tests import http_server
 from tests.conftest import Person
@@ -197,7 +197,7 @@ def malicious_registry(manifest: bytes) -> Iterator[str]:
             self.answer(200, body)
 
         def do_POST(self) -> None:  # noqa: N802 - the names of http.server
-            body = b"".join(frames([(OBJECT, BODY)]))
+            body = b"".join(encode_frames([(OBJECT, BODY)]))
             self.rfile.read(int(self.headers["Content-Length"]))
             self.answer(200, body)
 

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute
 
 from datapkg.errors import DatapkgError, from_wire
 from datapkg.format import wire
+from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.objects.packs import PackedObjects
 from registry_server.app import create_app
@@ -154,7 +155,7 @@ class Client:
         """
         started = self.start(package, contents.manifest)
         base = f"{wire.PACKAGES}/{package}/pushes/{started['push']}"
-        sent = self.post(f"{base}/objects", body=b"".join(wire.frames(contents.needed(started["missing"]))))
+        sent = self.post(f"{base}/objects", body=b"".join(encode_frames(contents.needed(started["missing"]))))
         assert sent.status == 200, sent.text
         publish.setdefault("parent", started["latest"])
         return self.post(f"{base}/publish", {"manifest": contents.manifest.hash, **publish})

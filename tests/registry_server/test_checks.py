@@ -19,6 +19,7 @@ from sqlalchemy import text
 
 from datapkg.errors import HashMismatch, ObjectNotFound
 from datapkg.format import wire
+from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.parsed import Block, Manifest, Node, TableNode
 from datapkg.tables.content_hash import content_of_table
 from registry_server.db import database, schema, states
@@ -112,7 +113,7 @@ def test_objects_of_unreadable_packages_are_not_checked(ada: Client, bob: Client
     made = contents([stated(OTHER, body)])
     started = bob.start("bob/x", made.manifest)
     base = f"{wire.PACKAGES}/bob/x/pushes/{started['push']}"
-    bob.post(f"{base}/objects", body=b"".join(wire.frames([(made.manifest.hash, made.manifest.data)])))
+    bob.post(f"{base}/objects", body=b"".join(encode_frames([(made.manifest.hash, made.manifest.data)])))
     answer = bob.post(f"{base}/publish", {"manifest": made.manifest.hash})
     assert isinstance(answer.error, ObjectNotFound)
 

@@ -9,6 +9,7 @@ import pytest
 from datapkg.errors import HashMismatch, InvalidInput, InvalidManifest, ObjectNotFound, PackageNotFound, QuotaExceeded
 from datapkg.format import wire
 from datapkg.format.chunks import Step, chunks_of_lines, decode_chunks, line_offsets
+from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.delta import encode_delta, steps_over
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
@@ -53,7 +54,7 @@ def send(client: Client, push: str, told: Iterable[Step], new: Manifest = NEW.ma
 
 
 def send_objects(client: Client, push: str, contents: Contents, hashes: Iterable[str]) -> None:
-    assert client.post(f"{push}/objects", body=b"".join(wire.frames(contents.needed(hashes)))).status == 200
+    assert client.post(f"{push}/objects", body=b"".join(encode_frames(contents.needed(hashes)))).status == 200
 
 
 def publish(client: Client, push: str, contents: Contents = NEW, parent: str | None = OLD.manifest.hash) -> Answer:

@@ -6,6 +6,7 @@ from random import Random
 
 from datapkg.format import wire
 from datapkg.format.chunks import Step
+from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.delta import encode_delta
 from registry_server.services import recipes
 from registry_server.services.check import check
@@ -25,7 +26,7 @@ def send(client: Client, package: str, push: str, data: bytes, steps: list[Step]
 
 def publish(client: Client, package: str, contents: Contents, push: str) -> None:
     path = f"{wire.PACKAGES}/{package}/pushes/{push}"
-    client.post(f"{path}/objects", body=b"".join(wire.frames(contents.needed([contents.manifest.hash]))))
+    client.post(f"{path}/objects", body=b"".join(encode_frames(contents.needed([contents.manifest.hash]))))
     assert client.post(f"{path}/publish", {"manifest": contents.manifest.hash}).status == 200
 
 

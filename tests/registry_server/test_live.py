@@ -20,6 +20,7 @@ import pytest
 import requests
 
 from datapkg.format import wire
+from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.objects.packs import PackedObjects
 from tests.live_registry import LiveRegistry, live_registry
@@ -63,7 +64,7 @@ class Person(requests.Session):
         if len(contents.manifest.data) > wire.SMALL_BYTES and needed[0][0] == contents.manifest.hash:
             hash, data = needed.pop(0)
             self.put(f"{base}/objects/{hash}", data=data, timeout=60).raise_for_status()
-        self.post(f"{base}/objects", data=b"".join(wire.frames(needed)), timeout=60).raise_for_status()
+        self.post(f"{base}/objects", data=b"".join(encode_frames(needed)), timeout=60).raise_for_status()
         publish = {"manifest": contents.manifest.hash, "parent": started["latest"], **publish}
         return self.post(f"{base}/publish", json=publish, timeout=60)
 

@@ -14,6 +14,7 @@ import requests
 
 from datapkg.errors import Conflict, InvalidInput, Unreachable
 from datapkg.format import wire
+from datapkg.format.frames import encode_frames, read_frames
 from datapkg.objects.cloud import CloudObjects, single_key
 from registry_server.services import exports
 from registry_server.services.check import check
@@ -83,7 +84,7 @@ def test_what_is_published_comes_back(house: House, ada: Client, tmp_path: Path)
     contents = Contents(FILES)
     assert ada.get(f"{IRIS}/manifests/{hash}").body == contents.manifest.data
     body = ada.post(f"{IRIS}/objects/read", {"hashes": list(contents.bodies)[:50]}).body
-    assert dict(wire.read_frames(io.BytesIO(body))).items() <= contents.bodies.items()
+    assert dict(read_frames(io.BytesIO(body))).items() <= contents.bodies.items()
     assert read(ada, "ada/iris", sha256(FIRST)) == FIRST
     chunks = ada.get(f"{IRIS}/objects/{sha256(FIRST)}/chunks")
     assert chunks.status == 200
@@ -100,7 +101,7 @@ def test_large_objects_are_redirected_to_signed_addresses(house: House, ada: Cli
     begun = f"{IRIS}/pushes/{ada.start('ada/iris', contents.manifest)['push']}"
     assert ada.put(f"{begun}/objects/{sha256(LARGE)}", body=LARGE).status == 200
     others = contents.bodies.keys() - {sha256(LARGE)}
-    assert ada.post(f"{begun}/objects", body=b"".join(wire.frames(contents.needed(others)))).status == 200
+    assert ada.post(f"{begun}/objects", body=b"".join(encode_frames(contents.needed(others)))).status == 200
     assert ada.post(f"{begun}/publish", {"manifest": contents.manifest.hash}).status == 200
     path = f"{IRIS}/objects/{sha256(LARGE)}"
     answer = ada.get(path)

@@ -13,6 +13,7 @@ import pytest
 from datapkg.errors import CorruptObject, Forbidden, InvalidInput, ObjectNotFound
 from datapkg.format import wire
 from datapkg.format.chunks import Chunk, decode_chunks
+from datapkg.format.frames import encode_frames, read_frames
 from datapkg.objects.base import Readable
 from datapkg.objects.chunking import chunks_of_object
 from datapkg.objects.packs import PackedObjects
@@ -149,7 +150,7 @@ def test_many_small_objects_in_one_response(ada: Client) -> None:
     ada.publish("ada/iris", files)
     answer = read_many(ada, *(sha256(body) for body in files.values()), sha256(b"0" * 1_000))
     assert answer.headers["content-type"] == wire.FRAMES
-    found = dict(wire.read_frames(io.BytesIO(answer.body)))
+    found = dict(read_frames(io.BytesIO(answer.body)))
     assert found == {sha256(body): body for body in files.values()}
     assert read_many(ada).body == b""
 
@@ -171,7 +172,7 @@ def test_a_damaged_object_is_never_sent_and_never_deleted(house: House, ada: Cli
         assert answer.status == 422
         assert isinstance(answer.error, CorruptObject)
         assert answer.headers["cache-control"] == "no-store"
-    assert dict(wire.read_frames(io.BytesIO(read_many(ada, bad, good).body))) == {good: files["f1"]}
+    assert dict(read_frames(io.BytesIO(read_many(ada, bad, good).body))) == {good: files["f1"]}
     assert bad in set(PackedObjects(house.settings.data))
 
 
@@ -196,7 +197,8 @@ def test_making_chunk_maps_does_not_block_other_requests(reader: Client, monkeyp
     push = reader.start("ada/many", contents.manifest)["push"]
     many = f"{wire.PACKAGES}/ada/many"
     assert (
-        reader.post(f"{many}/pushes/{push}/objects", body=b"".join(wire.frames(contents.bodies.items()))).status == 200
+        reader.post(f"{many}/pushes/{push}/objects", body=b"".join(encode_frames(contents.bodies.items()))).status
+        == 200
     )
     assert reader.post(f"{many}/pushes/{push}/publish", {"manifest": contents.manifest.hash}).status == 200
     kept, *wanted = contents.manifest.objects()

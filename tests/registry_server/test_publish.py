@@ -20,6 +20,7 @@ from datapkg.errors import (
     QuotaExceeded,
 )
 from datapkg.format import wire
+from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.parsed import FileNode, Manifest
 from registry_server.db import events
 from registry_server.services import publish
@@ -97,7 +98,7 @@ def test_repeated_publish_request_succeeds(ada: Client) -> None:
     contents = Contents(ONE)
     started = ada.start("ada/iris", contents.manifest)
     base = f"{IRIS}/pushes/{started['push']}"
-    ada.post(f"{base}/objects", body=b"".join(wire.frames(contents.bodies.items())))
+    ada.post(f"{base}/objects", body=b"".join(encode_frames(contents.bodies.items())))
     answers = [ada.post(f"{base}/publish", {"manifest": contents.manifest.hash, "version": "1"}) for _ in range(3)]
     assert [each.json()["changed"] for each in answers] == [True, False, False]
     assert pushes(ada) == [contents.manifest.hash]
@@ -171,7 +172,7 @@ def test_a_version_never_moves(ada: Client) -> None:
 def test_invalid_request_publishes_nothing(ada: Client, wrong: dict[str, Any], error: type[Exception]) -> None:
     contents = Contents(ONE)
     push = ada.start("ada/iris", contents.manifest)["push"]
-    ada.post(f"{IRIS}/pushes/{push}/objects", body=b"".join(wire.frames(contents.bodies.items())))
+    ada.post(f"{IRIS}/pushes/{push}/objects", body=b"".join(encode_frames(contents.bodies.items())))
     answer = ada.post(f"{IRIS}/pushes/{push}/publish", {"manifest": contents.manifest.hash, **wrong})
     assert answer.status == 400
     assert isinstance(answer.error, error)
@@ -191,7 +192,7 @@ def send(ada: Client, manifest: bytes, *bodies: bytes) -> Any:
     hash = sha256(manifest)
     push = ada.post(f"{IRIS}/pushes", {"manifest": hash, "hashes": []}).json()["push"]
     frames = [(sha256(body), body) for body in (manifest, *bodies)]
-    assert ada.post(f"{IRIS}/pushes/{push}/objects", body=b"".join(wire.frames(frames))).status == 200
+    assert ada.post(f"{IRIS}/pushes/{push}/objects", body=b"".join(encode_frames(frames))).status == 200
     return ada.post(f"{IRIS}/pushes/{push}/publish", {"manifest": hash})
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from datapkg.format import wire
 from datapkg.format.chunks import Step
+from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.delta import encode_delta
 from registry_server.db.tables import recipe_bases
 from registry_server.services import recipes
@@ -41,7 +42,7 @@ def push(client: Client, old: bytes, new: bytes, at: int, parent: str) -> str:
     steps = [Step(source, 0, at), Step(None, at, 9), Step(source, at + 9, len(old) - at - 9)]
     body = b"".join(encode_delta(steps, memoryview(new)))
     assert client.put(f"{DATA}/pushes/{id}/objects/{sha256(new)}/delta", body=body).status == 200
-    client.post(f"{DATA}/pushes/{id}/objects", body=b"".join(wire.frames(contents.needed([contents.manifest.hash]))))
+    client.post(f"{DATA}/pushes/{id}/objects", body=b"".join(encode_frames(contents.needed([contents.manifest.hash]))))
     done = client.post(f"{DATA}/pushes/{id}/publish", {"manifest": contents.manifest.hash, "parent": parent})
     assert done.status == 200
     return contents.manifest.hash
@@ -96,7 +97,7 @@ def test_a_base_stays_while_another_package_needs_it(house: House, owner: Client
     contents = Contents({"raw/copy": VERSIONS[5]})
     id = owner.start("ada/copy", contents.manifest)["push"]
     path = f"{wire.PACKAGES}/ada/copy/pushes/{id}"
-    owner.post(f"{path}/objects", body=b"".join(wire.frames(contents.needed([contents.manifest.hash]))))
+    owner.post(f"{path}/objects", body=b"".join(encode_frames(contents.needed([contents.manifest.hash]))))
     assert owner.post(f"{path}/publish", {"manifest": contents.manifest.hash}).status == 200
     assert owner.delete(DATA).status in (200, 204)
     sweep_later(house, 3)

@@ -8,6 +8,7 @@ import pytest
 
 from datapkg.errors import CorruptObject, ObjectNotFound, QuotaExceeded
 from datapkg.format import wire
+from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.delta import Step, encode_delta
 from datapkg.format.record_lists import split_record
 from registry_server.services.check import check
@@ -31,7 +32,7 @@ def push(
     assert started["record_objects"] is True
     base = f"{wire.PACKAGES}/{package}/pushes/{started['push']}"
     needed = [*contents.needed(started["missing"]), (sha256(lists), lists)]
-    assert client.post(f"{base}/objects", body=b"".join(wire.frames(needed))).status == 200
+    assert client.post(f"{base}/objects", body=b"".join(encode_frames(needed))).status == 200
     body = {"manifest": contents.manifest.hash, "parent": started["latest"], "record": short}
     return client.post(f"{base}/publish", {**body, "record_object": sha256(lists)})
 
@@ -70,7 +71,7 @@ def test_object_of_a_record_is_not_readable(ada: Client, house: House) -> None:
     contents = Contents({"a": b"two"})
     started = bob.start("bob/x", contents.manifest)
     base = f"{wire.PACKAGES}/bob/x/pushes/{started['push']}"
-    bob.post(f"{base}/objects", body=b"".join(wire.frames(contents.needed(started["missing"]))))
+    bob.post(f"{base}/objects", body=b"".join(encode_frames(contents.needed(started["missing"]))))
     answer = bob.post(f"{base}/publish", {"manifest": contents.manifest.hash, "record_object": sha256(LISTS)})
     assert (answer.status, type(answer.error)) == (404, ObjectNotFound)
 

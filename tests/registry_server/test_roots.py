@@ -8,6 +8,7 @@ from sqlalchemy import String, select
 
 from datapkg.format import wire
 from datapkg.format.chunks import Step
+from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.delta import encode_delta
 from datapkg.format.record_lists import split_record
 from registry_server.db.roots import HASH_COLUMNS, Role, columns
@@ -39,7 +40,7 @@ def fill(house: House, ada: Client) -> None:
     assert ada.put(f"{push}/objects/{sha256(derived)}/delta", body=body).status == 200
     short, lists = split_record({"sources": [{"path": f"a{number}"} for number in range(9_000)]})
     sent = [*third.needed([third.manifest.hash]), (sha256(lists), lists)]
-    assert ada.post(f"{push}/objects", body=b"".join(wire.frames(sent))).status == 200
+    assert ada.post(f"{push}/objects", body=b"".join(encode_frames(sent))).status == 200
     named = {"record": short, "record_object": sha256(lists)}
     assert ada.post(f"{push}/publish", {"manifest": third.manifest.hash, "parent": second, **named}).status == 200
     for each in (sha256(long["long0"]), second):

@@ -20,6 +20,7 @@ from sqlalchemy import select
 
 from datapkg.errors import Conflict, CorruptObject
 from datapkg.format import wire
+from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.objects.pack_merging import MERGED_AT
 from datapkg.objects.packs import PackedObjects
@@ -63,13 +64,13 @@ def send(client: Client, package: str, files: dict[str, bytes], manifest: Manife
     contents = Contents(files)
     push: str = client.start(package, manifest or contents.manifest)["push"]
     path = f"{wire.PACKAGES}/{package}/pushes/{push}/objects"
-    assert client.post(path, body=b"".join(wire.frames(contents.bodies.items()))).status == 200
+    assert client.post(path, body=b"".join(encode_frames(contents.bodies.items()))).status == 200
     return push
 
 
 def publish(client: Client, package: str, push: str, manifest: Manifest, **more: Any) -> int:
     path = f"{wire.PACKAGES}/{package}/pushes/{push}"
-    client.post(f"{path}/objects", body=b"".join(wire.frames([(manifest.hash, manifest.data)])))
+    client.post(f"{path}/objects", body=b"".join(encode_frames([(manifest.hash, manifest.data)])))
     return client.post(f"{path}/publish", {"manifest": manifest.hash, **more}).status
 
 
@@ -153,7 +154,7 @@ def test_upload_restores_objects_swept_meanwhile(house: House, ada: Client, coun
 
     house.registry = replace(real, new_writer=lambda: Swept(house.settings.data))
     path = f"{wire.PACKAGES}/ada/iris/pushes/{push}"
-    assert ada.post(f"{path}/objects", body=b"".join(wire.frames(contents.bodies.items()))).status == 200
+    assert ada.post(f"{path}/objects", body=b"".join(encode_frames(contents.bodies.items()))).status == 200
     assert on_disk(house) == hashes(files)
     assert ada.post(f"{path}/publish", {"manifest": contents.manifest.hash}).status == 200
     assert check(house.registry, THE_OPERATOR).damaged == []

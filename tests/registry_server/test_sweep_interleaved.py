@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 )
 
 from datapkg.format import wire
+from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.delta import Step, encode_delta
 from datapkg.objects.packs import PackedObjects
 from registry_server.services import publish
@@ -115,7 +116,7 @@ class Interleavings(RuleBasedStateMachine):
         missing = answer.json()["missing"]
         wanted = missing[: round(len(missing) * share)]
         with self.swept_while_storing(sweeps or []):
-            body = b"".join(wire.frames(push.contents.needed(wanted)))
+            body = b"".join(encode_frames(push.contents.needed(wanted)))
             assert push.client.post(f"{push.path}/objects", body=body).status in {200, *REFUSED}
 
     @rule(push=pushes, sweeps=st.none() | SWEEPS)
@@ -198,7 +199,7 @@ class Interleavings(RuleBasedStateMachine):
                 path = f"{wire.PACKAGES}/{package}"
                 assert client.get(f"{path}/manifests/{hash}").body == contents.manifest.data
                 body = client.post(f"{path}/objects/read", {"hashes": list(contents.bodies)}).body
-                assert body == b"".join(wire.frames(contents.bodies.items()))
+                assert body == b"".join(encode_frames(contents.bodies.items()))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from datapkg.errors import HashMismatch, InvalidInput, InvalidName, QuotaExceeded
 from datapkg.format import wire
+from datapkg.format.frames import encode_frames, frame_head
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.packs import PackedObjects
 from registry_server.db.tables import push_objects
@@ -80,7 +81,7 @@ def test_invalid_hash_is_rejected(ada: Client, push: str, hash: str) -> None:
 
 
 def frames(*bodies: bytes) -> bytes:
-    return b"".join(wire.frames((sha256(body), body) for body in bodies))
+    return b"".join(encode_frames((sha256(body), body) for body in bodies))
 
 
 def test_many_objects_in_one_body(house: House, ada: Client, push: str) -> None:
@@ -100,11 +101,11 @@ def test_an_empty_body_of_objects(ada: Client, push: str) -> None:
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        (frames(b"good") + wire.frame_head("0" * 64, 3) + b"bad", HashMismatch),
+        (frames(b"good") + frame_head("0" * 64, 3) + b"bad", HashMismatch),
         (frames(b"good", b"cut")[:-1], InvalidInput),
         (frames(b"good") + b"\0" * 39, InvalidInput),
-        (wire.frame_head("0" * 64, 1 << 62) + b"x", QuotaExceeded),
-        (wire.frame_head("0" * 64, wire.SMALL_BYTES + 1), QuotaExceeded),
+        (frame_head("0" * 64, 1 << 62) + b"x", QuotaExceeded),
+        (frame_head("0" * 64, wire.SMALL_BYTES + 1), QuotaExceeded),
     ],
 )
 def test_invalid_batch_stores_only_its_valid_objects(
@@ -263,7 +264,7 @@ def test_unpublished_bytes_are_limited(tmp_path: Path) -> None:
 
     def send(client: Client, push: str) -> Answer:
         base = f"{wire.PACKAGES}/{client.name}/iris/pushes/{push}"
-        return client.post(f"{base}/objects", body=b"".join(wire.frames(contents.bodies.items())))
+        return client.post(f"{base}/objects", body=b"".join(encode_frames(contents.bodies.items())))
 
     first, second = (ada.start("ada/iris", contents.manifest)["push"] for _ in range(2))
     assert send(ada, first).status == 200

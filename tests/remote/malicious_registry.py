@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from datapkg.format import wire
+from datapkg.format.frames import encode_frames
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import FileNode, Manifest
 
@@ -117,7 +117,7 @@ class MaliciousRegistry:
             return "manifest", answer(self.manifest.data)
         if path.endswith("/objects/read"):
             pairs = [(hash_bytes(data), data) for data in (SMALL, OTHER)]
-            return "batch", answer(b"".join(wire.frames(pairs)))
+            return "batch", answer(b"".join(encode_frames(pairs)))
         return "object", answer(b"" if head.startswith(b"HEAD") else BIG, length=str(len(BIG)).encode())
 
     def resolved(self, **changed: object) -> dict[str, object]:

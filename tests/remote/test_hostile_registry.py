@@ -19,7 +19,7 @@ from datapkg.api.install import install_packages
 from datapkg.api.public import open as open_package
 from datapkg.api.search import search
 from datapkg.errors import DatapkgError, IntegrityError, Unreachable
-from datapkg.format import wire
+from datapkg.format.frames import encode_frames
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -48,7 +48,7 @@ def redirect(location: bytes, length: bytes = b"0") -> bytes:
 
 
 def frames(*pairs: tuple[bytes, bytes]) -> bytes:
-    return answer(b"".join(wire.frames((hash_bytes(named), data) for named, data in pairs)))
+    return answer(b"".join(encode_frames((hash_bytes(named), data) for named, data in pairs)))
 
 
 def failure(**error: object) -> bytes:

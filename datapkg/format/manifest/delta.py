@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from datapkg.errors import InvalidInput, QuotaExceeded
 from datapkg.format.chunks import Gap, Step
-from datapkg.format.wire import read_exactly
+from datapkg.format.frames import read_exactly
 
 HEAD_BYTES = 48
 MAX_STEPS = 100_000
