@@ -38,6 +38,19 @@ def allowed_registry(home: Home, ref: Ref, given: str | None, hint: str = "") ->
     return url
 
 
+def pinned_registry(home: Home, wanted: Ref, given: str | None) -> str:
+    """Return the registry to ask for a state that a wheel pins; `wanted` has the registry that the wheel names.
+
+    If the settings do not name that one, it is their own, which may be the same under another address: the state is
+    known by its hash. Raise `Refused` where they have none.
+    """
+    assert wanted.registry is not None
+    own = home.settings.get("registry").value
+    if given is None and own and not home.is_known(home.registry_url(wanted.registry)):
+        return home.registry_url()
+    return allowed_registry(home, wanted, given, consent_line(home, wanted.registry))
+
+
 def consent_line(home: Home, url: str) -> str:
     """Return the command that adds a registry to the settings, so that it may be asked from then on."""
     from urllib.parse import urlsplit
@@ -65,8 +78,7 @@ def registry_of(home: Home, ref: Ref, given: str | None = None) -> str:
     pinned = wheel_pin(ref.package)
     if pinned is None or pinned[1].hash != ref.state.value:
         return allowed_registry(home, ref, None)
-    url = pinned[1].registry
-    return allowed_registry(home, Ref(ref.user, ref.name, registry=url), None, consent_line(home, url))
+    return pinned_registry(home, Ref(ref.user, ref.name, registry=pinned[1].registry), None)
 
 
 def objects_of(home: Home, ref: Ref, given: str | None = None) -> Readable:

@@ -21,7 +21,7 @@ from datapkg.format.names import Ref, State
 from datapkg.format.suggestions import close_names, did_you_mean
 from datapkg.home import Home
 from datapkg.lock_search import add_line, deciding_lock, install_line, warn_unpinned
-from datapkg.origins import allowed_registry, consent_line
+from datapkg.origins import allowed_registry, consent_line, pinned_registry
 from datapkg.wheel_pins import FETCH_LINE, is_wheel_pin, wheel_pin
 
 LATEST = "latest"
@@ -360,8 +360,8 @@ def _asked(home: Home, ref: Ref, registry: str | None, of_code: bool = False) ->
         return ref, home.client(allowed_registry(home, ref, registry))
     path, pin = pinned
     wanted = Ref(ref.user, ref.name, ref.path, State("hash", pin.hash), pin.registry)
-    hint = consent_line(home, pin.registry) if is_wheel_pin(path) else ""
-    return wanted, home.client(allowed_registry(home, wanted, registry, hint))
+    find = pinned_registry if is_wheel_pin(path) else allowed_registry
+    return wanted, home.client(find(home, wanted, registry))
 
 
 def _resolved(
@@ -370,7 +370,12 @@ def _resolved(
     """Return the registry's state of a ref; if it has no such package, the error includes the message of `absent`."""
     try:
         return resolve(home, client, wanted, replace=replace)
-    except NotFound as unknown:
+    except (NotFound, Unreachable) as unknown:
+        if wanted.registry and home.registry_url(wanted.registry) != client.url:
+            # The registry of the settings was asked for what a wheel pins at one that they do not name.
+            allowed_registry(home, wanted, None, consent_line(home, wanted.registry))
+        if isinstance(unknown, Unreachable):
+            raise
         if absent is None:
             raise
         where = "" if type(unknown) is PackageNotFound else f"at {client.url}: "  # which names the address itself

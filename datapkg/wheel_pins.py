@@ -44,6 +44,10 @@ def wheel_pin(package: str) -> tuple[Path, Pin] | None:
         except OSError:
             continue
         return Path(place), _parsed(data, place, package)
+    return _noted(package)
+
+
+def _noted(package: str) -> tuple[Path, Pin] | None:
     found = _imported.get(package)
     is_on_path = found and any(each and str(found[0]).startswith(os.path.join(each, "")) for each in sys.path)
     return found if is_on_path else None
@@ -51,7 +55,7 @@ def wheel_pin(package: str) -> tuple[Path, Pin] | None:
 
 def pinned_packages() -> list[str]:
     """Return the packages that have a pin, in order."""
-    return sorted({*_packages(), *(package for package in _imported if wheel_pin(package))})
+    return sorted({*_packages(), *(package for package in _imported if _noted(package))})
 
 
 def note_pin(package: str, place: str, data: bytes) -> None:

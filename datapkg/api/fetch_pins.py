@@ -11,7 +11,7 @@ from datapkg.format.names import Ref, State
 from datapkg.format.selection import EVERYTHING, Selection
 from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
-from datapkg.origins import allowed_registry, consent_line
+from datapkg.origins import pinned_registry
 from datapkg.wheel_pins import pinned_packages, wheel_pin
 
 
@@ -44,8 +44,8 @@ def _fetch_pin(
     ref = Ref(user, name, state=State("hash", pin.hash))
     if not any(store.holds(pin.hash) for store in home.stores):
         with home.store.writing():
-            named = Ref(user, name, registry=None if registry else pin.registry)
-            client = home.client(allowed_registry(home, named, registry, consent_line(home, pin.registry)))
+            named = Ref(user, name, registry=pin.registry)
+            client = home.client(home.registry_url(registry) if registry else pinned_registry(home, named, None))
             resolved = resolve.resolve(home, client, ref, replace=True)
             resolve.save(home, resolve.fetch_manifest(home, client, ref, resolved), resolved.unchecked)
     home.store.known_locks.note(path)

@@ -100,7 +100,7 @@ def test_fetch_installed_goes_on_after_a_failure(elsewhere: Person, flowers: str
     (library / "datapkg/data/uciml/iris.pin.json").write_text("{")
     ended = elsewhere("fetch", "--installed", "--json")
     assert ended.code == 2
-    assert "iris.pin.json cannot be read" in ended.error["message"]
+    assert "iris.pin.json cannot be read" in ended.err
     assert [each["package"] for each in ended.json["fetched"]] == [flowers]
 
 

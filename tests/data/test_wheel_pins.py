@@ -175,7 +175,10 @@ def test_a_registry_that_is_not_in_the_settings_needs_consent(
     person, hash = pushed
     for registry, line in (
         (None, f"datapkg config registry {person.url}"),
-        (REGISTRY, f"datapkg config registries.registry_{re.sub('[.:]', '_', person.url[7:])} {person.url}"),
+        (
+            "http://127.0.0.1:9",
+            f"datapkg config registries.registry_{re.sub('[.:]', '_', person.url[7:])} {person.url}",
+        ),
     ):
         monkeypatch.delenv("DATAPKG_REGISTRY", raising=False)
         if registry:
@@ -188,6 +191,17 @@ def test_a_registry_that_is_not_in_the_settings_needs_consent(
     Home().settings.set(line.split()[2], person.url)
     monkeypatch.setenv("DATAPKG_REGISTRY", person.url)
     assert importlib.import_module(f"datapkg.data.{person.name}.iris").hash == hash
+
+
+def test_a_registry_is_known_under_another_address(
+    pushed: tuple[Person, str], library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person, hash = pushed
+    put_wheel(library, person.home().store.manifest(hash), f"{person.name}/iris", REGISTRY)
+    for name, value in person.environ("other").items():
+        monkeypatch.setenv(name, value)
+    iris = importlib.import_module(f"datapkg.data.{person.name}.iris")
+    assert (iris.hash, len(iris.measurements())) == (hash, 3)
 
 
 def test_offline_the_error_says_how_to_fetch(
