@@ -170,7 +170,13 @@ def test_export_of_an_older_version_is_migrated(house: House, ada: Client, tmp_p
     found["database"] = "0006"  # in which neither recipes nor records were objects
     for table in ("recipe_bases", "tombstones", "retired_versions", "wheels"):
         del found["tables"][table]
-    for table, column in (("log", "record_object"), ("tags", "moved_at"), ("states", "number"), ("versions", "yanked")):
+    for table, column in (
+        ("log", "parents"),
+        ("log", "record_object"),
+        ("tags", "moved_at"),
+        ("states", "number"),
+        ("versions", "yanked"),
+    ):
         lines = [json.loads(line) for line in home.read(found["tables"][table]["hash"]).splitlines()]
         at = lines[0].index(column)
         older = "".join(json.dumps(line[:at] + line[at + 1 :]) + "\n" for line in lines)
