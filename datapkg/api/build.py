@@ -165,16 +165,19 @@ def stage_tools(home: Home, ref: Ref | None, spec: BuildSpec, options: BuildOpti
     from datapkg.building.stages.schedule import StageTools
 
     names = [stage.name for stage in spec.stages]
+    again: set[str] = set()
     for name in options.again:
-        if name not in names:
+        found = {each for each in names if name in (each, each.partition("@")[0])}
+        if not found:
             raise InvalidInput(f"there is no stage {quoted(name)}{suggestion(name, names)}")
+        again |= found
     return StageTools(
         home.store,
         home.settings.environ,
         home.cache / "stages" / (f"{ref.user}/{ref.name}" if ref else "check/check"),
         options.jobs or os.cpu_count() or 1,
         known_before(read_lock(spec.root)),
-        frozenset(options.again),
+        frozenset(again),
         options.force,
         options.dry_run,
     )

@@ -46,17 +46,18 @@ def graph_of(spec: BuildSpec) -> Graph:
     kinds: dict[str, str] = {}
     arrows: list[tuple[str, str]] = []
     for stage in spec.stages:
-        kinds[stage.name] = "stage"
+        name = stage.name.partition("@")[0]  # those of one matrix are drawn as one
+        kinds[name] = "stage"
         for each in stage.inputs.values():
             if each.kind == "stage":
-                arrows.append((each.text.partition("/")[0], stage.name))
+                arrows.append((each.text.partition("/")[0], name))
             elif each.kind == "node":
                 nodes = [node.path for node in spec.nodes if is_within(node.path, each.text)]
-                arrows += [(f"contents.{path}", stage.name) for path in nodes]
+                arrows += [(f"contents.{path}", name) for path in nodes]
                 kinds |= {f"contents.{path}": "node" for path in nodes}
             else:
                 kinds[each.text] = "input"
-                arrows.append((each.text, stage.name))
+                arrows.append((each.text, name))
     for node in spec.nodes:
         if isinstance(node.source, StageSource):
             kinds[f"contents.{node.path}"] = "node"

@@ -40,8 +40,8 @@ class BuildOutput:
     `built` and `reused` count nodes. Reused nodes are those whose objects already existed or that come from another
     package; `reread` counts those of them whose source was read again with the same result. `checks` are the results of
     all checks. `why` maps each node's path to the reason for which it was or was not rebuilt. `left_out` maps the path
-    of each node that could not be built to its error. `stages` are the outcomes of the stages, in the order in which
-    they were done.
+    of each node that could not be built to its error. `stages` are the outcomes of the stages, in an order in which
+    they can run.
     """
 
     manifest: Manifest
@@ -124,6 +124,8 @@ def _build_stages(
             for node, made in build_all(built, context, context.progress):
                 collected.add(node.path, made)
         nodes += built
+    order = {stage.name: number for number, stage in enumerate(spec.stages)}
+    collected.stages.sort(key=lambda each: order[each.stage.name])
     if not (keep_going and collected.nodes):
         collected.raise_failures()
     return nodes

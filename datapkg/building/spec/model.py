@@ -104,13 +104,15 @@ class StageSource:
     """An output of a stage of the build file: a file, or a folder that becomes a group.
 
     It is replaced by a `FileSource` for each file when the stage has run; `how` determines how they are read,
-    and `line` is where it was written.
+    `line` is where it was
+    written, and `members` has the stages of which this is an output if there are several, by what tells them apart.
     """
 
     stage: str
     output: str
     how: DeferredTransform | None = field(default=None, compare=False)
     line: int = field(default=1, compare=False)
+    members: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,13 @@ class StageInput:
 
     `kind` says what `text` names: a "node" of this build by its path, the output of another "stage" (`name/output`), a
     "package" or a node in one by a ref, or a "path" beside the build file. A table arrives as a file of this `form`.
+    `members` are as in `StageSource`.
     """
 
     kind: str
     text: str
     form: str = "parquet"
+    members: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

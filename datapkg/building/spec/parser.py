@@ -102,7 +102,10 @@ class _Reader:
         """Return the stages in an order in which they can run; nodes of stages get the names of their outputs."""
         for number, node in enumerate(self.nodes):
             if isinstance(source := node.source, StageSource):
-                self.nodes[number] = replace(node, source=self._stages.named(source, node.path))
+                found = self._stages.named(source, node.path)
+                self.nodes[number] = replace(node, source=found)
+                if found.members:
+                    self.groups[node.path] = node.meta
         sources = {node.path: node.source if isinstance(node.source, StageSource) else None for node in self.nodes}
         return self._stages.ordered(sources)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
+from typing import Any
 
 from datapkg.building.spec import keywords
 from datapkg.building.spec.document import Item
@@ -17,6 +18,7 @@ from datapkg.building.spec.model import FileSource, PythonSource, Stage, StageIn
 from datapkg.building.spec.node_mapping import NodeMapping, kind_of
 from datapkg.building.spec.plain_values import Problems, pairs_of, path_text, to_meta
 from datapkg.building.spec.source_paths import SourceFolder
+from datapkg.building.spec.stage_matrix import combinations, labels
 from datapkg.errors import InvalidName
 from datapkg.format.names import Ref
 from datapkg.format.suggestions import suggestion
@@ -41,6 +43,7 @@ class StageReader:
         self._folder, self._problems = folder, problems
         self.stages: dict[str, Stage] = {}
         self._lines: dict[str, int] = {}
+        self._members: dict[str, dict[str, str]] = {}
 
     def read(self, item: Item) -> None:
         """Read the mapping of names to stages."""
@@ -91,9 +94,21 @@ class StageReader:
             _flag(mapping, "isolated"),
             self._problems.place(mapping.line, mapping.place),
         )
-        self._check_names(mapping, stage)
+        several = combinations(mapping)
+        self._check_names(mapping, stage, [] if several is None else [name for each in several for name in each])
         if len(self._problems.found) == before:
-            self.stages[name] = stage
+            self._add(stage, several)
+
+    def _add(self, stage: Stage, several: list[dict[str, Any]] | None) -> None:
+        """Add a stage, or one for each combination of params."""
+        if several is None:
+            self.stages[stage.name] = stage
+            return
+        self._members[stage.name] = {label: f"{stage.name}@{label}" for label in labels(several)}
+        for name, values in zip(self._members[stage.name].values(), several, strict=True):
+            params = {**stage.params, **values}
+            self.stages[name] = replace(stage, name=name, params=params, inputs=dict(stage.inputs))
+            self._lines[name] = self._lines[stage.name]
 
     def _form(self, mapping: NodeMapping) -> dict[str, str]:
         """Return the form of tables by the name of the input, "" for all others."""
@@ -239,9 +254,9 @@ class StageReader:
             return []
         return [each.text for each in items]
 
-    def _check_names(self, mapping: NodeMapping, stage: Stage) -> None:
+    def _check_names(self, mapping: NodeMapping, stage: Stage, varied: list[str]) -> None:
         """Check that no name is used twice, and that the command has no other names in braces."""
-        names = [*stage.inputs, *stage.params, *stage.outputs]
+        names = [*stage.inputs, *stage.params, *stage.outputs, *dict.fromkeys(varied)]
         for name in sorted({name for name in names if names.count(name) > 1}):
             self._problems.add(mapping.line, mapping.place, f"has two things of the name {quoted(name)}")
         if not stage.outputs:
@@ -257,8 +272,8 @@ class StageReader:
         problem = self.output_problem(source.stage, source.output)
         if problem:
             self._problems.add(source.line, path_text("contents", *node.split("/")), problem)
-        output = self.output_of(source.stage, source.output) if source.stage in self.stages else None
-        return replace(source, output=output or source.output)
+        output = self.output_of(source.stage, source.output) or source.output
+        return replace(source, output=output, members=self._members.get(source.stage, {}))
 
     def ordered(self, nodes: Mapping[str, StageSource | None]) -> tuple[Stage, ...]:
         """Return the stages in an order in which they can run; `nodes` are those of the build by their path.
@@ -284,8 +299,9 @@ class StageReader:
             if each.kind == "stage":
                 other, _, output = each.text.partition("/")
                 problem = self.output_problem(other, output)
-                if not problem and other in self.stages:
-                    stage.inputs[name] = replace(each, text=f"{other}/{self.output_of(other, output)}")
+                text, members = f"{other}/{self.output_of(other, output)}", self._members.get(other, {})
+                if not problem:
+                    stage.inputs[name] = replace(each, text=text, members=members)
             elif each.kind == "node" and not any(is_within(path, each.text) for path in nodes):
                 problem = f"there is no node {quoted(each.text)} in contents{suggestion(each.text, tuple(nodes))}"
             if problem:
@@ -296,15 +312,21 @@ class StageReader:
         """Return the problem of a reference to an output; "" if there is such an output, or its stage is in error."""
         if stage not in self._lines:
             return f"there is no stage {quoted(stage)}{suggestion(stage, tuple(self._lines))}"
-        if stage in self.stages and self.output_of(stage, output) is None:
-            outputs = tuple(self.stages[stage].outputs)
+        found = self._any(stage)
+        if found and self.output_of(stage, output) is None:
+            outputs = tuple(found.outputs)
             expected = f"; expected {' or '.join(outputs)}" if outputs else ""
             return f"stage {quoted(stage)} has no output {quoted(output)}{suggestion(output, outputs) or expected}"
         return ""
 
+    def _any(self, stage: str) -> Stage | None:
+        """Return a stage, one of those that it stands for, or None for one that is in error."""
+        return self.stages.get(next(iter(self._members.get(stage, {}).values()), stage))
+
     def output_of(self, stage: str, output: str) -> str | None:
         """Return the name of an output; that of the only one for ""; None if there is none."""
-        outputs = list(self.stages[stage].outputs)
+        found = self._any(stage)
+        outputs = list(found.outputs) if found else []
         if not output and len(outputs) == 1:
             return outputs[0]
         return output if output in outputs else None
@@ -312,10 +334,14 @@ class StageReader:
 
 def needed_stages(stage: Stage, nodes: Mapping[str, StageSource | None]) -> list[str]:
     """Return the stages that must run before one; `nodes` are those of the build by path."""
-    found = [each.text.partition("/")[0] for each in stage.inputs.values() if each.kind == "stage"]
+    found: list[str] = []
     for each in stage.inputs.values():
+        if each.kind == "stage":
+            found += each.members.values() or [each.text.partition("/")[0]]
         if each.kind == "node":
-            found += [source.stage for path, source in nodes.items() if source and is_within(path, each.text)]
+            makers = [source for path, source in nodes.items() if source and is_within(path, each.text)]
+            for source in makers:
+                found += source.members.values() or [source.stage]
     return list(dict.fromkeys(found))
 
 

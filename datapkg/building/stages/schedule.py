@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from datapkg.building.sources.base import SourceContext
 from datapkg.building.spec.model import BuildSpec, NodeSpec, Stage, StageInput, StageSource
@@ -116,12 +118,14 @@ class StageSchedule:
         """Return the nodes to build of the outputs of a stage; none if it would only run."""
         if outcome.result is None:
             return []
-        return [
-            each
-            for node in self._spec.nodes
-            if isinstance(node.source, StageSource) and node.source.stage == outcome.stage.name
-            for each in output_specs(node, node.source, outcome.result, self._tools.store)
-        ]
+        found: list[NodeSpec] = []
+        for node in self._spec.nodes:
+            if isinstance(source := node.source, StageSource):
+                label = next((each for each, name in source.members.items() if name == outcome.stage.name), "")
+                if label or source.stage == outcome.stage.name:
+                    here = replace(node, path=f"{node.path}/{label}", meta={}) if label else node
+                    found += output_specs(here, source, outcome.result, self._tools.store)
+        return found
 
     def _begun(self, stage: Stage) -> StageOutcome | _Run:
         """Return the outcome of a stage that need not run or cannot, else the call that runs it."""
@@ -158,13 +162,23 @@ class StageSchedule:
             return PathInput(self._root / given.text, given.text, self._context.cache)
         if given.kind == "stage":
             name, _, output = given.text.partition("/")
-            result = self.outcomes[name].result
-            assert result is not None
-            return NodesInput(nodes_below(result.nodes, output), objects, output, given.form)
+            if not given.members:
+                return NodesInput(self._outputs(name, output), objects, output, given.form)
+            nodes = [
+                msgspec.structs.replace(node, path=_member_path(node, output, label))
+                for label, member in given.members.items()
+                for node in self._outputs(member, output)
+            ]
+            return NodesInput(nodes, objects, output, given.form)
         nodes = nodes_below(self.nodes, given.text)
         if not nodes:
             raise BuildFailed(f"node {quoted(given.text)}, which a stage needs, was not built")
         return NodesInput(nodes, objects, given.text, given.form)
+
+    def _outputs(self, stage: str, output: str) -> list[Node]:
+        result = self.outcomes[stage].result
+        assert result is not None
+        return nodes_below(result.nodes, output)
 
     def _known(self, known: dict[str, str]) -> StageResult | None:
         """Return a result whose outputs are all here."""
@@ -190,6 +204,12 @@ class StageSchedule:
 
 
 _AGAIN = "--from"
+
+
+def _member_path(node: Node, output: str, label: str) -> str:
+    """Return the path of a file of one of several stages, in a folder of its own."""
+    below = node.path.removeprefix(output).strip("/") or getattr(node, "file_name", "")
+    return "/".join(filter(None, (output, label, below)))
 
 
 @dataclass(frozen=True)
