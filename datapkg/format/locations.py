@@ -21,6 +21,8 @@ WHOLE, RECIPE = "whole", "recipe"
 _SPECIAL = {0xFFFFFFFF: WHOLE, 0xFFFFFFFE: RECIPE}
 _HEAD_BYTES = len(MAGIC) + 6 * 8
 _ENTRY_BYTES = 52
+MAX_BYTES = 1 << 60
+"""No file is longer; beyond, systems cannot even be asked."""
 
 
 class ObjectLocation(NamedTuple):
@@ -66,6 +68,8 @@ class StateLocations:
         )
         if pack >= len(self.packs) and pack not in _SPECIAL:
             raise CorruptObject("a file of locations names a pack that it does not list")
+        if max(offset, size) > MAX_BYTES:
+            raise CorruptObject(f"a file of locations has an object at {offset:,} of {size:,} bytes")
         return ObjectLocation(_SPECIAL.get(pack) or self.packs[pack], offset, size)
 
 

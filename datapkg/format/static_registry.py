@@ -7,14 +7,16 @@ and can tell that they belong together. All files are canonical JSON and end wit
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import Any, TypeVar
 
 import msgspec
 
-from datapkg.errors import UPGRADE_HINT, IntegrityError, NewerFormat
+from datapkg.errors import UPGRADE_HINT, IntegrityError, InvalidName, NewerFormat
 from datapkg.format import canonical
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.names import Ref, check_tag, check_version
+from datapkg.format.names import Ref, check_package, check_tag, check_user, check_version
 
 FORMAT = 1
 YANKED_FORMAT = 2
@@ -30,6 +32,14 @@ MAX_HEADS_BYTES = 64 << 20
 MAX_SUMMARY_BYTES = 64 << 10
 MAX_INDEX_BYTES = 256 << 20
 MAX_LOCATIONS_BYTES = 1 << 30
+
+_HASH = r"[0-9a-f]{64}"
+_SPLIT_HASH = r"[0-9a-f]{2}/[0-9a-f]{62}"
+_STORED = re.compile(
+    rf"(?:(?:objects|recipes|maps)/{_SPLIT_HASH}|packs/{_HASH}\.pack|previews/{_HASH}|wheels/{_HASH}/[^/]+"
+    rf"|packages/[a-z0-9]+/[a-z0-9_]+/(?:states|begun)/{_HASH}\.loc)\Z"
+)
+_ENTRY = re.compile(r"packages/([^/]+)/([^/]+)/log/([0-9]{8,})\.json\Z")
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -97,6 +107,20 @@ def page_key(project: str, kind: str) -> str:
 def trash_key(key: str) -> str:
     """Return the key to which a file that nothing needs moves before it is deleted."""
     return TRASH + key
+
+
+def is_stored(key: str) -> bool:
+    """Return whether a key is that of a file which states need, or could: all that may be collected."""
+    return _STORED.match(key) is not None
+
+
+def entry_of(key: str) -> tuple[Ref, int] | None:
+    """Return of which package and number an entry of a log is, by its key; None for any other key."""
+    found = _ENTRY.match(key)
+    try:
+        return (Ref(check_user(found[1]), check_package(found[2])), int(found[3])) if found else None
+    except InvalidName:  # a folder that somebody made: no package can have this name
+        return None
 
 
 def summary_key(ref: Ref, number: int) -> str:
@@ -207,8 +231,8 @@ def encode(value: msgspec.Struct) -> bytes:
     return canonical.encode(canonical.prepare(msgspec.to_builtins(value), "entry")) + b"\n"
 
 
-def decode(data: bytes, model: type[T], where: str) -> T:
-    """Return the file with these bytes; raise `IntegrityError`, or `NewerFormat` for one of a newer datapkg."""
+def decode(data: bytes, model: type[T], where: str, registry: str = "ADDRESS") -> T:
+    """Return the file of a registry with these bytes; raise `IntegrityError`, or `NewerFormat`."""
     try:
         value = msgspec.json.decode(data)
         if isinstance(value, dict) and isinstance(value.get("format"), int) and value["format"] > YANKED_FORMAT:
@@ -219,7 +243,12 @@ def decode(data: bytes, model: type[T], where: str) -> T:
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         if isinstance(error, NewerFormat):
             raise
-        raise IntegrityError(f"{where} is damaged: {error}", hint="datapkg verify --registry ADDRESS") from error
+        raise IntegrityError(f"{where} is damaged: {error}", hint=verify_line(registry)) from error
+
+
+def verify_line(registry: str) -> str:
+    """Return the line that lists what is damaged in a registry."""
+    return f"datapkg verify --registry {shlex.quote(registry)}"
 
 
 def no_package(ref: Ref) -> Heads:

@@ -19,8 +19,10 @@ from datapkg.api.merge import MergeOptions, merge
 from datapkg.api.mirror import mirror
 from datapkg.api.push import push_package
 from datapkg.api.verify import verify_registry
-from datapkg.errors import Conflict, DatapkgError, HashMismatch, InvalidInput
+from datapkg.errors import Conflict, DatapkgError, HashMismatch, IntegrityError, InvalidInput
+from datapkg.format.locations import decode_locations, encode_locations
 from datapkg.format.names import Ref, State
+from datapkg.format.static_registry import locations_key
 from datapkg.home import Home
 from datapkg.objects.blobs.folder import FolderBlobs
 from datapkg.objects.recipes import decode_recipe, encode_recipe
@@ -250,3 +252,29 @@ def test_parents_and_merges_are_in_the_log_of_a_mirror(
         assert [(each.hash, each.parents) for each in home.client().log(ref)] == [*expected, (states["1"], [])]
         mirror(home, home.client().url, other.url, [ref])
         assert [(each.hash, each.parents) for each in other.client().log(ref)] == [*expected, (states["1"], [])]
+
+
+def test_a_log_that_was_edited_is_not_copied(static: Static, other: Static) -> None:
+    for text in ("1", "2", "3"):
+        static.push(REF, text)
+    right = (static.folder / "packages/ada/iris/log/00000002.json").read_bytes()
+    edit(static, "packages/ada/iris/log/00000002.json", message="another")
+    failed = mirror(static.home("a"), static.url, other.url).failed
+    assert isinstance(failed[REF.package], IntegrityError)
+    assert not any("/log/" in key for key in other.files())
+    FolderBlobs(static.folder).put("packages/ada/iris/log/00000002.json", io.BytesIO(right))
+    assert mirror(static.home("a"), static.url, other.url).failed == {}
+    assert [each.hash for each in other.client().log(REF)] == [each.hash for each in static.client().log(REF)]
+
+
+def test_wrong_locations_are_not_copied(static: Static, other: Static) -> None:
+    static.push(REF, "1")
+    static.push(REF, "2")
+    latest = locations_key(REF, static.client().resolve(REF).hash)
+    found = decode_locations(static.files()[latest])
+    wrong = {hash: place._replace(offset=place.offset + 1) for hash, place in found}
+    FolderBlobs(static.folder).put(latest, io.BytesIO(encode_locations(wrong, bases=found.bases)))
+    failed = mirror(static.home("a"), static.url, other.url).failed
+    assert "it is not known where the objects of ada/iris" in failed[REF.package].message
+    assert verify_registry(static.home("a"), other.url).damaged == []
+    assert len(list(other.client().log(REF))) == 1, "the first state is whole"

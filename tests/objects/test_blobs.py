@@ -85,3 +85,12 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "mkdir", mkdir)
     with pytest.raises(Refused, match="you may not write to"):
         blobs.put(KEY, io.BytesIO(b"a"))
+
+
+def test_folders_behind_links_are_listed_once(blobs: FolderBlobs, tmp_path: Path) -> None:
+    blobs.put("packages/ada/a", io.BytesIO(b"a"))
+    (blobs.folder / "packages").rename(tmp_path / "disk")
+    (blobs.folder / "packages").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "ada" / "up").symlink_to(tmp_path / "disk")
+    assert [each.key for each in blobs.list()] == ["packages/ada/a"]
+    assert [each.key for each in blobs.list("packages/")] == ["packages/ada/a"]

@@ -129,6 +129,10 @@ class FolderBlobs(Blobs):
             os.replace(self.path(key), place)
         except _ABSENT:
             raise absent(key, self.url) from None
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # a part of the registry is a link to another disk
+                raise
+            super().rename(key, target)
         sync_folder(place.parent)
 
     def take(self, key: str, path: Path) -> None:
@@ -152,9 +156,15 @@ class FolderBlobs(Blobs):
 
     def list(self, prefix: str = "") -> Iterator[BlobInfo]:
         top = self.folder / prefix
-        for folder, folders, names in os.walk(top):
+        seen = set[str]()
+        # Parts of a registry may be links to another disk; what is below them must not look as if it were absent.
+        for folder, folders, names in os.walk(top, followlinks=True, onerror=_raise_unless_absent):
             if Path(folder) == self.folder and TMP in folders:
                 folders.remove(TMP)
+            if (real := os.path.realpath(folder)) in seen:  # a link to a folder above
+                folders.clear()
+                continue
+            seen.add(real)
             for name in names:
                 path = Path(folder, name)
                 try:
@@ -196,6 +206,12 @@ class FolderBlobs(Blobs):
             if is_shared(folder.parent):
                 os.chmod(folder, stat.S_IMODE(os.stat(folder.parent).st_mode))
         sync_folder(folder.parent)
+
+
+def _raise_unless_absent(error: OSError) -> None:
+    """Raise where a folder cannot be listed: a list that lacks what is there would have it deleted."""
+    if not isinstance(error, _ABSENT):
+        raise error
 
 
 def _is_link(temp: Path, target: Path) -> bool:

@@ -197,11 +197,16 @@ class SshBlobs(Blobs):
         self._run(move, key)
 
     def list(self, prefix: str = "") -> Iterator[BlobInfo]:
-        folders = [prefix.rstrip("/")]
+        folders, seen = [prefix.rstrip("/")], set[str]()
         while folders:
             folder = folders.pop()
             for name, size, mode, changed_at in self._listed(folder):
                 key = f"{folder}/{name}" if folder else name
+                if stat.S_ISLNK(mode) and (found := self._linked(key)):  # to another disk, for example
+                    real, mode, size = found
+                    if stat.S_ISDIR(mode) and real in seen:  # to a folder above
+                        continue
+                    seen.add(real)
                 if stat.S_ISDIR(mode):
                     if key != TMP:
                         folders.append(key)
@@ -221,6 +226,19 @@ class SshBlobs(Blobs):
             return self._run(scan, folder)
         except LookupError:
             return []
+
+    def _linked(self, key: str) -> tuple[str, int, int] | None:
+        """Return where a link leads, with the mode and the size there; None where that is nowhere."""
+
+        async def look(sftp: asyncssh.SFTPClient) -> tuple[str, int, int]:
+            path = posixpath.join(self._root, key)
+            found = await sftp.stat(path)
+            return str(await sftp.realpath(path)), found.permissions or 0, found.size or 0
+
+        try:
+            return self._run(look, key)
+        except LookupError:
+            return None
 
     async def _size(self, sftp: asyncssh.SFTPClient, key: str) -> int:
         """Return the size of a key's file; raise `NotFound`, for a folder too."""

@@ -21,9 +21,8 @@ from datapkg.remote.static.package import StaticPackage
 from datapkg.remote.static.publish import checked, mark, publish
 from datapkg.remote.static.seen import SeenLogs
 
-OWN_NAMES = frozenset(
-    {"index", "maps", "objects", "packages", "packs", "previews", "recipes", "simple", "tmp", "trash", "wheels"}
-)
+# Folders of which all keys are ours; of the others those that a push writes.
+_OWN_FOLDERS = ("index", "simple", "tmp", "trash")
 
 
 class StaticClient(Client):
@@ -61,14 +60,14 @@ class StaticClient(Client):
             data = self._raw.read(layout.MARKER, layout.MAX_MARKER_BYTES)
         except (NotFound, QuotaExceeded):
             return False
-        layout.decode(data, layout.Marker, f"{self.url}/{layout.MARKER}")
+        layout.decode(data, layout.Marker, f"{self.url}/{layout.MARKER}", self.url)
         return True
 
     def check_place(self) -> None:
         """Raise unless this is a registry that can be pushed to, or a place that is empty and can become one."""
         if self._is_registry():
             pass
-        elif other := next((each.key for each in self._raw.list() if each.key.split("/")[0] not in OWN_NAMES), None):
+        elif other := next((each.key for each in self._raw.list() if not _is_own(each.key)), None):
             raise Refused(
                 f"{self.url} is no registry and is not empty: {other} is there; nothing was pushed",
                 hint="name a new folder in it, or one that is empty",
@@ -189,3 +188,8 @@ class StaticClient(Client):
 
     def wheel(self, ref: Ref, version: str, sha256: str) -> bytes:
         return self.package_of(ref).wheels.read(version, sha256)
+
+
+def _is_own(key: str) -> bool:
+    """Return whether a push that did not end may have left this key, so that somebody's own files are never taken."""
+    return layout.is_stored(key) or key.split("/")[0] in _OWN_FOLDERS

@@ -11,18 +11,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from datapkg.errors import CorruptObject
 from datapkg.format import static_registry as layout
 from datapkg.format.locations import RECIPE, WHOLE, StateLocations
+from datapkg.format.static_registry import LogChange
 from datapkg.objects.blobs.base import BlobInfo, Blobs
 from datapkg.remote.static.client import StaticClient
+from datapkg.remote.static.locations_check import LocationsCheck
 from datapkg.remote.static.package import StaticPackage
 from datapkg.remote.static.places import fetched
 from datapkg.remote.static.verification import packages_of
 from datapkg.remote.static.wheels import keys_of
 
 GRACE = timedelta(hours=24)
-_PREFIXES = ("objects/", "packs/", "recipes/", "maps/", "previews/", "wheels/")
+_PREFIXES = ("objects/", "packs/", "recipes/", "maps/", "previews/", "wheels/", "packages/")
 
 
 @dataclass
@@ -38,7 +39,7 @@ def collect(client: StaticClient, now: datetime, *, grace: timedelta = GRACE, dr
     """Delete what nothing has needed for the grace, which begins anew when it moves to the trash.
 
     Raise `IntegrityError`, `CorruptObject`, before anything is moved, for a log that does not hold together, or a state
-    of which it is not known where its objects are.
+    of which it is not known where its objects are. What somebody else put there stays, as its names are not ours.
     """
     blobs, result, before = client.blobs, CollectedFiles(), now - grace
     needed = _needed(client, before)
@@ -51,6 +52,8 @@ def collect(client: StaticClient, now: datetime, *, grace: timedelta = GRACE, dr
     needed = needed if dry_run else _needed(client, before)
     for each in list(blobs.list(layout.TRASH)):
         key = each.key.removeprefix(layout.TRASH)
+        if not layout.is_stored(key):
+            continue
         if key in needed:
             _restore(blobs, key, result, dry_run)
         elif grace and each.modified_at > before:
@@ -73,31 +76,23 @@ def _needed(client: StaticClient, before: datetime) -> set[str]:
     needed = set[str]()
     for ref in packages_of(client):
         package = StaticPackage(client.blobs, ref, client.seen, "")
-        heads = package.log.read().heads
+        heads, check = package.log.read().heads, LocationsCheck(package)
+        package.log.check_end()
         for change in package.log.entries():
             needed |= set(keys_of(ref, change))  # also of a deleted package: a lock elsewhere may name them
             if heads.first and change.number >= heads.first and change.kind in ("push", "record"):
-                needed |= {layout.previews_key(change.hash), *_of_state(package, change.hash)}
+                needed |= {layout.previews_key(change.hash), *_of_state(check, change)}
     for each in client.blobs.list("packages/"):
-        if each.key.endswith(".loc") and each.modified_at > before and each.key not in needed:
+        if layout.is_stored(each.key) and each.modified_at > before and each.key not in needed:
             needed.add(each.key)
             needed |= _of_begun(client.blobs, each.key)
     return needed
 
 
-def _of_state(package: StaticPackage, state: str) -> Iterator[str]:
-    found = package.places.of_state(state)
-    if found is None:
-        raise CorruptObject(
-            f"it is not known where the objects of {package.ref.package}@sha256:{state[:12]} are; nothing was removed",
-            hint=f"datapkg verify --registry {package.blobs.url}",
-        )
-    yield layout.locations_key(package.ref, state)
-    yield from _keys(found)
-    for base in found.bases:
-        yield layout.locations_key(package.ref, base)
-        if each := package.places.of_state(base):
-            yield from _keys(each)
+def _of_state(check: LocationsCheck, change: LogChange) -> Iterator[str]:
+    for state, found in check.locations(change.hash, change.record_object).items():
+        yield layout.locations_key(check.ref, state)
+        yield from _keys(found)
 
 
 def _of_begun(blobs: Blobs, key: str) -> set[str]:
@@ -117,5 +112,4 @@ def _keys(found: StateLocations) -> Iterator[str]:
 
 def _unneeded(blobs: Blobs, needed: set[str]) -> Iterator[BlobInfo]:
     for prefix in _PREFIXES:
-        yield from (each for each in list(blobs.list(prefix)) if each.key not in needed)
-    yield from (each for each in list(blobs.list("packages/")) if each.key.endswith(".loc") and each.key not in needed)
+        yield from (each for each in list(blobs.list(prefix)) if each.key not in needed and layout.is_stored(each.key))

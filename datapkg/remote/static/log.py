@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from datapkg.errors import Conflict, DatapkgError, IntegrityError, NotFound, Notice
+from datapkg.errors import Conflict, DatapkgError, IntegrityError, NotFound, Notice, QuotaExceeded, Refused
 from datapkg.format import static_registry as layout
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref
@@ -66,6 +66,8 @@ class RegistryLog:
         position = start
         for data in self._following(start):
             position = self._after(position, data)
+        if position.heads.number and not start.heads.number:
+            self._check_end(position.heads.number)
         self._check_seen(position)
         self._position = position
         return position
@@ -74,10 +76,10 @@ class RegistryLog:
         """Return the pointers that are written beside the log, if the entry they are of confirms them."""
         try:
             data = self._blobs.read(layout.heads_key(self._ref), layout.MAX_HEADS_BYTES)
-            heads = layout.decode(data, Heads, "heads.json")
+            heads = layout.decode(data, Heads, "heads.json", self._blobs.url)
             entry = self.raw(heads.number)
             change = layout.decode(entry, LogChange, "entry") if entry else None
-        except (NotFound, IntegrityError):  # it was never written, or is not ours: the log says the same
+        except (NotFound, IntegrityError, QuotaExceeded):  # it was never written, or is not ours: the log says the same
             return None
         if entry is None or change is None or change.heads != hash_bytes(data) or heads.package != self._ref.package:
             return None
@@ -110,7 +112,7 @@ class RegistryLog:
     def change(self, number: int) -> LogChange | None:
         """Return an entry by its number, None where it is absent; that it follows from those before is not verified."""
         data = self.raw(number)
-        return layout.decode(data, LogChange, f"entry {number} of the log of {self._ref.package}") if data else None
+        return layout.decode(data, LogChange, self._where(number), self._blobs.url) if data is not None else None
 
     def raw(self, number: int) -> bytes | None:
         """Return the bytes of an entry, None where it is absent."""
@@ -123,18 +125,24 @@ class RegistryLog:
 
     def _after(self, position: Position, data: bytes) -> Position:
         number = position.heads.number + 1
-        where = f"entry {number} of the log of {self._ref.package} at {self._blobs.url}"
-        change = layout.decode(data, LogChange, where)
+        where = self._where(number)
+        change = layout.decode(data, LogChange, where, self._blobs.url)
         if (change.number, change.package) != (number, self._ref.package):
-            raise IntegrityError(f"{where} is that of {change.package} with number {change.number}")
+            raise IntegrityError(
+                f"{where} has the contents of entry {change.number} of {change.package}",
+                hint=layout.verify_line(self._blobs.url),
+            )
         if (change.previous or "") != position.entry:
             raise IntegrityError(
                 f"{where} follows another entry {number - 1} than the one that is there: one of them was changed",
-                hint=f"datapkg verify --registry {self._blobs.url}",
+                hint=layout.verify_line(self._blobs.url),
             )
         heads = layout.applied(position.heads, change)
-        if layout.digest(heads) != change.heads:
-            raise IntegrityError(f"{where} does not lead to the pointers that it states")
+        if (digest := layout.digest(heads)) != change.heads:
+            raise IntegrityError(
+                f"{where} does not lead to the pointers that it states: expected {change.heads}, got {digest}",
+                hint=layout.verify_line(self._blobs.url),
+            )
         return Position(heads, hash_bytes(data))
 
     def _check_seen(self, position: Position) -> None:
@@ -184,11 +192,69 @@ class RegistryLog:
     def _check_free(self, number: int) -> None:
         """Raise `IntegrityError` if a later entry is there: this one was deleted, and must not be made anew."""
         if self._blobs.size(layout.log_key(self._ref, number + 1)) is not None and self.raw(number) is None:
+            raise self._missing(number)
+
+    def check_end(self) -> None:
+        """Raise `IntegrityError` if entries are there behind the end of the log, since one before them was lost."""
+        self._check_end(self.read().heads.number)
+
+    def _check_end(self, number: int) -> None:
+        last = self._last(number)
+        for each in range(number + 1, last + 1):  # others may have been added since the end was found
+            if self.raw(each) is None:
+                raise self._missing(each)
+
+    def _last(self, number: int) -> int:
+        """Return the last number of all entries, or where keys cannot be listed, of the next few; else `number`."""
+        try:
+            keys = [each.key for each in self._blobs.list(f"{layout.package_key(self._ref)}/log/")]
+        except Refused:
+            next_ones = range(number + 1, number + 1 + READ_AT_ONCE)
+            found = [each for each, data in zip(next_ones, self._entries(next_ones), strict=True) if data is not None]
+        else:
+            found = [entry[1] for key in keys if (entry := layout.entry_of(key))]
+        return max(found, default=number)
+
+    def _missing(self, number: int) -> IntegrityError:
+        return IntegrityError(
+            f"{self._where(number)} is missing, and later ones are there; restore it from a mirror or a backup",
+            hint=layout.verify_line(self._blobs.url),
+        )
+
+    def _where(self, number: int) -> str:
+        return f"entry {number} of the log of {self._ref.package} at {self._blobs.url}"
+
+    def verified(self, number: int, digest: str) -> tuple[bytes, LogChange]:
+        """Return an entry whose sha256 this has to be; raise `IntegrityError` for another one."""
+        data = self.raw(number)
+        if data is None:
+            raise self._missing(number)
+        if hash_bytes(data) != digest:
             raise IntegrityError(
-                f"entry {number} of the log of {self._ref.package} at {self._blobs.url} is missing, and later ones are "
-                "there; nothing was pushed",
-                hint=f"datapkg verify --registry {self._blobs.url}",
+                f"{self._where(number)} was changed while it was read", hint=layout.verify_line(self._blobs.url)
             )
+        return data, layout.decode(data, LogChange, self._where(number), self._blobs.url)
+
+    def digests(self, start: Position) -> list[str]:
+        """Return the sha256 of each entry after a position of this log, in order.
+
+        Raise `IntegrityError` unless each follows from the one before and leads to what was read as the end.
+        """
+        position, found = start, list[str]()
+        end = self.read()
+        while position.heads.number < end.heads.number:
+            number = position.heads.number + 1
+            data = self.raw(number)
+            if data is None:
+                raise self._missing(number)
+            position = self._after(position, data)
+            found.append(position.entry)
+        if position.entry != end.entry:
+            raise IntegrityError(
+                f"{self._where(end.heads.number)} was changed while it was read",
+                hint=layout.verify_line(self._blobs.url),
+            )
+        return found
 
     def write_checkpoint(self, heads: Heads) -> None:
         """Write the pointers beside the log."""
@@ -202,11 +268,11 @@ class RegistryLog:
         while number:
             numbers = range(number, max(0, number - READ_AT_ONCE), -1)
             for data in self._entries(numbers):
-                where = f"entry {number} of the log of {self._ref.package} at {self._blobs.url}"
+                where = self._where(number)
                 if data is None or hash_bytes(data) != expected:
                     what = "is missing" if data is None else "was changed after the next one was written"
-                    raise IntegrityError(f"{where} {what}", hint=f"datapkg verify --registry {self._blobs.url}")
-                change = layout.decode(data, LogChange, where)
+                    raise IntegrityError(f"{where} {what}", hint=layout.verify_line(self._blobs.url))
+                change = layout.decode(data, LogChange, where, self._blobs.url)
                 yield change
                 expected, number = change.previous or "", number - 1
 

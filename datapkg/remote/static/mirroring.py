@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from datapkg.errors import Conflict, CorruptObject, IntegrityError, NotFound, Notice
+from datapkg.errors import Conflict, IntegrityError, NotFound, Notice
 from datapkg.format import static_registry as layout
 from datapkg.format import wire
 from datapkg.format.hashing import VerifyingReader, hash_bytes, hash_stream, mismatch
@@ -29,6 +29,7 @@ from datapkg.objects.transfer import plan, transfer
 from datapkg.remote.client import Client
 from datapkg.remote.static import search
 from datapkg.remote.static.client import StaticClient
+from datapkg.remote.static.locations_check import LocationsCheck
 from datapkg.remote.static.package import StaticPackage
 
 MAX_SMALL_BYTES = 64 << 20
@@ -56,17 +57,17 @@ def mirror_files(source: StaticPackage, target: StaticClient, result: Mirrored, 
             f"{source.ref.package} at {copy.blobs.url} has changes that {source.blobs.url} does not have",
             hint="mirror into another registry, which nobody pushes to",
         )
-    counted = set[str]()
-    for number in range(mine.heads.number + 1, theirs.heads.number + 1):
-        data = source.log.raw(number)
-        change = source.log.change(number)
-        if data is None or change is None:
-            raise NotFound(f"entry {number} of the log of {source.ref.package} at {source.blobs.url} is missing")
+    source.log.check_end()
+    counted, check = set[str](), LocationsCheck(source)
+    for number, digest in enumerate(source.log.digests(mine), mine.heads.number + 1):
+        data, change = source.log.verified(number, digest)
         if change.kind in ("push", "record") and _is_alive(theirs.heads, change):
             if dry_run:
-                counted |= {key for key, _ in _files(_places_of(source, change.hash)) if copy.blobs.size(key) is None}
+                counted |= {
+                    key for key, _ in _files(check.locations(change.hash)[change.hash]) if copy.blobs.size(key) is None
+                }
             else:
-                result.objects += _copy_state(source, copy.blobs, change.hash)
+                result.objects += _copy_state(source, copy.blobs, change, check)
         if not dry_run:
             _copy_wheels(source, copy.blobs, change)
         if not dry_run and not copy.blobs.create(layout.log_key(source.ref, number), data):
@@ -195,9 +196,10 @@ def _index(package: StaticPackage) -> None:
     package.wheels.write_pages()
 
 
-def _copy_state(source: StaticPackage, target: Blobs, state: str) -> int:
+def _copy_state(source: StaticPackage, target: Blobs, change: LogChange, check: LocationsCheck) -> int:
     """Copy the files of a state that are not there; return how many objects and packs these were."""
-    found = _places_of(source, state)
+    state = change.hash
+    found = check.locations(state, change.record_object)[state]
     for hash, place in found:
         if place.pack == RECIPE and target.size(layout.recipe_key(hash)) is None:
             _check_recipe(source, hash)
@@ -207,16 +209,6 @@ def _copy_state(source: StaticPackage, target: Blobs, state: str) -> int:
     _copy_derived(source.blobs, target, layout.previews_key(state))
     _copy_derived(source.blobs, target, layout.locations_key(source.ref, state), is_new=True)
     return copied
-
-
-def _places_of(source: StaticPackage, state: str) -> StateLocations:
-    found = source.places.of_state(state)
-    if found is None:
-        raise CorruptObject(
-            f"it is not known where the objects of {source.ref.package}@sha256:{state[:12]} are",
-            hint=f"datapkg verify --registry {source.blobs.url}",
-        )
-    return found
 
 
 def _check_recipe(source: StaticPackage, hash: str) -> None:

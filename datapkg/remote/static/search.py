@@ -7,9 +7,10 @@ keys can be listed, the summaries that are newer than their line are read too; a
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 
-from datapkg.errors import DatapkgError, InvalidInput, NotFound, ReadOnly
+from datapkg.errors import DatapkgError, IntegrityError, InvalidInput, NotFound, QuotaExceeded, ReadOnly
 from datapkg.format import static_registry as layout
 from datapkg.format import wire
 from datapkg.format.manifest.parsed import Manifest
@@ -21,6 +22,7 @@ from datapkg.remote.static.log import derived
 
 MAX_TITLE, MAX_DESCRIPTION, MAX_KEYWORDS = 300, 2_000, 100
 MAX_QUERY, MAX_WORDS = 200, 10
+_NUMBER = re.compile(r"[0-9]{8,}\Z")
 
 
 def summary_of(ref: Ref, heads: Heads, manifest: Manifest | None) -> Summary:
@@ -59,7 +61,7 @@ def _keep(blobs: Blobs, ref: Ref, summary: Summary) -> None:
     index = common(blobs)
     known = index.packages.get(ref.package)
     if known is None or known.number < summary.number:
-        packages = {**index.packages, ref.package: summary}
+        packages = {**(index.packages or _summaries(blobs)), ref.package: summary}
         data = layout.encode(SearchIndex(format=layout.FORMAT, packages=packages))
         blobs.put(layout.SEARCH_INDEX, io.BytesIO(data))
 
@@ -68,8 +70,8 @@ def common(blobs: Blobs) -> SearchIndex:
     """Return the common file; empty where it is absent or damaged."""
     try:
         data = blobs.read(layout.SEARCH_INDEX, layout.MAX_INDEX_BYTES)
-        return layout.decode(data, SearchIndex, layout.SEARCH_INDEX)
-    except (NotFound, ValueError):  # it is derived: a damaged one is written anew
+        return layout.decode(data, SearchIndex, layout.SEARCH_INDEX, blobs.url)
+    except (NotFound, IntegrityError, QuotaExceeded):  # it is derived: a damaged one is written anew
         return SearchIndex(format=layout.FORMAT, packages={})
 
 
@@ -105,9 +107,9 @@ def _summaries(blobs: Blobs) -> dict[str, Summary]:
     for key in keys:
         _, *names, file = key.split("/")
         package, number = "/".join(names), file.removesuffix(".json")
-        if len(names) == 2 and number.isdigit() and (package not in found or found[package].number < int(number)):
+        if len(names) == 2 and _NUMBER.match(number) and (package not in found or found[package].number < int(number)):
             try:
-                found[package] = layout.decode(blobs.read(key, layout.MAX_SUMMARY_BYTES), Summary, key)
+                found[package] = layout.decode(blobs.read(key, layout.MAX_SUMMARY_BYTES), Summary, key, blobs.url)
             except DatapkgError:  # deleted meanwhile for a newer one, or damaged
                 continue
     return found

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
-from datapkg.errors import DatapkgError, IntegrityError, NotFound
+from datapkg.errors import DatapkgError, IntegrityError, NotFound, QuotaExceeded, Refused
 from datapkg.format import static_registry as layout
 from datapkg.format.hashing import hash_bytes, hash_stream
 from datapkg.format.locations import RECIPE, WHOLE
@@ -30,11 +30,10 @@ class VerifiedStates:
 def packages_of(client: StaticClient) -> list[Ref]:
     """Return all packages of a registry: those that have a log, or where keys cannot be listed, those of the index."""
     try:
-        keys = (each.key.split("/") for each in client.blobs.list("packages/"))
-        found = {(key[1], key[2]) for key in keys if len(key) == 5 and key[3] == "log"}
-    except DatapkgError:
+        found = {entry[0] for each in client.blobs.list("packages/") if (entry := layout.entry_of(each.key))}
+    except Refused:
         return [Ref.parse(each.package) for each in client.packages()]
-    return [Ref(user, name) for user, name in sorted(found)]
+    return sorted(found, key=lambda ref: ref.package)
 
 
 def verify_registry(client: StaticClient, refs: list[Ref], progress: Progress) -> VerifiedStates:
@@ -55,6 +54,7 @@ def verify_registry(client: StaticClient, refs: list[Ref], progress: Progress) -
 
 def _states(package: StaticPackage) -> Iterator[tuple[str, str | None]]:
     """Yield each state with the object of its record; raise `IntegrityError` where the log does not hold together."""
+    package.log.check_end()
     entries = list(package.log.entries())[::-1]
     heads, pointers = layout.no_package(package.ref), {""}
     for change in entries:
@@ -64,7 +64,7 @@ def _states(package: StaticPackage) -> Iterator[tuple[str, str | None]]:
         pointers.add(change.heads)
     try:
         written = hash_bytes(package.blobs.read(layout.heads_key(package.ref), layout.MAX_HEADS_BYTES))
-    except NotFound:
+    except (NotFound, QuotaExceeded):
         written = ""
     if written not in pointers:
         raise IntegrityError("heads.json is not what any entry of the log leads to; the next push writes it anew")

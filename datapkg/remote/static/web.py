@@ -30,7 +30,9 @@ BEYOND_THE_END = 416
 def is_static(session: RegistrySession) -> bool:
     """Return whether an address has the files of a registry; False where it does not answer either."""
     try:
-        layout.decode(WebBlobs(session).read(layout.MARKER, layout.MAX_MARKER_BYTES), layout.Marker, layout.MARKER)
+        layout.decode(
+            WebBlobs(session).read(layout.MARKER, layout.MAX_MARKER_BYTES), layout.Marker, layout.MARKER, session.url
+        )
     except DatapkgError as error:
         return isinstance(error, NewerFormat)
     return True

@@ -73,7 +73,7 @@ class PackageWheels:
             data = self._blobs.read(layout.MARKER, layout.MAX_MARKER_BYTES)
         except NotFound:
             return self._blobs.url
-        return layout.decode(data, layout.Marker, layout.MARKER).url or self._blobs.url
+        return layout.decode(data, layout.Marker, layout.MARKER, self._blobs.url).url or self._blobs.url
 
     def write_pages(self) -> None:
         """Write the page of the package after the last entry of its log, and the list of projects if that changes."""

@@ -17,7 +17,9 @@ from datapkg.api.maintenance import delete
 from datapkg.api.push import push_package
 from datapkg.api.verify import verify_registry
 from datapkg.errors import CorruptObject, IntegrityError
+from datapkg.format.locations import decode_locations, encode_locations
 from datapkg.format.names import Ref
+from datapkg.format.static_registry import locations_key
 from datapkg.remote.static import publish
 from datapkg.remote.static.collection import GRACE, collect
 from tests.static_registry import Static
@@ -139,4 +141,60 @@ def test_nothing_is_removed_where_the_places_of_a_state_are_lost(static: Static,
     before = kept(static)
     with pytest.raises(CorruptObject, match="it is not known where the objects of ada/iris"):
         collect(static.client(), later(2))
+    assert kept(static) == before
+
+
+def test_a_package_behind_a_link_is_not_freed(static: Static, leftovers: Path, tmp_path: Path) -> None:
+    (static.folder / "packages/ada").rename(tmp_path / "disk")
+    (static.folder / "packages/ada").symlink_to(tmp_path / "disk")
+    (static.folder / "packages/ada/up").symlink_to(static.folder)
+    free_registry(static.home(), static.url, now=True)
+    assert verify_registry(static.home("other"), static.url).damaged == []
+    assert verify_registry(static.home("other"), static.url).checked >= 4
+
+
+def test_what_others_put_there_stays(static: Static, leftovers: Path) -> None:
+    foreign = ["objects/.DS_Store", "packs/x (copy).pack", "packs/mine.doc", "packages/Ada/Iris/log/00000001.json"]
+    foreign += ["packages/ada/iris/log/00000001 (1).json", "trash/mine.doc", "index/ada/iris/\u00b2"]
+    for key in foreign:
+        (static.folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (static.folder / key).write_text("mine")
+    assert free_registry(static.home(), static.url, now=True).files > 0
+    assert set(foreign) <= set(static.files())
+    assert verify_registry(static.home(), static.url).damaged == []
+    assert [each.package for each in static.client().packages("iris")] == ["ada/iris"]
+
+
+@pytest.mark.parametrize("wrong", ["another state", "another pack", "no base"])
+def test_nothing_is_removed_where_the_places_of_a_state_are_wrong(static: Static, leftovers: Path, wrong: str) -> None:
+    static.push(Ref("ada", "zoo"), "3")
+    zoo = next(path for path in static.files() if path.startswith("packages/ada/zoo/states/"))
+    latest = static.folder / locations_key(REF, static.client().resolve(REF).hash)
+    mine, other = decode_locations(latest.read_bytes()), decode_locations((static.folder / zoo).read_bytes())
+    moved = {hash: place._replace(pack=other.packs[0]) for hash, place in mine}
+    data = {
+        "another state": (static.folder / zoo).read_bytes(),
+        "another pack": encode_locations(moved, bases=mine.bases),
+        "no base": encode_locations({}, bases=["f" * 64]),
+    }[wrong]
+    latest.unlink()
+    latest.write_bytes(data)
+    before = kept(static)
+    with pytest.raises(CorruptObject, match="it is not known where the objects of ada/iris") as error:
+        collect(static.client(), later(2))
+    assert error.value.hint == f"datapkg verify --registry {static.url}"
+    assert kept(static) == before
+
+
+def test_nothing_is_removed_beside_a_gap_of_a_log(static: Static, leftovers: Path) -> None:
+    old = (static.folder / "packages/ada/iris/heads.json").read_bytes()
+    for text in ("3", "4"):
+        static.push(REF, text)
+    heads = static.folder / "packages/ada/iris/heads.json"
+    heads.unlink()
+    heads.write_bytes(old)
+    (static.folder / "packages/ada/iris/log/00000003.json").unlink()
+    before = kept(static)
+    with pytest.raises(IntegrityError, match=r"entry 3 .* is missing"):
+        collect(static.client("other"), later(2))
     assert kept(static) == before

@@ -209,3 +209,47 @@ def test_where_two_could_be_first_nothing_is_pushed(
     with pytest.raises(Refused, match="cannot tell which of two pushers was first"):
         open_log().append(push(1))
     assert list(blobs.list()) == []
+
+
+@pytest.mark.parametrize("lost", [[3], [3, 4]])
+def test_a_reader_without_a_checkpoint_notices_a_gap(open_log: Any, blobs: FolderBlobs, lost: list[int]) -> None:
+    for number in range(1, 7):
+        open_log().append(push(number))
+    blobs.delete(layout.heads_key(REF))
+    for number in lost:
+        blobs.delete(layout.log_key(REF, number))
+    with pytest.raises(IntegrityError, match=r"entry 3 .* is missing, and later ones are there"):
+        open_log("reader").read()
+    with pytest.raises(IntegrityError, match=r"entry 3 .* is missing"):
+        open_log("pusher").append(push(9))
+    assert blobs.size(layout.log_key(REF, 3)) is None
+
+
+def test_a_gap_behind_an_old_checkpoint_is_found_when_the_end_matters(open_log: Any, blobs: FolderBlobs) -> None:
+    open_log().append(push(1))
+    old = blobs.read(layout.heads_key(REF), 10_000)
+    for number in (2, 3):
+        open_log().append(push(number))
+    open_log("reader").check_end()
+    blobs.put(layout.heads_key(REF), io.BytesIO(old))
+    blobs.delete(layout.log_key(REF, 2))
+    with pytest.raises(IntegrityError, match=r"entry 2 .* is missing"):
+        open_log("other").check_end()
+
+
+def test_a_huge_checkpoint_is_as_if_it_were_not_there(
+    open_log: Any, blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_log().append(push(1))
+    blobs.put(layout.heads_key(REF), io.BytesIO(b" " * 1001))
+    monkeypatch.setattr(layout, "MAX_HEADS_BYTES", 1000)
+    assert open_log("reader").read().heads.latest == state(1)
+
+
+def test_an_entry_of_another_package_says_what_is_there(open_log: Any, blobs: FolderBlobs) -> None:
+    open_log().append(push(1))
+    hand_edit(blobs, 1, package="bob/other")
+    blobs.delete(layout.heads_key(REF))
+    with pytest.raises(IntegrityError, match=r"entry 1 of .*ada/iris at .* has the contents of entry 1 of bob/") as e:
+        open_log("reader").read()
+    assert e.value.hint == f"datapkg verify --registry {blobs.url}"

@@ -154,6 +154,15 @@ def test_a_file_of_locations_that_names_no_pack(blobs: FolderBlobs) -> None:
         opened(blobs, [STATES[0]]).size(hash)
 
 
+def test_locations_beyond_any_file(blobs: FolderBlobs) -> None:
+    hash = hash_bytes(b"never")
+    for offset, size in ((2**64 - 10, 10), (8, 2**64 - 1)):
+        data = encode_locations({hash: ObjectLocation(STATES[3], offset, size)}, number=1)
+        blobs.put(locations_key(REF, STATES[0]), io.BytesIO(data))
+        with pytest.raises(CorruptObject, match="a file of locations has an object at"):
+            opened(blobs, [STATES[0]]).read(hash)
+
+
 @pytest.mark.parametrize("damage", [b"", b"dplocat1", b"x" * 200])
 def test_a_damaged_file_of_locations_is_as_if_it_were_lost(blobs: FolderBlobs, damage: bytes) -> None:
     written(opened(blobs, [], STATES[0]), STATES[0], [BODIES[3]])
