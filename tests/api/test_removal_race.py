@@ -55,8 +55,8 @@ def old(tmp_path: Path) -> Home:
 def test_package_removed_after_it_was_resolved(
     old: Home, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def found_and_removed(home: Home, ref: Ref) -> ResolvedState:
-        result = find_installed(home, ref)
+    def found_and_removed(home: Home, ref: Ref, **ways: Any) -> ResolvedState:
+        result = find_installed(home, ref, **ways)
         monkeypatch.undo()
         monkeypatch.setenv("DATAPKG_HOME", str(old.data))
         remove_in_another_process()
