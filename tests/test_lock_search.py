@@ -163,6 +163,12 @@ def test_tests_follow_the_lock_of_the_root_of_pytest(states: dict[str, str], pro
     )
     words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", project / "src")
     assert "2 passed" in ran(*words, cwd=elsewhere)[0]
+    # Without a file that configures pytest, its root is the folder above both.
+    (project / "pytest.ini").unlink()
+    (elsewhere / "datapkg.lock").write_bytes((project / "datapkg.lock").read_bytes().replace(b"u/p", b"u/q"))
+    assert "2 passed" in ran(*words, cwd=elsewhere)[0]
+    words = (*words[:-1], project / "src" / "test_it.py::test_it")
+    assert "1 passed" in ran(*words, cwd=elsewhere)[0]
     # Before a test imports more, the plugin has loaded nothing but itself.
     listed = "import datapkg.pytest_plugin, sys; print(sorted(n for n in sys.modules if n.startswith('datapkg')))"
     assert ran("-c", listed, cwd=elsewhere)[0] == "['datapkg', 'datapkg.code_folder', 'datapkg.pytest_plugin']"

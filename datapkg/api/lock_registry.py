@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 from datapkg.api.lock import keep_lock, read_lock, requirements_path
 from datapkg.api.lock_results import LockResult
@@ -68,8 +69,12 @@ def move_registry(home: Home, start: Path, text: str, *, dry_run: bool = False) 
     place = path.parent / LOCK
     lock, before = read_lock(place), path.read_bytes().decode()
     if lock is None or all(pin.registry != move.old for pin in lock.pins):
-        known = ", ".join(sorted({pin.registry for pin in (lock.pins if lock else ())})) or "none"
-        raise NotFound(f"nothing in {place} came from {move.old}; its registries: {known}")
+        known = sorted({pin.registry for pin in (lock.pins if lock else ())})
+        others = [each for each in known if each != move.new]
+        raise NotFound(
+            f"nothing in {place} came from {move.old}; its registries: {', '.join(known) or 'none'}",
+            hint=f"datapkg lock --registry {quote(f'{others[0]}={move.new}')}" if others else "",
+        )
     wanted, yml, texts = parse_requirements(before.encode(), str(path)), before, {}
     for entry in wanted.entries:
         moved = move.ref(home, entry.ref)

@@ -8,6 +8,7 @@ from shlex import quote
 
 from datapkg.api.lock_results import PinChange
 from datapkg.api.needed_packages import Answer, NeededPackages, closure, overruled
+from datapkg.api.states import yanked_text_of
 from datapkg.errors import Conflict, DatapkgError, NodeNotFound, Unreachable
 from datapkg.format import wire
 from datapkg.format.lockfile import Lock, Pin
@@ -118,11 +119,17 @@ class Pinner:
                         failed.append((entry, answer))
                     else:
                         pins.append(answer)
-                        self._answers[answer.package, answer.hash] = question.answer()
+                        self._answers[answer.package, answer.hash] = found = question.answer()
+                        self._note_yank(entry.ref, found[1])
         failed += self._without_nodes([*unchecked, *pins])
         if failed:
             raise unresolved(failed)
         return pins
+
+    def _note_yank(self, ref: Ref, resolved: wire.Resolved) -> None:
+        note = yanked_text_of(ref, resolved.hash, resolved.versions, resolved.yanked)
+        if note and note not in self.notes:
+            self.notes.append(note)
 
     def _without_nodes(self, pins: list[Pin]) -> list[tuple[Requirement, DatapkgError]]:
         """Return the pins whose state does not have their node, with errors."""

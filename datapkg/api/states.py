@@ -116,12 +116,16 @@ def yanked_note(refs: Refs, ref: Ref, hash: str) -> str:
 
     A state that has another version which was not yanked is no reason for a note, unless the ref names the yanked one.
     """
-    yanked = refs.yanked(ref)
+    return yanked_text_of(ref, hash, refs.versions(ref), refs.yanked(ref))
+
+
+def yanked_text_of(ref: Ref, hash: str, versions: dict[str, str], yanked: dict[str, str]) -> str:
+    """Return the note of `yanked_note`, from the states of all versions and the reasons of the yanked ones."""
     if not yanked:
         return ""
     from datapkg.format.versions import matching, yanked_text
 
-    names = [name for name, state in refs.versions(ref).items() if state == hash]
+    names = [name for name, state in versions.items() if state == hash]
     if ref.state and ref.state.kind == "version":
         names = matching(ref.state, names)
     if not names or not all(name in yanked for name in names):

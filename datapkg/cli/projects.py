@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from shlex import join
+from shlex import join, quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -108,7 +108,8 @@ def remove(session: Session, packages: tuple[Ref, ...], group: str | None, dry_r
     done = remove_requirements(session.home, Path.cwd(), packages, group, dry_run=dry_run)
     _report(session, done)
     if not dry_run:
-        names = dict.fromkeys(each.package for each in packages)
+        current = session.home.store.refs.current
+        names = dict.fromkeys(each.package for each in packages if current(each))
         session.out.say("", *(f"  uninstall it  datapkg rm {package}" for package in names))
 
 
@@ -153,7 +154,17 @@ def outdated(session: Session, check: bool, registry: str | None) -> None:
     if any(each.pinned.hash != each.allowed.hash for each in found):
         session.out.say("", "  take what is allowed  datapkg update")
     if check and found:
-        raise CheckFailed(f"{count_text(len(found), 'pin')} outdated", hint="datapkg update")
+        raise CheckFailed(f"{count_text(len(found), 'pin')} outdated", hint=_renewing_line(found))
+
+
+def _renewing_line(found: Sequence[OutdatedPin]) -> str:
+    """Return the command that takes newer states: an update, or where requirements allow none, another requirement."""
+    if any(each.pinned.hash != each.allowed.hash for each in found):
+        return "datapkg update"
+    first = found[0]
+    state = first.latest.version or f"sha256:{first.latest.hash}"
+    group = f" --group {first.group}" if first.group else ""
+    return f"datapkg add {quote(f'{Ref.parse(first.requirement).at(None)}@{state}')}{group}"
 
 
 def _outdated_row(each: OutdatedPin) -> tuple[str, ...]:
@@ -265,6 +276,17 @@ def _report(session: Session, done: LockResult) -> None:
     lines = [*_change_lines(done), *(line for each in installed for line in install_lines(each))]
     session.out.answer(_value(done) | {"installed": [asdict(each) for each in installed]}, lines, quiet=[])
     session.out.raise_failures([(each.ref, each.error) for each in done.installed if each.error is not None])
+    if done.changes and not done.dry_run and (folders := _checkout_folders(done)):
+        session.out.say("", f"  update {', '.join(folders)}  datapkg install")
+
+
+def _checkout_folders(done: LockResult) -> list[str]:
+    """Return the checkout folders beside a lock; only an install of the project writes them."""
+    from datapkg.format.checkout import parse_checkout
+    from datapkg.format.lockfile import REQUIREMENTS
+
+    path = done.path.parent / REQUIREMENTS
+    return [each.folder for each in parse_checkout(path.read_bytes(), str(path))]
 
 
 def _value(done: LockResult) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def test_add_update_outdated_and_remove(ada: Person, states: list[str], tmp_path
         }
     ]
     assert ada("outdated").out.split()[4:8] == [f"{package}@1.0", "1.0", "1.0", "2.0"]
-    assert ada("outdated", "--check").code == 5
+    failed = ada("outdated", "--check", "--json")
+    assert (failed.code, failed.error["hint"]) == (5, f"datapkg add {package}@2.0")
     ada("add", package, "--group", "docs", "--no-install")
     assert ada("lock", "--check").code == 0
     assert ada("remove", package, "--group", "docs").code == 0
@@ -53,6 +54,7 @@ def test_add_update_outdated_and_remove(ada: Person, states: list[str], tmp_path
         }
     ]
     third = push(ada, tmp_path, 3, "--version", "3.0")
+    assert ada("outdated", "--check", "--json").error["hint"] == "datapkg update"
     dry = ada("update", package, "--dry-run")
     assert f"changed  2.0 ({hash_text(states[1])}) -> 3.0 ({hash_text(third)})" in dry.out
     assert f"-> 3.0 ({hash_text(third)})" in ada("lock", "--update", "--dry-run").out
@@ -63,6 +65,22 @@ def test_add_update_outdated_and_remove(ada: Person, states: list[str], tmp_path
     assert f"datapkg rm {package}" in removed.out
     assert ada("remove", package).code == 3
     assert Path("datapkg.yml").read_text().endswith("packages:\ngroups:\n  docs:\n")
+
+
+def test_add_and_update_name_what_is_left_to_do(ada: Person, states: list[str]) -> None:
+    package = f"{ada.name}/data"
+    assert ada("version", "yank", f"{package}@1.0", "-m", "wrong unit").code == 0
+    Path("datapkg.yml").write_text(f"packages: []\ncheckout: {{data/raw: {package}}}\n")
+    added = ada("add", f"{package}@1.0")
+    assert f"note: yanked by its publisher: {package}@1.0: wrong unit" in added.err
+    assert "update data/raw  datapkg install" in added.out + added.err
+    assert "yanked by its publisher" in ada("lock", "--update").err
+    unchanged = ada("add", f"{package}@1.0")
+    assert "update data/raw" not in unchanged.out + unchanged.err
+    ada("add", f"{package}@2.0", "--no-install")
+    ada("rm", package)
+    removed = ada("remove", package)
+    assert (removed.code, "uninstall it" in removed.out + removed.err) == (0, False)
 
 
 def test_lock_check_lists_what_fails(ada: Person, states: list[str]) -> None:
@@ -108,4 +126,6 @@ def test_lock_of_a_registry_that_moved(ada: Person, states: list[str]) -> None:
     assert [pin["registry"] for pin in ada("lock", "--json").json["packages"]] == [new]
     assert ada("install", "--frozen", "--registry", old, "--json").json["installed"][0]["hash"] == states[1]
     assert ada("lock", "--registry", f"{old}={new}").code == 3
+    failed = ada("lock", "--registry", f"{old}=https://data.example.org", "--json")
+    assert failed.error["hint"] == f"datapkg lock --registry {new}=https://data.example.org"
     assert ada("lock", "--registry", f"{old}={new}", "--update").code == 2
