@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 # The public package index has another project under our name: what installs the right one is a line of each registry.
 UPGRADE_HINT = "upgrade datapkg; the page /client/ of your registry has the line to type"
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, ClassVar
 
 
@@ -310,8 +310,7 @@ def exhausted(error: BaseException, doing: str = "") -> ResourceExhausted | None
 
     `doing` says what needed it. Whoever takes errors of a library for errors of the data asks this first.
     """
-    seen: BaseException | None = error
-    while seen is not None:
+    for seen in causes(error):
         if isinstance(seen, ResourceExhausted):
             return seen
         if (what := _resource(seen)) is not None:
@@ -319,8 +318,20 @@ def exhausted(error: BaseException, doing: str = "") -> ResourceExhausted | None
             return ResourceExhausted(
                 f"{doing}{': ' if doing else ''}not enough {what}: {reason}", hint=_LIMITS[what], resource=what
             )
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return None
+
+
+def causes(error: BaseException | None, *, hidden: bool = False) -> Iterator[BaseException]:
+    """Yield an exception and those that it was raised from, each once: `raise error from error` is a circle.
+
+    With `hidden`, also those that `raise … from None` left out.
+    """
+    known = set[int]()
+    while error is not None and id(error) not in known:
+        known.add(id(error))
+        yield error
+        shows = hidden or not error.__suppress_context__
+        error = error.__cause__ or (error.__context__ if shows else None)
 
 
 def _resource(error: BaseException) -> str | None:

@@ -105,3 +105,13 @@ def test_a_traceback_shows_the_hint_unless_the_message_has_it() -> None:
     twice = NodeNotFound("no node 'x'; type: datapkg show u/p", hint="datapkg show u/p")
     assert "".join(traceback.format_exception(twice)).count("datapkg show") == 1
     assert str(pickle.loads(pickle.dumps(twice))) == str(twice)
+
+
+def test_a_circle_of_causes_ends() -> None:
+    error = errors.Unreachable("gone")
+    error.__cause__ = error
+    assert list(errors.causes(error)) == [error]
+    assert errors.exhausted(error) is None
+    outer = ValueError("outer")
+    outer.__cause__, error.__cause__ = error, outer
+    assert list(errors.causes(outer)) == [outer, error]

@@ -21,6 +21,7 @@ from datapkg.errors import (
     PackageNotFound,
     ResourceExhausted,
     Unreachable,
+    causes,
 )
 from datapkg.format import wire
 from datapkg.format.texts import quoted
@@ -100,13 +101,10 @@ def unexpected_response(request: Request, exception: BaseException) -> Response:
 
 
 def _is_full(exception: BaseException | None) -> bool:
-    while exception is not None:
-        if getattr(exception, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if "database or disk is full" in str(exception):
-            return True
-        exception = exception.__cause__ or exception.__context__
-    return False
+    return any(
+        getattr(each, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "database or disk is full" in str(each)
+        for each in causes(exception, hidden=True)
+    )
 
 
 async def _on_ours(request: Request, error: Exception) -> Response:

@@ -94,3 +94,34 @@ def test_folders_behind_links_are_listed_once(blobs: FolderBlobs, tmp_path: Path
     (tmp_path / "disk" / "ada" / "up").symlink_to(tmp_path / "disk")
     assert [each.key for each in blobs.list()] == ["packages/ada/a"]
     assert [each.key for each in blobs.list("packages/")] == ["packages/ada/a"]
+
+
+@pytest.mark.parametrize("change", ["put", "create", "delete", "rename"])
+def test_a_change_that_the_system_refuses(blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    blobs.put("old", io.BytesIO(b"a"))
+
+    def refuse(*given: Any, **options: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("mkdir", "replace", "rename", "unlink"):
+        monkeypatch.setattr(os, name, refuse)
+    monkeypatch.setattr(Path, "unlink", refuse if change == "delete" else lambda *given, **options: None)
+    act = {
+        "put": lambda: blobs.put(KEY, io.BytesIO(b"b")),
+        "create": lambda: blobs.create(KEY, b"b"),
+        "delete": lambda: blobs.delete("old"),
+        "rename": lambda: blobs.rename("old", KEY),
+    }[change]
+    with pytest.raises(Refused, match=r"you may not write to .*: Read-only file system"):
+        act()
+    assert blobs.read("old", 10) == b"a"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_full_disk_names_the_file(blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs.folder.mkdir()
+    new_file = lambda path, mode: Path("/dev/full").open("wb")  # noqa: E731, SIM115 - put closes it
+    monkeypatch.setattr("datapkg.objects.blobs.folder.new_file", new_file)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        blobs.put(KEY, io.BytesIO(b"a"))
+    assert str(error.value.filename).startswith(str(blobs.folder / "tmp"))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.building.readers.compression import ERRORS, open_text
+from datapkg.errors import causes
 
 _FAMILIES = ("csv", "json")
 _SAMPLE_BYTES, _SEARCHED_BYTES = 1 << 16, 64 << 20
@@ -34,12 +35,7 @@ def encoding_hint(error: BaseException, family: str, path: Path, shown: str, kwa
 
 
 def _is_of_text(error: BaseException) -> bool:
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, UnicodeDecodeError):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
+    return any(isinstance(each, UnicodeDecodeError) for each in causes(error, hidden=True))
 
 
 def _sample(path: Path) -> bytes:

@@ -9,13 +9,14 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from datapkg.errors import Refused
+from datapkg.errors import DatapkgError, Refused
 from datapkg.objects.blobs.base import BlobInfo, Blobs, absent, check_key
 from datapkg.objects.directory import READ_BUFFER_BYTES, Window
 from datapkg.objects.files import (
@@ -110,12 +111,13 @@ class FolderBlobs(Blobs):
         with self._new_file() as (temp, file):
             shutil.copyfileobj(stream, file, READ_BUFFER_BYTES)
             sync_file(file)
-            self._make_folder(target.parent)
-            rename(temp, target)
+            with self._changing():
+                self._make_folder(target.parent)
+                rename(temp, target)
         sync_folder(target.parent)
 
     def delete(self, key: str) -> None:
-        with contextlib.suppress(*_ABSENT):
+        with self._changing(), contextlib.suppress(*_ABSENT):
             self.path(key).unlink()
 
     def copy(self, key: str, target: str) -> None:
@@ -124,9 +126,10 @@ class FolderBlobs(Blobs):
 
     def rename(self, key: str, target: str) -> None:
         place = self.path(target)
-        self._make_folder(place.parent)
         try:
-            os.replace(self.path(key), place)
+            with self._changing():
+                self._make_folder(place.parent)
+                os.replace(self.path(key), place)
         except _ABSENT:
             raise absent(key, self.url) from None
         except OSError as error:
@@ -179,21 +182,27 @@ class FolderBlobs(Blobs):
     @contextmanager
     def _new_file(self) -> Iterator[tuple[Path, IO[bytes]]]:
         """Open a temporary file for writing; what the block leaves of it is removed."""
-        try:
+        with self._changing(_UNUSABLE):
             self._make_folder(self.folder / TMP)
             temp = temp_path(self.folder / TMP, "blob")
             file = new_file(temp, mode=FILE_MODE)
+        try:
+            with naming(temp), file:  # closing writes what is left
+                yield temp, file
+        finally:
+            temp.unlink(missing_ok=True)
+
+    @contextmanager
+    def _changing(self, refusals: AbstractSet[int] = UNWRITABLE) -> Iterator[None]:
+        """Inside, the system's refusal of a change is `Refused`."""
+        try:
+            yield
         except OSError as error:
-            if error.errno not in _UNUSABLE:
+            if error.errno not in refusals or isinstance(error, DatapkgError):
                 raise
             raise Refused(
                 f"you may not write to {self.folder}: {error.strerror}", hint="name a folder that you may write to"
             ) from error
-        try:
-            with file, naming(temp):
-                yield temp, file
-        finally:
-            temp.unlink(missing_ok=True)
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder and those above it, with the rights of the umask, or of a shared one above; durably."""

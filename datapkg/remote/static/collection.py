@@ -23,6 +23,7 @@ from datapkg.remote.static.verification import packages_of
 from datapkg.remote.static.wheels import keys_of
 
 GRACE = timedelta(hours=24)
+TEMPORARY = "tmp/"
 _PREFIXES = ("objects/", "packs/", "recipes/", "maps/", "previews/", "wheels/", "packages/")
 
 
@@ -49,6 +50,11 @@ def collect(client: StaticClient, now: datetime, *, grace: timedelta = GRACE, dr
                 result.waiting.append(each)
             else:
                 blobs.rename(each.key, layout.trash_key(each.key))
+    for each in list(blobs.list(TEMPORARY)):  # of pushers that were killed
+        if each.modified_at <= before:
+            result.deleted.append(each)
+            if not dry_run:
+                blobs.delete(each.key)
     needed = needed if dry_run else _needed(client, before)
     for each in list(blobs.list(layout.TRASH)):
         key = each.key.removeprefix(layout.TRASH)

@@ -75,7 +75,7 @@ class WebBlobs(Blobs):
                 return self._part_of_whole(key, start, stop)
             if error.detail.get("status") == BEYOND_THE_END:
                 return io.BytesIO()
-            raise self._translated(error, key) from error
+            raise self._translated(error, key) from None
         return io.BufferedReader(body, READ_BYTES)
 
     def read(self, key: str, limit: int) -> bytes:
@@ -89,7 +89,7 @@ class WebBlobs(Blobs):
         try:
             return self._session.retried(attempt)
         except (NotFound, Unreachable) as error:
-            raise self._translated(error, key) from error
+            raise self._translated(error, key) from None
 
     def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         found = []

@@ -198,3 +198,16 @@ def test_nothing_is_removed_beside_a_gap_of_a_log(static: Static, leftovers: Pat
     with pytest.raises(IntegrityError, match=r"entry 3 .* is missing"):
         collect(static.client("other"), later(2))
     assert kept(static) == before
+
+
+def test_temporary_files_of_killed_pushers_go_after_a_while(static: Static, leftovers: Path) -> None:
+    temp = static.folder / "tmp" / "blob-of-a-killed-pusher"
+    temp.write_bytes(b"half")
+    assert free_registry(static.home(), static.url).files == 0
+    assert temp.exists(), "its pusher may still run"
+    collect(static.client(), later(2), dry_run=True)
+    assert temp.exists()
+    assert temp.relative_to(static.folder).as_posix() in {
+        each.key for each in collect(static.client(), later(2)).deleted
+    }
+    assert not temp.exists()

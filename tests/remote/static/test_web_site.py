@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
 import io
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -144,3 +146,31 @@ def test_a_connection_that_breaks_goes_on(static: Static, site: str) -> None:
         with web.open("packs/a.pack") as stream:
             assert stream.read() == BODY
         assert len(way.seen) > 1
+
+
+class Misleading(http.server.BaseHTTPRequestHandler):
+    """Answers each request for a part with bytes that it does not say to be of that part."""
+
+    def do_GET(self) -> None:
+        self.send_response(206)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *given: object) -> None:
+        pass
+
+
+def test_an_answer_with_another_part_is_one_error() -> None:
+    """The error was its own cause once, and whoever looked for the first cause never ended."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Misleading) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            blobs = WebBlobs(RegistrySession(f"http://127.0.0.1:{server.server_port}"))
+            with pytest.raises(Unreachable, match="answered a request for a part with another one") as error:
+                blobs.open("packs/a", 3, 5)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert error.value not in (error.value.__cause__, error.value.__context__)
