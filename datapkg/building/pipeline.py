@@ -16,7 +16,8 @@ from datapkg.building.record import make_record
 from datapkg.building.scheduler import Outcome, build_all
 from datapkg.building.sources.base import FindPackage, Secret
 from datapkg.building.sources.warnings_capture import capture_warnings
-from datapkg.building.spec.model import BuildSpec, NodeSpec, StageSource
+from datapkg.building.spec.model import BuildSpec, NodeSpec
+from datapkg.building.stages.output_nodes import before_stages
 from datapkg.building.stages.record import recorded_stages
 from datapkg.building.stages.schedule import StageOutcome, StageSchedule, StageTools
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput
@@ -82,7 +83,7 @@ def build_package(
     before = PreviousState(previous, objects, cache.claims)
     context = BuildContext(objects, cache, secret, find_package, before, progress=progress)
     collected = _Collected()
-    nodes = [node for node in spec.nodes if not isinstance(node.source, StageSource)]
+    nodes = before_stages(spec.nodes)
     try:
         with objects.batch(), capture_warnings():
             for node, outcome in build_all(nodes, context, progress):

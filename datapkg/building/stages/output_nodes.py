@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,11 @@ from datapkg.format.manifest.parsed import FileNode
 from datapkg.format.texts import quoted
 from datapkg.store.stage_results import StageResult
 from datapkg.store.store import Store
+
+
+def before_stages(nodes: Iterable[NodeSpec]) -> list[NodeSpec]:
+    """Return the nodes that are built before any stage runs."""
+    return [node for node in nodes if not isinstance(node.source, StageSource)]
 
 
 def output_specs(node: NodeSpec, source: StageSource, result: StageResult, store: Store) -> Iterator[NodeSpec]:
