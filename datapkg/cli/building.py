@@ -25,6 +25,7 @@ from datapkg.cli.changes import MAX_LISTED
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.cli.publishing import push_lines, report_pushed
 from datapkg.errors import BuildFailed, InvalidInput
+from datapkg.format.names import Ref
 from datapkg.format.option_types import NumberType
 from datapkg.format.texts import count_text, size_text
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from datapkg.api.results import PushResult
     from datapkg.api.status import PackageStatus
     from datapkg.cli.output import Output
-    from datapkg.format.names import Ref
 
 BUILD_FILE = "build.yml"
 _SKIPPED_SHOWN = 5
@@ -265,22 +265,31 @@ def _upstream_lines(status: PackageStatus) -> Iterator[str]:
         yield f"  {'cannot tell' if each.state == 'unknown' else each.state:11}  {where} ({each.why})"
     if status.upstream == []:
         yield "  no sources elsewhere"
+    changed = [each for each in status.upstream or () if each.state == "changed"]
+    is_url = any(each.kind == "url" for each in changed)
+    refs = [Ref.parse(each.source) for each in changed if each.kind == "package"]
+    build = f"datapkg build {status.package} {quote(status.source)}{' --update' if is_url else ''}"
+    if refs:  # a build takes the states that are installed
+        packages = dict.fromkeys(quote(str(Ref(each.user, each.name, "", each.state, each.registry))) for each in refs)
+        yield f"  take what changed  datapkg install {' '.join(packages)} && {build}"
+    elif is_url:
+        yield f"  take what changed  {build}"
 
 
 def _status_lines(status: PackageStatus) -> Iterator[str]:
     changes = status.changes
     yield f"{status.package}  built from {status.source}"
     renamed = [f"{old} → {new}" for old, new in changes.renamed]
-    unseen = [f"{path}: only a build can tell" for path in changes.unseen]
+    asked = {each.path for each in status.upstream or ()}
+    unseen = [f"{path}: only a build can tell" for path in changes.unseen if path not in asked]
     kinds = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
     for kind, paths in {**kinds, "renamed": renamed, "unseen": unseen}.items():
         yield from (f"  {kind:7}  {path}" for path in paths[:MAX_LISTED])
         if len(paths) > MAX_LISTED:
             yield f"  {kind:7}  … {len(paths) - MAX_LISTED:,} more; --json has all"
-    yield f"  build it  datapkg build {status.package} {quote(status.source)}" if changes else "  nothing changed"
+    nothing = "  nothing changed" if status.upstream is None else "  nothing changed here"
+    yield f"  build it  datapkg build {status.package} {quote(status.source)}" if changes else nothing
     yield from _upstream_lines(status)
-    if any((each.kind, each.state) == ("url", "changed") for each in status.upstream or ()):
-        yield f"  take what changed  datapkg build {status.package} {quote(status.source)} --update"
     if not status.is_pushed:
         yield f"  not pushed yet; review what would change for consumers  datapkg push {status.package} --dry-run"
 

@@ -13,7 +13,7 @@ import click
 
 from datapkg.cli.arguments import PATH, REF, TEXT, registry_option, transfer_options
 from datapkg.cli.command import Command, Session, pass_session
-from datapkg.errors import CheckFailed, InvalidInput
+from datapkg.errors import CheckFailed, InvalidInput, InvalidLock
 from datapkg.format.names import Ref
 from datapkg.format.texts import aligned, count_text, hash_text
 
@@ -281,12 +281,15 @@ def _report(session: Session, done: LockResult) -> None:
 
 
 def _checkout_folders(done: LockResult) -> list[str]:
-    """Return the checkout folders beside a lock; only an install of the project writes them."""
+    """Return the checkout folders beside a lock; only an install of the project writes them, and reports mistakes."""
     from datapkg.format.checkout import parse_checkout
     from datapkg.format.lockfile import REQUIREMENTS
 
     path = done.path.parent / REQUIREMENTS
-    return [each.folder for each in parse_checkout(path.read_bytes(), str(path))]
+    try:
+        return [each.folder for each in parse_checkout(path.read_bytes(), str(path))]
+    except InvalidLock:
+        return []
 
 
 def _value(done: LockResult) -> dict[str, Any]:

@@ -348,7 +348,8 @@ def _refuse_pinned(text: str, package: str, operator: str, version: str) -> NoRe
         meant = ""
     raise InvalidName(
         f"{quoted(text)} is not a reference: a state follows '@', as in user/name@1.2.0"
-        + did_you_mean([meant] if meant else [])
+        + did_you_mean([meant] if meant else []),
+        **({"meant": [text, meant]} if meant else {}),
     )
 
 

@@ -77,10 +77,30 @@ def test_add_and_update_name_what_is_left_to_do(ada: Person, states: list[str]) 
     assert "yanked by its publisher" in ada("lock", "--update").err
     unchanged = ada("add", f"{package}@1.0")
     assert "update data/raw" not in unchanged.out + unchanged.err
-    ada("add", f"{package}@2.0", "--no-install")
+    Path("datapkg.yml").write_text(f"packages: [{package}@1.0]\ncheckout: {{../raw: {package}}}\n")
+    assert ada("add", f"{package}@2.0").code == 0  # what is wrong with the folders, install says
     ada("rm", package)
     removed = ada("remove", package)
     assert (removed.code, "uninstall it" in removed.out + removed.err) == (0, False)
+
+
+def test_add_in_the_spelling_of_pip_shows_what_to_type(ada: Person) -> None:
+    failed = ada("add", "uciml/iris==1.0", "--json")
+    assert (failed.code, failed.error["hint"]) == (2, "datapkg add uciml/iris@1.0 --json")
+
+
+def test_changed_packages_upstream_show_what_to_type(ada: Person, states: list[str], tmp_path: Path) -> None:
+    package, mix = f"{ada.name}/data", f"{ada.name}/mix"
+    folder = tmp_path / "mix"
+    folder.mkdir()
+    (folder / "build.yml").write_text(f"contents:\n  data: {{package: {package}/data}}\n")
+    ada("build", mix, str(folder))
+    push(ada, tmp_path, 3)
+    ada("install", f"{package}@2.0")
+    lines = ada("status", mix, "--upstream").out.splitlines()
+    assert lines[1] == "  nothing changed here"
+    assert lines[2].startswith(f"  changed      data: {package}/data (sha256:{states[1][:12]}")
+    assert lines[3] == f"  take what changed  datapkg install {package} && datapkg build {mix} {folder}"
 
 
 def test_lock_check_lists_what_fails(ada: Person, states: list[str]) -> None:
