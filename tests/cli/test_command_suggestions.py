@@ -188,7 +188,7 @@ def test_unwritable_path_is_named(run: Run, built: Path, monkeypatch: pytest.Mon
         ("install alice/sales -r datapkg.yml", "they do not go with REF", "install -r datapkg.yml"),
         ("install alice/sales -r absent.yml", "they do not go with REF", "install alice/sales"),
         ("merge alice/sales alice/x", "missing option '-o'", "merge alice/sales alice/x -o REF"),
-        ("version rm alice/sales 1.0", "a version never moves and is never removed", "version ls USER/NAME"),
+        ("version rm alice/sales 1.0", "a version never moves and is never removed", "version yank USER/NAME@1.2.0"),
         ("push alice/sales --version latest", "(this is a tag)", "push alice/sales --tag latest"),
         ("version add alice/sales stable", "(this is a tag)", "tag add alice/sales stable"),
     ],
