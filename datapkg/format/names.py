@@ -346,10 +346,11 @@ def _refuse_pinned(text: str, package: str, operator: str, version: str) -> NoRe
         meant = str(Ref.parse(f"{package}@{state}"))
     except InvalidName:
         meant = ""
+    detail: dict[str, Any] = {"meant": [text, meant]} if meant else {}
     raise InvalidName(
         f"{quoted(text)} is not a reference: a state follows '@', as in user/name@1.2.0"
         + did_you_mean([meant] if meant else []),
-        **({"meant": [text, meant]} if meant else {}),
+        **detail,
     )
 
 
