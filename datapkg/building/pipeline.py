@@ -92,9 +92,8 @@ def build_package(
                 collected.raise_failures()
         if spec.stages:
             nodes += _build_stages(spec, context, collected, stages, keep_going=keep_going)
-        with objects.batch():
-            groups = [GroupNode(path=path, meta=meta) for path, meta in spec.groups.items()]
-            manifest = Manifest.make(joined([*collected.nodes, *groups]), spec.meta, like=previous)
+        groups = [GroupNode(path=path, meta=meta) for path, meta in spec.groups.items()]
+        manifest = Manifest.make(joined([*collected.nodes, *groups]), spec.meta, like=previous)
         cache.claims.mark_verified(collected.tables)
     finally:
         # The cache is saved even after an error, so the next build does not repeat what succeeded.
