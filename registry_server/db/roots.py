@@ -50,6 +50,7 @@ HASH_COLUMNS = {
     "states.previews": Role.TEXT,
     "states.unchecked": Role.TEXT,
     "log.message": Role.TEXT,
+    "log.parents": Role.TEXT,  # the states of a merge, of whichever package; each has a root of its own, or none
     "versions.yanked": Role.TEXT,
     "log.record": Role.TEXT,
     "search.name": Role.TEXT,

@@ -370,7 +370,7 @@ def test_verify_content(run: Run, built: str) -> None:
 def test_config(run: Run) -> None:
     names = [each["name"] for each in run("config", "--json").json["settings"]]
     limits = ["timeout_s", "max_time_s", "jobs", "bwlimit"]
-    assert names == ["registry", "registries", "path", *limits, "lazy", "max_source_bytes"]
+    assert names == ["registry", "registries", "path", "lock", *limits, "lazy", "max_source_bytes"]
     assert run("config", "registry", "-q").out == "(none)\n"
     assert run("config", "registry", "https://data.example.org/").code == 0
     assert run("config", "registry", "-q").out == "https://data.example.org\n"
@@ -427,7 +427,7 @@ def test_help_for_an_unknown_command(run: Run) -> None:
 def test_init_creates_a_project_and_keeps_an_existing_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = run("init")
     assert (ended.code, ended.out.splitlines()[0]) == (0, "wrote datapkg.yml")
-    assert parse_requirements(Path("datapkg.yml").read_bytes()).refs == ()
+    assert parse_requirements(Path("datapkg.yml").read_bytes()).entries == ()
     Path("datapkg.yml").write_text("packages: [me/x]\n")
     ended = run("init", ".")
     assert (ended.code, Path("datapkg.yml").read_text()) == (4, "packages: [me/x]\n")
