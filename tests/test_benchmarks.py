@@ -18,6 +18,7 @@ CASES = [pytest.param(each, marks=[] if each in QUICK else pytest.mark.big) for 
 
 
 @pytest.mark.parametrize("question", CASES)
+@pytest.mark.timeout(600)
 def test_benchmark_runs(question: str, tmp_path: Path) -> None:
     more = ["--without-peers"] if question in WITH_PEERS else []
     command = [sys.executable, str(FOLDER / f"{question}.py"), "--size", "tiny", "--results", str(tmp_path), *more]
