@@ -241,7 +241,7 @@ class BucketBlobs(Blobs):
                 with self._translated(key):
                     return ask()
             except Unreachable as error:
-                if number == TRIES or not error.detail["broke_off"]:
+                if number == TRIES or not error.detail.get("broke_off"):
                     raise
             time.sleep(PAUSE_S * 2 ** (number - 1))
         raise AssertionError("unreachable")
@@ -263,7 +263,9 @@ class BucketBlobs(Blobs):
             reason = _reason(error)
             if reason.startswith(("401", "403")) or "ExpiredToken" in reason:
                 raise self._refusal(reason) from None
-            raise self.unreachable(key, reason) from None
+            unreachable = self.unreachable(key, reason)
+            unreachable.detail["broke_off"] = not reason[:3].isdecimal()  # an answer has a status
+            raise unreachable from None
 
     def _refusal(self, reason: str) -> DatapkgError:
         """Return the error for credentials that the store does not accept, or no longer."""
@@ -274,10 +276,7 @@ class BucketBlobs(Blobs):
 
     def unreachable(self, key: str, reason: str) -> Unreachable:
         """Return the error for a store that does not answer, or not as it should."""
-        has_status = reason[:3].isdecimal()
-        return Unreachable(
-            f"{self._url} did not serve {key or 'a list'}: {reason}", again=True, broke_off=not has_status
-        )
+        return Unreachable(f"{self._url} did not serve {key or 'a list'}: {reason}", again=True)
 
 
 class _BucketStream(PieceStream):
