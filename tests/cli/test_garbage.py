@@ -93,7 +93,10 @@ def ready(run: Run, iris: Path, registry: LiveRegistry, monkeypatch: pytest.Monk
     return run
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize(
+    "template",
+    [pytest.param(each, marks=pytest.mark.big if number % 4 else []) for number, each in enumerate(TEMPLATES)],
+)
 def test_garbage_ends_cleanly(ready: Run, template: str) -> None:
     for what, text in GARBAGE.items():
         words = [word.replace(HOLE, text) for word in template.split(" ")]
