@@ -361,9 +361,8 @@ def export(
     from datapkg.api.export import export as export_files
 
     with shown(progress) as report_progress:
-        options: dict[str, Any] = {"force": force, "format": format, "link": link}
-        options["with_build_file"] = with_build_file
-        return export_files(Home(), Ref.parse(ref), Path(dest), **options, progress=report_progress)
+        ways: dict[str, Any] = {"force": force, "format": format, "with_build_file": with_build_file, "link": link}
+        return export_files(Home(), Ref.parse(ref), Path(dest), **ways, progress=report_progress)
 
 
 def search(query: str, *, registry: str | None = None) -> list[dict[str, Any]]:
