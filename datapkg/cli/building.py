@@ -271,7 +271,8 @@ def _upstream_lines(status: PackageStatus) -> Iterator[str]:
     build = f"datapkg build {status.package} {quote(status.source)}{' --update' if is_url else ''}"
     if refs:  # a build takes the states that are installed
         packages = dict.fromkeys(quote(str(Ref(each.user, each.name, "", each.state, each.registry))) for each in refs)
-        yield f"  take what changed  datapkg install {' '.join(packages)} && {build}"
+        yield f"  take what changed  datapkg install {' '.join(packages)}"
+        yield f"  then build it      {build}"
     elif is_url:
         yield f"  take what changed  {build}"
 

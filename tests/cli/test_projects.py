@@ -100,7 +100,10 @@ def test_changed_packages_upstream_show_what_to_type(ada: Person, states: list[s
     lines = ada("status", mix, "--upstream").out.splitlines()
     assert lines[1] == "  nothing changed here"
     assert lines[2].startswith(f"  changed      data: {package}/data (sha256:{states[1][:12]}")
-    assert lines[3] == f"  take what changed  datapkg install {package} && datapkg build {mix} {folder}"
+    assert lines[3:5] == [
+        f"  take what changed  datapkg install {package}",
+        f"  then build it      datapkg build {mix} {folder}",
+    ]
 
 
 def test_lock_check_lists_what_fails(ada: Person, states: list[str]) -> None:

@@ -65,9 +65,10 @@ class StaticClient(Client):
 
     def check_place(self) -> None:
         """Raise unless this is a registry that can be pushed to, or a place that is empty and can become one."""
-        if self._is_registry():
-            pass
-        elif other := next((each.key for each in self._raw.list() if not _is_own(each.key)), None):
+        other = None
+        if not self._is_registry():
+            other = next((each.key for each in self._raw.list() if not _is_own(each.key)), None)
+        if other and not self._is_registry():  # another pusher may have made it one meanwhile
             raise Refused(
                 f"{self.url} is no registry and is not empty: {other} is there; nothing was pushed",
                 hint="name a new folder in it, or one that is empty",

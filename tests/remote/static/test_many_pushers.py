@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.objects.blobs.base import BlobInfo
 from datapkg.remote.static.client import StaticClient
 from tests.fresh_process import ROOT, FreshProcess
 from tests.object_stores import AZURITE, CEPH, SWIFT, ObjectStore
@@ -133,3 +134,16 @@ def test_a_store_with_two_winners_is_not_pushed_to(
     swift.set_environment(monkeypatch)
     with pytest.raises(Refused, match="cannot tell which of two pushers was first"):
         static.push(Ref("ada", "iris"), "1", registry=swift.new_bucket())
+
+
+def test_another_pusher_may_make_the_registry_meanwhile(static: Static, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = static.client("first"), static.client("second")
+    listed = first._raw.list
+
+    def after_the_other(prefix: str = "") -> Iterator[BlobInfo]:
+        second.begin()
+        return listed(prefix)
+
+    monkeypatch.setattr(first._raw, "list", after_the_other)
+    first.begin()
+    assert [*static.files()] == ["datapkg-registry.json"]
