@@ -169,7 +169,10 @@ def stage_tools(home: Home, ref: Ref | None, spec: BuildSpec, options: BuildOpti
     for name in options.again:
         found = {each for each in names if name in (each, each.partition("@")[0])}
         if not found:
-            raise InvalidInput(f"there is no stage {quoted(name)}{suggestion(name, names)}")
+            shown = quote(str(spec.root))
+            raise InvalidInput(
+                f"there is no stage {quoted(name)}{suggestion(name, names)}", hint=f"datapkg graph {shown}"
+            )
         again |= found
     return StageTools(
         home.store,

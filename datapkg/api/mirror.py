@@ -72,9 +72,9 @@ def mirror(
                 mirror_files(theirs.package_of(ref), mine, result, dry_run=dry_run)
             else:
                 mirror_pushes(theirs, ref, mine, result, progress, dry_run=dry_run)
+        except Unreachable:  # nor would the others be copied
+            raise
         except DatapkgError as error:
-            if isinstance(error, Unreachable):  # nor would the others be copied
-                raise
             failed[ref.package] = error
     amounts = (result.packages, result.entries, result.objects, mine.sent_bytes)
     private = ([], hidden) if refs else (hidden, [])

@@ -130,7 +130,8 @@ def build(
     names: dict[str, Any] = {"tag": tag, "version": version, "public": public}
     if not push and (any(names.values()) or registry):
         what = "--tag, --version, --public and --registry go with --push"
-        raise InvalidInput(what, hint=f"datapkg build {ref} --push")
+        where = f" {quote(str(path))}" if path else ""
+        raise InvalidInput(what, hint=f"datapkg build {ref}{where} --push")
     source = path or _build_file_here(ref)
     options = BuildOptions(build_file=not no_build_file, gitignore=not no_gitignore, jobs=jobs or 0, **ways)
     pushed = None

@@ -16,7 +16,7 @@ from datapkg.format.option_types import NumberType
 from datapkg.format.texts import hash_text, size_text, time_text
 
 if TYPE_CHECKING:
-    from datapkg.cli.log_graph import StateRow
+    from datapkg.cli.log_graph import GraphRow
     from datapkg.cli.output import Output
     from datapkg.format.names import Ref
 
@@ -109,7 +109,7 @@ def _print_graph(out: Output, entries: list[dict[str, Any]]) -> None:
     )
 
 
-def _state_text(row: StateRow) -> str:
+def _state_text(row: GraphRow) -> str:
     """Return what the graph has beside a state: that of its oldest push, else of its oldest entry."""
     pushes = [each for each in row.entries if each["event"] == "push"]
     shown = (pushes or row.entries)[-1]

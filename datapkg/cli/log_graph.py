@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 
-class StateRow(NamedTuple):
+class GraphRow(NamedTuple):
     """A state, the states that it was made from, and the entries of the log about it, newest first."""
 
     hash: str
@@ -14,7 +14,7 @@ class StateRow(NamedTuple):
     entries: tuple[dict[str, Any], ...]
 
 
-def state_rows(entries: Sequence[dict[str, Any]]) -> list[StateRow]:
+def state_rows(entries: Sequence[dict[str, Any]]) -> list[GraphRow]:
     """Return the states in the entries of a log, newest first: one row for its build, push and installs.
 
     A state that was pushed again after another one has a row for each of these pushes. A row has the place of its
@@ -33,7 +33,7 @@ def state_rows(entries: Sequence[dict[str, Any]]) -> list[StateRow]:
             groups[hash, parents].append(entry)
         else:
             groups[same[-1]].append(entry)
-    return [StateRow(hash, parents, tuple(reversed(found))) for (hash, parents), found in reversed(groups.items())]
+    return [GraphRow(hash, parents, tuple(reversed(found))) for (hash, parents), found in reversed(groups.items())]
 
 
 def graph_lines(rows: Sequence[tuple[str, Sequence[str]]]) -> Iterator[tuple[str, int | None]]:

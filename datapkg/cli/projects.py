@@ -223,7 +223,8 @@ def lock(
                 "--check writes nothing; it does not go with --update or --dry-run", hint="datapkg lock --check"
             )
         checked = check_lock(session.home, Path.cwd(), registry=registry)
-        fits = f"{checked.path}: {count_text(len(checked.pins), 'pin')} fit datapkg.yml"
+        fit = "fits" if len(checked.pins) == 1 else "fit"
+        fits = f"{checked.path}: {count_text(len(checked.pins), 'pin')} {fit} datapkg.yml"
         session.out.answer(_value(checked), [fits], quiet=[])
         return
     done = _locked(session, update, registry, dry_run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,20 +19,7 @@ from datapkg.format.names import Ref, State
 from datapkg.home import Home
 from datapkg.reading.load import load
 from datapkg.resolve import find_installed
-from tests.conftest import Person
-from tests.static_registry import Static
-
-Machine = Callable[[str], Home]
-
-
-@pytest.fixture(params=["server", "files"])
-def machine(request: pytest.FixtureRequest) -> Machine:
-    """Return the homes of machines that use a server, or a registry without one."""
-    if request.param == "server":
-        person: Person = request.getfixturevalue("person")
-        return person.home
-    static: Static = request.getfixturevalue("static")
-    return static.home
+from tests.api.conftest import Machine
 
 
 @pytest.fixture

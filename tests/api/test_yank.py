@@ -23,20 +23,9 @@ from datapkg.format import static_registry as layout
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.resolve import find_installed
+from tests.api.conftest import Machine
 from tests.conftest import Person
 from tests.static_registry import Static
-
-Machine = Callable[[str], Home]
-
-
-@pytest.fixture(params=["server", "files"])
-def machine(request: pytest.FixtureRequest) -> Machine:
-    """Return the homes of machines that use a server, or a registry without one."""
-    if request.param == "server":
-        person: Person = request.getfixturevalue("person")
-        return person.home
-    static: Static = request.getfixturevalue("static")
-    return static.home
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from datapkg.store.store import Store
 
 RUNNING = "running stages"
+_AGAIN = "--from"
 RAN, REUSED, PLANNED, FAILED = "ran", "reused", "would run", "failed"
 
 
@@ -127,7 +129,7 @@ class StageSchedule:
                     found += output_specs(here, source, outcome.result, self._tools.store)
         return found
 
-    def _begun(self, stage: Stage) -> StageOutcome | _Run:
+    def _begun(self, stage: Stage) -> StageOutcome | Callable[[], StageOutcome]:
         """Return the outcome of a stage that need not run or cannot, else the call that runs it."""
         needed = [self.outcomes[name] for name in self._needs[stage.name]]
         if failed := [each.stage.name for each in needed if each.action == FAILED]:
@@ -147,7 +149,7 @@ class StageSchedule:
         why = _AGAIN if is_again else self._why(stage, known)
         if self._tools.dry_run:
             return StageOutcome(stage, PLANNED, why, known)
-        return _Run(self, stage, inputs, known, why)
+        return partial(self._run, stage, inputs, known, why)
 
     @property
     def _root(self) -> Path:
@@ -202,42 +204,21 @@ class StageSchedule:
         }
         return ", ".join(identities.changes(before, {**known, **now})) or "its outputs are not here"
 
-
-_AGAIN = "--from"
-
-
-def _member_path(node: Node, output: str, label: str) -> str:
-    """Return the path of a file of one of several stages, in a folder of its own."""
-    below = node.path.removeprefix(output).strip("/") or getattr(node, "file_name", "")
-    return "/".join(filter(None, (output, label, below)))
-
-
-@dataclass(frozen=True)
-class _Run:
-    """The call that runs a stage, in a thread."""
-
-    schedule: StageSchedule
-    stage: Stage
-    inputs: dict[str, Input]
-    known: dict[str, str]
-    why: str
-
-    def __call__(self) -> StageOutcome:
-        schedule, stage = self.schedule, self.stage
-        tools = schedule._tools
-        at = datetime.now(UTC)
+    def _run(self, stage: Stage, inputs: Mapping[str, Input], known: dict[str, str], why: str) -> StageOutcome:
+        """Run a stage, in a thread."""
+        tools, at = self._tools, datetime.now(UTC)
         log = tools.logs / stage.name / f"{at:%Y%m%dT%H%M%S.%f}.log"
-        outcome = StageOutcome(stage, FAILED, self.why, self.known, log=log)
+        outcome = StageOutcome(stage, FAILED, why, known, log=log)
         folder = temp_path(tools.store.tmp, "stage")
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(parents=True)
-            place = Workplace(schedule._root, folder, log, tools.environ)
+            place = Workplace(self._root, folder, log, tools.environ)
             started = time.time_ns()
-            run = run_stage(stage, self.inputs, place, tools.store.objects, schedule._processes)
+            run = run_stage(stage, inputs, place, tools.store.objects, self._processes)
             manifest = Manifest.make(run.nodes, {})
             tools.store.save(manifest)
-            outcome.result = self._kept(run, manifest, started, at)
+            outcome.result = self._kept(outcome, run, manifest, started, at)
             outcome.action = RAN
         except DatapkgError as error:
             outcome.error = error
@@ -247,25 +228,32 @@ class _Run:
             remove_tree(folder)
         return outcome
 
-    def _kept(self, run: StageRun, manifest: Manifest, started: int, at: datetime) -> StageResult:
+    def _kept(
+        self, outcome: StageOutcome, run: StageRun, manifest: Manifest, started: int, at: datetime
+    ) -> StageResult:
         """Return the result, and keep it for other builds unless its code was changed meanwhile."""
-        schedule = self.schedule
-        root, cache = schedule._root, schedule._context.cache
-        own = {each.shown for each in identities.code_files(self.stage, root)}
+        root, cache = self._root, self._context.cache
+        own = {each.shown for each in identities.code_files(outcome.stage, root)}
         paths = [each for each in run.code if each not in own]
         hashes = {path: identities.hash_now(root, path, cache) for path in paths}
         code = {path: hash for path, hash in hashes.items() if hash is not None}
         result = StageResult(
             format=FORMAT,
-            stage=self.stage.name,
+            stage=outcome.stage.name,
             manifest=manifest.hash,
             nodes=manifest.nodes,
             code=code,
             seconds=round(run.seconds, 3),
             at=at.isoformat(),
-            known=self.known,
+            known=outcome.known,
         )
         files = [root / path for path in (*own, *code)]
         if all(each.stat().st_mtime_ns < started for each in files) and len(code) == len(paths):
-            schedule._results.keep(key_of(self.known), result)
+            self._results.keep(key_of(outcome.known), result)
         return result
+
+
+def _member_path(node: Node, output: str, label: str) -> str:
+    """Return the path of a file of one of several stages, in a folder of its own."""
+    below = node.path.removeprefix(output).strip("/") or getattr(node, "file_name", "")
+    return "/".join(filter(None, (output, label, below)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 
@@ -103,7 +102,6 @@ def test_a_random_search_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     assert {each["layers"] for each in found} <= {3, 4}
     assert all(0.001 <= float(str(each["lr"])) <= 0.1 for each in found)
     assert len({each["lr"] for each in found}) == 8
-    assert math.dist([float(str(each["lr"])) for each in found], [0] * 8) > 0
     assert params(build_file(tmp_path, matrix.replace("seed: 1", "seed: 2"))) != found
 
 
