@@ -5,7 +5,6 @@ A big table uses all cores on its own, and building one at a time limits memory 
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,9 +41,9 @@ def build_all(
     new = [number for number, known in enumerate(made) if known is None]
     sizes = [_size(specs[number].source) for number in new]
     if not context.cache.forced:  # then nothing is known to be here
-        tables = _least_table_bytes([specs[number] for number in new], sizes)
+        files, tables = _least_bytes([specs[number] for number in new], sizes)
         what = f"the build (about {size_text(tables)} of it for tables)" if tables else "the build"
-        context.objects.check_room(_new_file_bytes(specs, context) + tables, what)
+        context.objects.check_room(files + tables, what)
     counter = PartCounter(progress, sizes, (BUILDING, BUILDING_NODES))
     later: list[tuple[int, Share]] = []
     with ThreadPool(WORKERS) as pool:
@@ -84,23 +83,18 @@ def look_up_files(specs: Sequence[NodeSpec], cache: BuildCache) -> set[str]:
     return hashes
 
 
-def _new_file_bytes(specs: Sequence[NodeSpec], context: BuildContext) -> int:
-    """Return the size of the files that are stored as they are and not here yet."""
-    size = 0
-    for spec in specs:
-        file = local_file(spec.source)
-        if file is not None and TRANSFORMS[spec.transform].kind == "file":
-            known = context.cache.hash_of(file.path)
-            if known is None or known[0] in context.absent:
-                with contextlib.suppress(OSError):
-                    size += os.stat(file.path).st_size
-    return size
+def _least_bytes(specs: Sequence[NodeSpec], sizes: Sequence[int | None]) -> tuple[int, int]:
+    """Return how much new nodes take at least: local files that are stored as they are, and all tables.
 
-
-def _least_table_bytes(specs: Sequence[NodeSpec], sizes: Sequence[int | None]) -> int:
-    """Return about how much tables of local files take at least; how well they compress is not known before."""
-    known = [size or 0 for spec, size in zip(specs, sizes, strict=True) if TRANSFORMS[spec.transform].kind != "file"]
-    return sum(known) // MOST_COMPRESSED
+    How well a table compresses is not known before, so that its part is about `1 / MOST_COMPRESSED` of its source.
+    """
+    files = tables = 0
+    for spec, size in zip(specs, sizes, strict=True):
+        if TRANSFORMS[spec.transform].kind != "file":
+            tables += size or 0
+        elif local_file(spec.source) is not None:
+            files += size or 0
+    return files, tables // MOST_COMPRESSED
 
 
 def outermost(folders: set[str]) -> list[Path]:

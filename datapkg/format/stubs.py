@@ -22,6 +22,8 @@ LISTED_COLUMNS, DESCRIPTION, COLUMN_DESCRIPTION, NAME = 30, 1_000, 200, 40
 
 # How far the estimate of a stub's characters, which is made before its nodes are written, may be above their number.
 _ESTIMATED = 20
+# The stub of a module has the name of each node in quotes at least, where it has groups.
+_LEAST_CHARACTERS = 5
 
 MARK = "# Made by datapkg stubs"
 # The methods of `reading.nodes.groups.Package`, which the registry cannot import; a test compares them.
@@ -122,6 +124,8 @@ def module_stub(package: str, manifest: Manifest, max_bytes: int) -> str:
     is in groups. Where even the names of the nodes are too long, the module takes any attribute.
     """
     for detail in LESS_AND_LESS:
+        if detail.groups and manifest.node_count * _LEAST_CHARACTERS > max_bytes:
+            continue
         text = _StubWriter(package, manifest, detail, _ESTIMATED * max_bytes).written_as_module()
         if text is not None and len(text.encode()) <= max_bytes:
             return text

@@ -13,7 +13,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable
-from pathlib import PurePath
+from os.path import splitext
 from typing import Any, BinaryIO
 
 from datapkg.building.readers.compression import SUFFIXES
@@ -76,14 +76,14 @@ def check_content(source: FileSource, stream: BinaryIO) -> list[str]:
     for each in (start, inner) if size <= _POINTER_BYTES else ():
         _refuse_pointer(source, each.removeprefix(_BOM))
     what = unlike_name(source.name, start) or _cut_short(source.name, start, stream, size)
-    what = what or (unlike_name(PurePath(source.name).stem, inner) if inner else "")
+    what = what or (unlike_name(splitext(source.name)[0], inner) if inner else "")
     return [what] if what else []
 
 
 def _unpacked(name: str, stream: BinaryIO) -> bytes:
     """Return the first bytes of compressed text; empty if it is not compressed text or cannot be read."""
-    inner, suffix = PurePath(PurePath(name.lower()).stem).suffix, PurePath(name.lower()).suffix
-    if inner not in _TEXT_TABLES or suffix not in _OPENERS:
+    stem, suffix = splitext(name.lower())
+    if suffix not in _OPENERS or splitext(stem)[1] not in _TEXT_TABLES:
         return b""
     try:
         with _OPENERS[suffix](stream) as text:
@@ -111,7 +111,7 @@ def _refuse_pointer(source: FileSource, start: bytes) -> None:
 
 def unlike_name(name: str, start: bytes) -> str:
     """Return the problem of a file whose first bytes do not match its name; "" if there is none."""
-    suffix = PurePath(name.lower()).suffix
+    suffix = splitext(name.lower())[1]
     is_packed = suffix in SUFFIXES
     if suffix == ".dvc" and start.startswith((b"outs:", b"md5:")):
         return "it is a pointer of DVC, not the data; `dvc pull` brings them"

@@ -64,7 +64,12 @@ class MappedManifest(Manifest):
         """Is called with the chunk map when it is made, which takes half a second for a million nodes."""
 
     def __repr__(self) -> str:
-        return f"<Manifest sha256:{self.hash[:12]}, {self._count - 1} nodes>"
+        return f"<Manifest sha256:{self.hash[:12]}, {self.node_count} nodes>"
+
+    @property
+    def node_count(self) -> int:
+        """The number of nodes, without groups that are only implied."""
+        return self._count - 1
 
     @property
     def view(self) -> memoryview:

@@ -70,7 +70,12 @@ class Manifest:
         return hash(self.hash)
 
     def __repr__(self) -> str:
-        return f"<Manifest sha256:{self.hash[:12]}, {len(self.nodes)} nodes>"
+        return f"<Manifest sha256:{self.hash[:12]}, {self.node_count} nodes>"
+
+    @property
+    def node_count(self) -> int:
+        """The number of nodes, without groups that are only implied."""
+        return len(self.nodes)
 
     @classmethod
     def make(
