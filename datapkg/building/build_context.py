@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from datapkg.building.cache import BuildCache
-from datapkg.building.sources.base import SourceContext
+from datapkg.building.cache import BuildCache, TransformResult
+from datapkg.building.sources.base import Identity, SourceContext
+from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.format.manifest.parsed import Block, Manifest, Node, TableNode
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
@@ -72,10 +75,35 @@ class PreviousState:
         return before is not None and list(before.objects()) == list(node.objects())
 
 
+class TaskRunner(Protocol):
+    """What runs transforms elsewhere than in this process; up to `slots` threads may call it at once.
+
+    Its methods return what those of the same names in `node_writer` and `node_builder` do, and raise the same errors.
+    The objects of a result are in the objects of the context.
+    """
+
+    slots: int
+
+    def takes(self, spec: NodeSpec, size: int | None) -> bool:
+        """Return whether a source of about `size` bytes (None if that is not known) is read elsewhere."""
+
+    def read_source(
+        self, spec: NodeSpec, source: FileSource, status: os.stat_result, hash: Callable[[], str], context: BuildContext
+    ) -> tuple[TransformResult, bool]:
+        """Read a file whose `status` was taken when it was opened."""
+
+    def read_value(self, spec: NodeSpec, identity: Identity, context: BuildContext) -> tuple[TransformResult, bool]:
+        """Read a source that is not one file."""
+
+
 @dataclass
 class BuildContext(SourceContext):
-    """The context of node builders; `absent` holds objects that the cache refers to and that are missing here."""
+    """The context of node builders; `absent` holds objects that the cache refers to and that are missing here.
+
+    Without a `runner`, all sources are read in this process.
+    """
 
     cache: BuildCache
     previous: PreviousState
     absent: set[str] = field(default_factory=set)
+    runner: TaskRunner | None = None

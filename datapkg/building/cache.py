@@ -16,7 +16,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class BuildCache:
     """The cache of one build of one package; `save` writes what was added. Thread-safe."""
 
     def __init__(self, index: Index | None = None, package: str = "", *, forced: bool = False) -> None:
-        self._index, self._package, self.forced = index, package, forced
+        self._index, self.package, self.forced = index, package, forced
         self._sources: dict[str, tuple[tuple[int, ...], int, str]] = {}
         self._looked: dict[str, tuple[str, int] | None] = {}
         self._new_sources: dict[str, tuple[Any, int, str]] = {}
@@ -133,7 +133,7 @@ class BuildCache:
 
     def _keys(self, spec: NodeSpec, hash: str, name: str) -> tuple[str, str]:
         digest = _digest([FORMAT, hash, name.lower().rpartition(".")[2], *_reading(spec)])
-        return f"result:{self._package}/{spec.path}:{digest}", f"result::{digest}"
+        return f"result:{self.package}/{spec.path}:{digest}", f"result::{digest}"
 
     def memo(self, spec: NodeSpec) -> bytes | None:
         """Return the memo of the text file that this node was built from."""
@@ -145,7 +145,7 @@ class BuildCache:
             self._new[self._memo_key(spec)] = data
 
     def _memo_key(self, spec: NodeSpec) -> str:
-        return f"memo:{self._package}/{spec.path}:{_digest([FORMAT, *_reading(spec)])}"
+        return f"memo:{self.package}/{spec.path}:{_digest([FORMAT, *_reading(spec)])}"
 
     def stored(self, content: str) -> dict[bytes, Block]:
         """Return the blocks of a table of this content, by its schema's mark joined with each block's digests."""
@@ -162,15 +162,25 @@ class BuildCache:
         with self._lock:
             self._new[f"blocks:{FORMAT}:{content}"] = msgspec.msgpack.encode(kept)
 
+    def portable(self, spec: NodeSpec, contents: Iterable[str]) -> dict[str, bytes]:
+        """Return the entries that help to read a source of this node again: its memo, and the blocks of tables."""
+        keys = [self._memo_key(spec), *(f"blocks:{FORMAT}:{content}" for content in contents)]
+        return dict(self._index.get_many(keys)) if self._index and not self.forced else {}
+
+    def add(self, entries: Mapping[str, bytes]) -> None:
+        """Cache entries that a `TaskCache` has added elsewhere."""
+        with self._lock:
+            self._new.update(entries)
+
     def keep_place(self, path: Path, options: BuildOptions) -> None:
         """Record the path and the options that the package was built from, for `status`."""
         value = [os.path.abspath(path), options.build_file, options.allow_outside, options.gitignore]
         if self._index is not None:
-            self._index.put_many({f"place:{self._package}": json.dumps(value).encode()})
+            self._index.put_many({f"place:{self.package}": json.dumps(value).encode()})
 
     def place(self) -> tuple[Path, BuildOptions] | None:
         """Return the path and the options of the package's last build on this machine; None if they are unknown."""
-        data = self._one(f"place:{self._package}")
+        data = self._one(f"place:{self.package}")
         try:
             # Entries written before `gitignore` existed have three values.
             path, build_file, allow_outside, gitignore = [*json.loads(data), True][:4] if data else (None, 1, 0, 1)
@@ -182,11 +192,11 @@ class BuildCache:
     def keep_repository(self, address: str) -> None:
         """Record the address of the repository that the package was built from, for `status`."""
         if self._index is not None:
-            self._index.put_many({f"repository:{self._package}": address.encode()})
+            self._index.put_many({f"repository:{self.package}": address.encode()})
 
     def repository(self) -> str:
         """Return the address of the repository of the package's last build on this machine; "" if it is unknown."""
-        return (self._one(f"repository:{self._package}") or b"").decode("utf-8", "replace")
+        return (self._one(f"repository:{self.package}") or b"").decode("utf-8", "replace")
 
     def save(self) -> None:
         """Write everything that was added during this build to the index."""
@@ -196,6 +206,22 @@ class BuildCache:
             self._index.remember_sources((path, *each) for path, each in self._new_sources.items())
         if self._new:
             self._index.put_many(self._new)
+
+
+class TaskCache(BuildCache):
+    """The cache of one source that is read elsewhere; it has `given` entries, and collects new ones."""
+
+    def __init__(self, package: str, given: Mapping[str, bytes]) -> None:
+        super().__init__(None, package)
+        self._given = given
+
+    def _one(self, key: str) -> bytes | None:
+        return self._given.get(key)
+
+    @property
+    def added(self) -> dict[str, bytes]:
+        """The entries that were added."""
+        return self._new
 
 
 def now_ns() -> int:

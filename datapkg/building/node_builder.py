@@ -13,7 +13,7 @@ from datapkg.building.build_context import BIG_BYTES, BuildContext, PreviousStat
 from datapkg.building.cache import TransformResult, now_ns
 from datapkg.building.node_writer import NodeWriter, read_source
 from datapkg.building.readers import TRANSFORMS
-from datapkg.building.sources.base import TakenNodes
+from datapkg.building.sources.base import Identity, TakenNodes
 from datapkg.building.sources.content_check import check_content
 from datapkg.building.sources.file import hash_file, hash_source, open_source, put_file
 from datapkg.building.sources.handlers import handler_of, local_file
@@ -126,8 +126,14 @@ def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext, shar
             if result is not None and _usable(result, context):
                 context.cache.record_hash(source.path, status, at, hash)
                 return _finished(spec, source, context, result, (hash, size), "same bytes")
-        import_libraries()  # while the hash is computed, and before reader threads start
-        result, own = read_source(spec, source, stream, context, share)
+        if context.runner is not None and context.runner.takes(spec, size):
+            known = hash
+            result, own = context.runner.read_source(
+                spec, source, status, lambda: known if isinstance(known, str) else known.result(), context
+            )
+        else:
+            import_libraries()  # while the hash is computed, and before reader threads start
+            result, own = read_source(spec, source, stream, context, share)
         hash = hash if isinstance(hash, str) else hash.result()
     context.cache.record_hash(source.path, status, at, hash)
     context.cache.put_result(spec, hash, source.name, result, own=own)
@@ -197,21 +203,33 @@ def _joined_meta(source: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 def _from_value(spec: NodeSpec, context: BuildContext, share: Share) -> BuiltNodes:
     """Build the nodes of a source that is not one local file; it is read if it has no identity or a new one."""
-    handler = handler_of(spec.source)
     with located_errors(spec):
-        identity = handler.identity(spec, spec.source, context)
+        identity = handler_of(spec.source).identity(spec, spec.source, context)
         known = context.cache.result(spec, identity.key, identity.name) if identity.key else None
         if known is not None and _usable(known, context):
             return _placed(spec, known, context, identity.record, identity.why_known)
-        with handler.read(spec, spec.source, context, identity) as (value, warnings):
-            if isinstance(value, TakenNodes):
-                return BuiltNodes(value.nodes, True, {}, pin=value.pin)
-            writer = NodeWriter(spec, context, None, share)
-            nodes = writer.nodes(value, "")
-    result = TransformResult(nodes, warnings, writer.writer)
+    if context.runner is not None and context.runner.takes(spec, None):
+        result, own = context.runner.read_value(spec, identity, context)
+    else:
+        found = read_value(spec, identity, context, share)
+        if isinstance(found, TakenNodes):
+            return BuiltNodes(found.nodes, True, {}, pin=found.pin)
+        result, own = found
     if identity.key:
-        context.cache.put_result(spec, identity.key, identity.name, result, own=writer.own)
+        context.cache.put_result(spec, identity.key, identity.name, result, own=own)
     return _placed(spec, result, context, identity.record, identity.why_read)
+
+
+def read_value(
+    spec: NodeSpec, identity: Identity, context: BuildContext, share: Share = ignore_share
+) -> tuple[TransformResult, bool] | TakenNodes:
+    """Read a source that is not one file; return its result, and whether the source alone determined it."""
+    with located_errors(spec), handler_of(spec.source).read(spec, spec.source, context, identity) as (value, warnings):
+        if isinstance(value, TakenNodes):
+            return value
+        writer = NodeWriter(spec, context, None, share)
+        nodes = writer.nodes(value, "")
+    return TransformResult(nodes, warnings, writer.writer), writer.own
 
 
 def source_record(spec: NodeSpec, source: FileSource, hash: str, size: int) -> dict[str, Any]:

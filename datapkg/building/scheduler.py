@@ -1,6 +1,7 @@
 """Schedule the sources of a build: cached ones first, then small tables in parallel, then big ones in sequence.
 
-A big table uses all cores on its own, and building one at a time limits memory use to that of one table.
+A big table uses all cores on its own, and building one at a time limits memory use to that of one table. What a runner
+takes, it schedules itself: a thread here waits for it.
 """
 
 from __future__ import annotations
@@ -46,10 +47,13 @@ def build_all(
         context.objects.check_room(files + tables, what)
     counter = PartCounter(progress, sizes, (BUILDING, BUILDING_NODES))
     later: list[tuple[int, Share]] = []
-    with ThreadPool(WORKERS) as pool:
+    runner = context.runner
+    with ThreadPool(runner.slots if runner else WORKERS) as pool:
         for at, (number, size) in enumerate(zip(new, sizes, strict=True)):
             spec, share = specs[number], counter.share(at)
-            if local_file(spec.source) is None:
+            if runner and runner.takes(spec, size):
+                made[number] = pool.submit(_make, spec, context, share)
+            elif local_file(spec.source) is None:
                 later.append((number, share))
             elif TRANSFORMS[spec.transform].kind == "file":
                 made[number] = _make(spec, context, share)

@@ -25,6 +25,7 @@ from datapkg.building.stages.run import StageRun, Workplace, run_stage
 from datapkg.errors import BuildFailed, DatapkgError, StageFailed
 from datapkg.format.manifest.parsed import Manifest, Node
 from datapkg.format.texts import quoted
+from datapkg.objects.base import Objects
 from datapkg.objects.files import remove_tree, temp_path
 from datapkg.objects.progress import Progress
 from datapkg.store.stage_results import FOLDER, FORMAT, StageResult, StageResults, key_of
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from datapkg.store.store import Store
 
 RUNNING = "running stages"
+RunStage = Callable[[Stage, Mapping[str, Input], Workplace, Objects, Processes], StageRun]
 _AGAIN = "--from"
 RAN, REUSED, PLANNED, FAILED = "ran", "reused", "would run", "failed"
 
@@ -42,7 +44,8 @@ class StageTools:
     """What stages need of this machine, and how they are run.
 
     `logs` is the folder for the logs of this package's stages, `jobs` how many run at once. `before` is what each was
-    last run with. Those of `again`, and all that need them, are run whatever is known. A `dry_run` runs none.
+    last run with. Those of `again`, and all that need them, are run whatever is known. A `dry_run` runs none. `run`
+    runs one stage, here or elsewhere.
     """
 
     store: Store
@@ -53,6 +56,7 @@ class StageTools:
     again: frozenset[str] = frozenset()
     forced: bool = False
     dry_run: bool = False
+    run: RunStage = run_stage
 
 
 @dataclass
@@ -215,7 +219,7 @@ class StageSchedule:
             folder.mkdir(parents=True)
             place = Workplace(self._root, folder, log, tools.environ)
             started = time.time_ns()
-            run = run_stage(stage, inputs, place, tools.store.objects, self._processes)
+            run = tools.run(stage, inputs, place, tools.store.objects, self._processes)
             manifest = Manifest.make(run.nodes, {})
             tools.store.save(manifest)
             outcome.result = self._kept(outcome, run, manifest, started, at)
