@@ -105,6 +105,46 @@ def test_a_random_search_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     assert params(build_file(tmp_path, matrix.replace("seed: 1", "seed: 2"))) != found
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["linspace:0:1:3", "{linspace: 0:1:3}", "{linspace: [0, 1, 3]}", "{linspace: {start: 0, stop: 1, num: 3}}",
+     "{kind: linspace, value: [0, 1, 3]}", "{values: [0, 0.5, 1]}", "{kind: choice, value: [0, 0.5, 1]}"],
+)  # fmt: skip
+def test_every_way_to_write_the_values(tmp_path: Path, text: str) -> None:
+    assert [each["lr"] for each in params(build_file(tmp_path, f"matrix: {{lr: {text}, layers: [1]}}"))] == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high", "multiple"),
+    [
+        ("uniform: 1:2", 1, 2, 0),
+        ("loguniform: 1:2", 1, 2, 0),
+        ("quniform: 16:128:16", 16, 128, 16),
+        ("qloguniform: 1:100:0.1", 1, 100, 0.1),
+        ("normal: 0:1", -10, 10, 0),
+        ("qnormal: {loc: 0, scale: 5, q: 0.5}", -50, 50, 0.5),
+        ("lognormal: 0:1", 0, 20_000, 0),
+        ("qlognormal: [0, 1, 2]", 0, 20_000, 2),
+        ("pvalues: [[3, 0.5], [9, 0.5], [100, 0]]", 3, 9, 3),
+    ],
+)
+def test_distributions(tmp_path: Path, text: str, low: float, high: float, multiple: float) -> None:
+    matrix = f"matrix: {{lr: {{{text}}}, layers: {{quniform: 1:1000:1}}}}\n    search: {{random: {{n: 50, seed: 1}}}}"
+    found = params(build_file(tmp_path, matrix))
+    values = [float(str(each["lr"])) for each in found]
+    assert len(found) == 50
+    assert len(set(values)) > 1
+    assert all(low <= each <= high for each in values)
+    if multiple:
+        assert all(each / multiple == pytest.approx(round(each / multiple)) for each in values)
+    assert all(type(each["layers"]) is int for each in found)
+
+
+def test_a_random_search_tries_nothing_twice(tmp_path: Path) -> None:
+    found = params(build_file(tmp_path, "matrix: {lr: [1, 2], layers: [3, 4]}\n    search: {random: {n: 9}}"))
+    assert sorted(tuple(each.values()) for each in found) == [(1, 3), (1, 4), (2, 3), (2, 4)]
+
+
 def test_a_matrix_is_one_item_of_the_graph(tmp_path: Path) -> None:
     path = build_file(tmp_path, "matrix: {lr: [0.1, 0.2], layers: [3, 4]}")
     assert graph(path).splitlines() == ["train → sum, contents.runs", "train → sum → contents.total"]
@@ -114,10 +154,18 @@ def test_a_matrix_is_one_item_of_the_graph(tmp_path: Path) -> None:
     ("matrix", "problem"),
     [
         ("matrix: {lr: [], layers: [1]}", "stages.train.matrix.lr: has no values"),
-        ("matrix: {lr: 'linspace:1:2', layers: [1]}", "expected 3 numbers such as linspace:0.001:0.1:5, got '1:2'"),
+        (
+            "matrix: {lr: 'linspace:1:2', layers: [1]}",
+            "expected START:STOP:NUM, numbers such as linspace:0.001:0.1:5, got '1:2' (wrong count)",
+        ),
         ("matrix: {lr: 'uniform:0:1', layers: [1]}", "is drawn at random; add search"),
         ("matrix: {lr: 'linspaze:0:1:2', layers: [1]}", "did you mean 'linspace'"),
         ("matrix: {lr: 'range:0:1:0.00001', layers: [1]}", "has more than 10,000 combinations"),
+        ("matrix: {lr: 'loguniform:-1:1', layers: [1]}", "expected LOW:HIGH, numbers such as loguniform:0.1:0.5"),
+        ("matrix: {lr: 'quniform:0:1:0', layers: [1]}", "(the numbers do not fit)"),
+        ("matrix: {lr: {linspace: {start: 0, end: 1}}, layers: [1]}", "expected START:STOP:NUM"),
+        ("matrix: {lr: {pvalues: [[1, x]]}, layers: [1]}", "expected pairs of a value and its probability"),
+        ("matrix: {lr: {uniform: 0:1, normal: 0:1}, layers: [1]}", "or one way to make values"),
         ("matrix: {lr: [1], layers: [1]}\n    foreach: [1]", "has both `foreach` and `matrix`"),
         ("foreach: []", "expected a list of values"),
         ("foreach: [{lr: 1, layers: 2}, {lr: 1}]", "has mappings with different names"),
