@@ -39,7 +39,10 @@ JOINED_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class PackLocation:
-    """Where an object's bytes are: `size` bytes from `offset` of a file; `pack` is the pack's hash or None."""
+    """Where an object's bytes are: `size` bytes from `offset` of a file.
+
+    `pack` is the hash of the pack, "" while it is being written, and None for a file that holds this object alone.
+    """
 
     path: Path
     offset: int

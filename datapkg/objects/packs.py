@@ -88,7 +88,7 @@ class PackedObjects(PackedReads):
     def _in_pack(self, hash: str) -> PackLocation:
         digest = bytes.fromhex(hash)
         if (writer := self._writer) and digest in writer.entries:
-            return PackLocation(writer.temp, *writer.entries[digest])
+            return PackLocation(writer.temp, *writer.entries[digest], pack="")
         for pack in self.packs():
             if place := pack.find(digest):
                 return place

@@ -44,7 +44,7 @@ class Links:
 
     def _link(self, hash: str, link: Path) -> None:
         place = self.objects.trusted(hash)
-        if place.pack is None:
+        if place.pack is None and not self.objects.is_unnamed(place):
             target = os.path.relpath(place.path, link.parent)
             if _readlink(link) != target:
                 temp = temp_path(self.folder / "tmp", "link")

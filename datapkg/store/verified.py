@@ -97,10 +97,12 @@ class VerifiedObjects(Objects):
             return PackLocation(home.path(hash), 0, home.size(hash))
         raise AssertionError
 
+    def is_unnamed(self, place: PackLocation) -> bool:
+        """Return whether an object is in a batch that is still open in this process: its file will get another name."""
+        return place.path.parent == self.packed.tmp
+
     def _is_verified(self, place: PackLocation) -> bool:
-        if place.path.parent == self.packed.tmp:  # part of a batch still open in this process
-            return True
-        return self.index.is_verified(place.path)
+        return self.is_unnamed(place) or self.index.is_verified(place.path)
 
     def _file_is_right(self, place: PackLocation, hash: str) -> bool:
         """Return whether the file matches its name, by its stat or by hashing it; packs are verified as a whole."""
@@ -210,7 +212,7 @@ class VerifiedObjects(Objects):
         if self.packed.missing_whole([hash]):
             return
         place = self.packed.locate(hash)
-        if place.pack:
+        if place.pack is not None:
             self.keep_aside(hash, readable_bytes(place))
             self.packed.delete(hash)
         else:
@@ -322,7 +324,7 @@ class VerifiedObjects(Objects):
 
     def copy_to(self, hash: str, target: Path, tmp: Path) -> None:
         """Copy an object to an ordinary read-only file, atomically; `tmp` is on the target's file system."""
-        with open_place(self.trusted(hash)) as source, replacing(target, temp_path(tmp, "link")) as file:
+        with self.open(hash) as source, replacing(target, temp_path(tmp, "link")) as file:
             copied, _ = copy_hashed(source, file)
             if copied != hash:
                 raise CorruptObject(f"object {hash} changed while it was copied", hash=hash)

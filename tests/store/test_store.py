@@ -185,6 +185,16 @@ def test_migration_that_was_killed_is_run_again(store: Store, monkeypatch: pytes
         assert (store.folder / "format").read_text() == "2\n"
 
 
+def test_links_in_an_open_batch_have_the_bytes_of_one_object_and_outlive_it(store: Store) -> None:
+    with store.objects.batch():
+        hashes = [store.objects.put_bytes(data) for data in (b"another", SMALL, BIG)]
+        nodes = [FileNode(path=f"n{at}", hash=hash, size=1, file_name="f") for at, hash in enumerate(hashes)]
+        paths = [store.links.path("d" * 64, node) for node in nodes]
+        assert [path.read_bytes() for path in paths] == [b"another", SMALL, BIG]
+    assert [path.read_bytes() for path in paths] == [b"another", SMALL, BIG]
+    assert [store.links.path("d" * 64, node).read_bytes() for node in nodes] == [b"another", SMALL, BIG]
+
+
 def test_links_have_the_suffix_and_are_read_only(store: Store) -> None:
     with store.objects.batch():
         small, big = store.objects.put_bytes(SMALL), store.objects.put_bytes(BIG)
