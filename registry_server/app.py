@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from datapkg import __version__
 from datapkg.errors import Conflict
 from registry_server.services import sweep, wheels
+from registry_server.services.index_pages import NewestPages
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import Registry, open_registry
 from registry_server.settings import Settings
@@ -85,7 +86,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.searches = Makers(packages.SEARCHES_AT_ONCE, *waits)
     app.state.maps = Makers(objects.MAPS_AT_ONCE, *waits)
     app.state.pages = Makers(pages.PAGES_AT_ONCE, *waits, keep=pages.KEPT_PAGES)
-    app.state.index_pages = Makers(simple.PAGES_AT_ONCE, *waits, keep=simple.KEPT_PAGES)
+    app.state.index_makers = Makers(simple.PAGES_AT_ONCE, *waits)
+    app.state.index_pages = NewestPages(simple.KEPT_PAGES)
     app.add_middleware(RegistryMiddleware, settings=settings)
     install(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -56,7 +56,12 @@ def address_of(file_name: str) -> str:
 
 def project_html(project: str, files: Iterable[IndexFile]) -> bytes:
     """Return the page of a project as HTML."""
-    lines = [_HEAD.format(title=escape(f"Links for {project}")), f"<h1>Links for {escape(project)}</h1>\n"]
+    return b"".join(html_page(project, [html_rows(files)]))
+
+
+def html_rows(files: Iterable[IndexFile]) -> bytes:
+    """Return the lines of files on the page of a project."""
+    lines = []
     required = dict[str, str]()
     for each in files:
         if each.requires_python not in required:
@@ -67,18 +72,37 @@ def project_html(project: str, files: Iterable[IndexFile]) -> bytes:
             f'<a href="{each.address}#sha256={each.sha256}" data-requires-python="{required[each.requires_python]}" '
             f'data-core-metadata="{digest}" data-dist-info-metadata="{digest}"{yanked}>{each.file_name}</a><br>\n'
         )
-    return "".join([*lines, _FOOT]).encode()
+    return "".join(lines).encode()
+
+
+def html_page(project: str, rows: Iterable[bytes]) -> list[bytes]:
+    """Return the page of a project, in pieces, with what `html_rows` returned for its files."""
+    head = _HEAD.format(title=escape(f"Links for {project}")) + f"<h1>Links for {escape(project)}</h1>\n"
+    return [head.encode(), *rows, _FOOT.encode()]
 
 
 def project_json(project: str, files: Sequence[IndexFile], entry: int | None = None) -> bytes:
     """Return the page of a project as JSON; `entry` is the last entry of the package's log that it shows."""
-    page = {
-        "meta": {"api-version": API_VERSION} | ({} if entry is None else {ENTRY: entry}),
-        "name": project,
-        "versions": list(dict.fromkeys(each.version for each in files)),
-        "files": [_file(each) for each in files],
-    }
-    return msgspec.json.encode(page)
+    return b"".join(json_page(project, [json_rows(files)] if files else [], entry))
+
+
+def json_rows(files: Sequence[IndexFile]) -> tuple[bytes, bytes]:
+    """Return the versions of files, one or more, and the files, as elements of JSON lists."""
+    versions = msgspec.json.encode(list(dict.fromkeys(each.version for each in files)))
+    return versions[1:-1], msgspec.json.encode([_file(each) for each in files])[1:-1]
+
+
+def json_page(project: str, rows: Sequence[tuple[bytes, bytes]], entry: int | None = None) -> list[bytes]:
+    """Return the page of a project, in pieces, with what `json_rows` returned for its files."""
+    meta = {"api-version": API_VERSION} | ({} if entry is None else {ENTRY: entry})
+    head = msgspec.json.encode({"meta": meta, "name": project})[:-1]
+    pieces = [head]
+    for name, column in (("versions", 0), ("files", 1)):
+        pieces.append(f',"{name}":['.encode())
+        for number, row in enumerate(rows):
+            pieces += [b",", row[column]] if number else [row[column]]
+        pieces.append(b"]")
+    return [*pieces, b"}"]
 
 
 def _file(each: IndexFile) -> dict[str, Any]:

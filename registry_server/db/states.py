@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -237,6 +237,12 @@ def versions_of(connection: Connection, package_id: int) -> list[Version]:
     """Return all versions, in no particular order."""
     rows = connection.execute(select(*_VERSION).where(versions.c.package_id == package_id))
     return [Version(*row) for row in rows]
+
+
+def versions_as_given(connection: Connection, package_id: int) -> Sequence[tuple[str, str, str | None]]:
+    """Return each version, its state, and why it is yanked, or None, in the order in which they were given."""
+    query = select(versions.c.version, versions.c.hash, versions.c.yanked).where(versions.c.package_id == package_id)
+    return connection.execute(query.order_by(versions.c.created_at, versions.c.key)).all()
 
 
 def version_of(connection: Connection, package_id: int, key: str) -> Version | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -31,10 +31,16 @@ class Wheel(NamedTuple):
 _WHEEL = tuple(wheels.c[name] for name in Wheel._fields)
 
 
-def of_package(connection: Connection, user: str, name: str) -> dict[str, Wheel]:
-    """Return all wheels that were ever built for a package, by version."""
-    query = select(*_WHEEL).where(wheels.c.user_name == user, wheels.c.name == name)
-    return {row[0]: Wheel._make(row) for row in connection.execute(query).all()}
+def named(connection: Connection, user: str, name: str, versions: Collection[str]) -> list[Wheel]:
+    """Return the wheels of a package that have these versions, in no particular order."""
+    here = and_(wheels.c.user_name == user, wheels.c.name == name, is_among(connection, wheels.c.version, versions))
+    return [Wheel._make(row) for row in connection.execute(select(*_WHEEL).where(here)).all()]
+
+
+def versions_of_package(connection: Connection, user: str, name: str) -> set[str]:
+    """Return the versions of all wheels that were ever built for a package."""
+    query = select(wheels.c.version).where(wheels.c.user_name == user, wheels.c.name == name)
+    return set(connection.execute(query).scalars())
 
 
 def find(connection: Connection, user: str, name: str, version: str) -> Wheel | None:
@@ -65,10 +71,10 @@ def add(connection: Connection, user: str, name: str, wheel: Wheel) -> Wheel:
     return found
 
 
-def states_of(connection: Connection, package_id: int) -> list[tuple[str, int]]:
+def states_of(connection: Connection, package_id: int) -> Sequence[tuple[str, int]]:
     """Return the hash and the number of each state, by number."""
     query = select(states.c.hash, states.c.number).where(states.c.package_id == package_id)
-    return [(row.hash, row.number) for row in connection.execute(query.order_by(states.c.number)).all()]
+    return connection.execute(query.order_by(states.c.number)).all()
 
 
 def pushed_at(connection: Connection, package_id: int, hash: str) -> datetime | None:

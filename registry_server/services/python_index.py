@@ -5,10 +5,8 @@ What the actor may not see is not found, in the same words as what does not exis
 
 from __future__ import annotations
 
-import gzip
 import io
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -22,23 +20,14 @@ from datapkg.format.thin_wheel import distribution_name, package_of, wheel_versi
 from registry_server.db import events, numbers, packages, states, wheels
 from registry_server.db.packages import PackageRow
 from registry_server.db.wheels import Wheel
-from registry_server.services import policy
+from registry_server.services import index_pages, policy
 from registry_server.services.downloads import Served
+from registry_server.services.index_pages import IndexPage, NewestPages, Shown, in_pieces, page_of
 from registry_server.services.policy import Actor, PackageRequest
 from registry_server.services.registry import Registry
 from registry_server.services.wheels import build_missing
 
 FILE_END = "-py3-none-any.whl"
-ZIP_FROM_BYTES = 4 << 10
-
-
-@dataclass(frozen=True)
-class IndexPage:
-    """A page with its sha256, and compressed by gzip where it is long."""
-
-    body: bytes
-    sha256: str
-    zipped: bytes | None
 
 
 @dataclass(frozen=True)
@@ -78,46 +67,60 @@ def _not_found(project: str) -> NotFound:
     return NotFound(f"project {quoted(project)} not found, or you lack access")
 
 
-def project_page(project: Project, *, as_json: bool) -> IndexPage:
-    """Return the page of a project; wheels that are missing are built first."""
-    files, is_complete = _files(project)
+def project_page(project: Project, newest: NewestPages, *, as_json: bool) -> IndexPage:
+    """Return the page of a project, which becomes the newest one; wheels that are missing are built first."""
+    name = page_name(project, as_json=as_json)
+    if page := newest.find(name, project.key):
+        return page
+    page, is_complete = _written(project, newest.find(name), as_json=as_json)
     if not is_complete:
         build_missing(project.registry, project.package.id, project.package.full_name)
-        files, _ = _files(project)
-    write: Callable[..., bytes] = simple_index.project_json if as_json else simple_index.project_html
-    return _page(write(project.name, files))
+        page, _ = _written(project, page, as_json=as_json)
+    newest.keep(name, project.key, page)
+    return page
+
+
+def page_name(project: Project, *, as_json: bool) -> str:
+    """Return the name under which the page of a project is kept."""
+    return f"{as_json} {project.name}"
 
 
 def projects_page(registry: Registry, actor: Actor, *, as_json: bool) -> IndexPage:
     """Return the page that lists all projects."""
     with registry.db.read() as connection:
         names = [distribution_name(name) for name in packages.names(connection, actor.id)]
-    return _page((simple_index.projects_json if as_json else simple_index.projects_html)(names))
+    return page_of([(simple_index.projects_json if as_json else simple_index.projects_html)(names)])
 
 
-def _page(body: bytes) -> IndexPage:
-    zipped = gzip.compress(body, compresslevel=1, mtime=0) if len(body) >= ZIP_FROM_BYTES else None
-    return IndexPage(body, hash_bytes(body), zipped)
-
-
-def _files(project: Project) -> tuple[list[IndexFile], bool]:
-    """Return the wheels of each state, by number, then of each version, as they were given; and whether all are built.
-
-    This is what makes a page of many versions slow: each table is read once, and nothing is computed twice.
-    """
-    package = project.package
+def _written(project: Project, before: IndexPage | None, *, as_json: bool) -> tuple[IndexPage, bool]:
+    """Return the page after the page before, and whether all wheels are built."""
+    package, stem = project.package, _stem(project.package.full_name)
     with project.registry.db.read() as connection:
-        built = wheels.of_package(connection, package.user, package.name)
-        versions = sorted(states.versions_of(connection, package.id), key=lambda each: each.created_at)
-        numbered = wheels.states_of(connection, package.id)
+
+        def find(shown: Shown) -> dict[str, IndexFile]:
+            found = wheels.named(connection, package.user, package.name, [version for version, _ in shown])
+            return {each.version: _file(stem, each) for each in found}
+
+        shown = _shown(connection, package)
+        page = index_pages.write_project(project.name, shown, find, as_json=as_json, before=before)
+    return page, len(page.rows) == len(shown)
+
+
+def _shown(connection: Connection, package: PackageRow) -> list[Shown]:
+    """Return the wheels of each state, by number, then of each version, as they were given.
+
+    Of a package with many versions this takes most of the time, so it reads as little as it can.
+    """
     given: dict[str, list[str | None]] = {}
-    for each in versions:
-        given.setdefault(each.hash, []).append(each.yanked)
-    wanted = [(wheel_version(None, number, hash), _yanked(given.get(hash, []))) for hash, number in numbered]
-    wanted += [(wheel_version(each.version, 0, each.hash), each.yanked) for each in versions]
-    stem = _stem(package.full_name)
-    files = [_file(stem, built[version], yanked) for version, yanked in wanted if version in built]
-    return files, len(files) == len(wanted)
+    of_versions: dict[str, str | None] = {}
+    for version, hash, yanked in states.versions_as_given(connection, package.id):
+        given.setdefault(hash, []).append(yanked)
+        of_versions[wheel_version(version, 0, hash)] = yanked
+    of_states = {
+        wheel_version(None, number, hash): _yanked(given.get(hash, []))
+        for hash, number in wheels.states_of(connection, package.id)
+    }
+    return in_pieces(of_states.items()) + in_pieces(each for each in of_versions.items() if each[0] not in of_states)
 
 
 def _yanked(given: list[str | None]) -> str | None:
@@ -125,7 +128,7 @@ def _yanked(given: list[str | None]) -> str | None:
     return next(iter(given)) if given and None not in given else None
 
 
-def _file(stem: str, wheel: Wheel, yanked: str | None) -> IndexFile:
+def _file(stem: str, wheel: Wheel) -> IndexFile:
     name = stem + wheel.version + FILE_END
     return IndexFile(
         version=wheel.version,
@@ -136,7 +139,6 @@ def _file(stem: str, wheel: Wheel, yanked: str | None) -> IndexFile:
         metadata=wheel.metadata,
         requires_python=wheel.requires_python,
         uploaded_at=simple_index.time_text(wheel.built_at),
-        yanked=yanked,
     )
 
 

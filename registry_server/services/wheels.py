@@ -143,7 +143,7 @@ def _missing(
     """Return each state that lacks wheels, with its number, and the versions (None: without one) that lack theirs."""
     user, _, name = package.partition("/")
     with registry.db.read() as connection:
-        built = wheels.of_package(connection, user, name)
+        built = wheels.versions_of_package(connection, user, name)
         given: dict[str, dict[str | None, datetime | None]] = {}
         for each in states.versions_of(connection, package_id):
             given.setdefault(each.hash, {None: None})[each.version] = each.created_at

@@ -20,8 +20,8 @@ from datapkg.errors import InvalidInput
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.simple_index import HTML_TYPE, JSON_TYPE, METADATA_SUFFIX, TEXT_TYPE
 from registry_server.services import accounts, python_index
+from registry_server.services.index_pages import IndexPage, NewestPages
 from registry_server.services.policy import ANONYMOUS, Actor
-from registry_server.services.python_index import IndexPage
 from registry_server.web.concurrency_limits import Makers
 from registry_server.web.conditional_requests import etag, wanted_part
 from registry_server.web.dependencies import TheRegistry
@@ -89,10 +89,15 @@ async def project(request: Request, registry: TheRegistry, actor: TheIndexUser, 
     if name != _normalized(name):
         return await project_without_slash(name)
     found = await run_in_threadpool(python_index.find_project, registry, actor, name)
-    pages: Makers[IndexPage] = request.app.state.index_pages
+    makers: Makers[IndexPage] = request.app.state.index_makers
+    newest: NewestPages = request.app.state.index_pages
 
     async def make(as_json: bool) -> IndexPage:
-        return await pages.get(f"{as_json} {found.key}", partial(python_index.project_page, found, as_json=as_json))
+        page_name = python_index.page_name(found, as_json=as_json)
+        if page := newest.find(page_name, found.key):
+            return page
+        write = partial(python_index.project_page, found, newest, as_json=as_json)
+        return await makers.get(f"{page_name} {found.key}", write)
 
     return await _reply(request, actor, make)
 
@@ -104,7 +109,7 @@ async def file(request: Request, registry: TheRegistry, actor: TheIndexUser, nam
     if not isinstance(found, bytes):
         return await reply(request, found, BYTES)
     assert file_name.endswith(METADATA_SUFFIX)
-    return _whole(request, found, hash_bytes(found), {"content-type": BYTES, **_cache(actor)})
+    return _whole(request, lambda: found, hash_bytes(found), {"content-type": BYTES, **_cache(actor)})
 
 
 def _normalized(name: str) -> str:
@@ -119,23 +124,23 @@ async def _reply(request: Request, actor: Actor, make: Callable[[bool], object])
     page: IndexPage = await make(kind == JSON_TYPE)  # type: ignore[misc]
     content_type = f"{kind}; charset=utf-8" if kind == TEXT_TYPE else kind
     headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding, Authorization", **_cache(actor)}
-    if page.zipped is not None and "gzip" in request.headers.get("accept-encoding", ""):
-        return _whole(request, page.zipped, page.sha256, {**headers, "content-encoding": "gzip"})
-    return _whole(request, page.body, page.sha256, headers)
+    if page.is_long and "gzip" in request.headers.get("accept-encoding", ""):
+        return _whole(request, lambda: page.zipped, page.sha256, {**headers, "content-encoding": "gzip"})
+    return _whole(request, lambda: page.body, page.sha256, headers)
 
 
 def _cache(actor: Actor) -> dict[str, str]:
     return {"cache-control": "no-cache" if actor == ANONYMOUS else "private, no-cache"}
 
 
-def _whole(request: Request, body: bytes, sha256: str, headers: dict[str, str]) -> Response:
+def _whole(request: Request, body: Callable[[], bytes], sha256: str, headers: dict[str, str]) -> Response:
     """Return the body, or 304 where the client has it."""
     # Weak for a compressed page: the tag is that of the page, not of these bytes.
     headers = {"etag": f"{'W/' if 'content-encoding' in headers else ''}{etag(sha256)}", **headers}
     known = request.headers.get("if-none-match")
-    if wanted_part(sha256, len(body), range=None, if_range=None, if_none_match=known).kind == "unchanged":
+    if wanted_part(sha256, 0, range=None, if_range=None, if_none_match=known).kind == "unchanged":
         return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers)
+    return Response(body(), headers=headers)
 
 
 def wanted_type(accept: str) -> str | None:

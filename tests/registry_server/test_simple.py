@@ -17,6 +17,7 @@ from sqlalchemy import delete
 from datapkg.format import wire
 from datapkg.format.simple_index import HTML_TYPE, JSON_TYPE
 from registry_server.db import tables
+from registry_server.services.index_pages import NewestPages
 from registry_server.web.simple import wanted_type
 from tests.registry_server.asgi import Answer, Client, House, sha256
 
@@ -228,7 +229,7 @@ def test_missing_wheels_are_built_for_a_page(house: House, ada: Client, iris: st
     before = page(ada)
     with house.registry.db.write() as connection:
         connection.execute(delete(tables.wheels))
-    house.app.state.index_pages._kept.clear()  # as after a start
+    house.app.state.index_pages = NewestPages(1)  # as after a start
     after = page(ada)
     assert [each["hashes"] for each in after["files"]] == [each["hashes"] for each in before["files"]]
 
