@@ -6,9 +6,10 @@ import io
 import sys
 
 import pytest
+import requests
 
 from datapkg.errors import InvalidInput, MissingDependency
-from datapkg.objects.blobs.bucket import BucketBlobs
+from datapkg.objects.blobs.bucket import PART_BYTES, BucketBlobs
 from datapkg.objects.blobs.ssh import SshBlobs
 from tests.blob_contract import BlobsContract
 from tests.faulty_proxy import Fault, faulty_way
@@ -83,3 +84,50 @@ def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(MissingDependency) as caught:
             make(url)
         assert caught.value.hint == f"pip install {name}"
+
+
+@pytest.mark.needs(*AZURITE)
+class TestLargeKeys:
+    """What is sent in parts may come from a bucket itself, and a copy in Azure passes no bytes through this machine."""
+
+    @pytest.fixture
+    def data(self) -> bytes:
+        return bytes(range(256)) * ((PART_BYTES >> 8) + 1)
+
+    def test_a_stream_of_a_bucket_is_put_into_another_one(
+        self, azurite: ObjectStore, monkeypatch: pytest.MonkeyPatch, data: bytes
+    ) -> None:
+        azurite.set_environment(monkeypatch)
+        one, other = BucketBlobs(azurite.new_bucket()), BucketBlobs(azurite.new_bucket("some/prefix"))
+        one.put("large", io.BytesIO(data))
+        with one.open("large") as stream:
+            other.put("large", stream)
+        assert other.read("large", len(data)) == data
+
+    @pytest.mark.parametrize("fault", [None, "503"])
+    def test_a_copy_is_made_in_the_store_or_else_by_its_bytes(
+        self, azurite: ObjectStore, monkeypatch: pytest.MonkeyPatch, data: bytes, fault: str | None
+    ) -> None:
+        azurite.set_environment(monkeypatch)
+        with faulty_way(azurite.endpoint.removesuffix(f"/{AZURE_ACCOUNT}")) as way:
+            monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", f"{way.url}/{AZURE_ACCOUNT}")
+            blobs = BucketBlobs(azurite.new_bucket("some/prefix"))
+            blobs.put("large", io.BytesIO(data))
+            way.seen.clear()
+            if fault:
+                way.faults.append(Fault(fault, "sig=", method="PUT", times=1))
+            blobs.rename("large", "trash/large")
+            assert (("GET", "large") in [(method, path[-5:]) for method, path in way.seen]) == bool(fault)
+            assert blobs.size("large") is None
+            assert blobs.read("trash/large", len(data)) == data
+
+
+@pytest.mark.needs(*AZURITE)
+def test_pages_have_the_type_that_a_web_site_sends(azurite: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    azurite.set_environment(monkeypatch)
+    blobs = BucketBlobs(azurite.new_bucket("data"))
+    kinds = {"simple/index.html": "text/html; charset=utf-8", "simple/index.json": "application/json"}
+    for key in kinds:
+        blobs.put(key, io.BytesIO(b"{}"))
+        answer = requests.get(blobs.signed_url(key, 60) or "", timeout=10)
+        assert answer.headers["content-type"] == kinds[key]

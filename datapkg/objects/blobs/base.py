@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from datapkg.errors import InvalidName, NotFound, QuotaExceeded, ReadOnly, Refused
 from datapkg.format.texts import quoted
@@ -124,8 +124,8 @@ class Blobs(ABC):
     def remove_empty(self, prefix: str) -> None:  # noqa: B027 - buckets have no folders
         """Remove folders without files from those of a prefix, where the place has folders."""
 
-    def signed_url(self, key: str, seconds: int) -> str | None:
-        """Return an address from which anybody can read a key for some time, None where the place has none."""
+    def signed_url(self, key: str, seconds: int, method: Literal["GET", "PUT"] = "GET") -> str | None:
+        """Return an address at which anybody can read (or write) a key for some time, None where the place has none."""
         return None
 
     @abstractmethod

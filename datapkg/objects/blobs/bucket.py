@@ -17,11 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cached_property, partial
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
 from datapkg.errors import DatapkgError, InvalidInput, MissingDependency, Refused, Unreachable
 from datapkg.format.urls import BUCKETS
+from datapkg.objects.blobs import azure_copy
 from datapkg.objects.blobs.base import BlobInfo, Blobs, absent, check_key
 from datapkg.objects.blobs.piece_stream import PieceStream
 
@@ -40,6 +41,8 @@ PAUSE_S = 0.2
 TIMEOUT = timedelta(hours=6)
 READ_TIMEOUT = timedelta(seconds=30)
 RACES, RACERS = 4, 8
+SIGNED_S = 300
+CONTENT_TYPES = {"html": "text/html; charset=utf-8", "json": "application/json"}
 
 T = TypeVar("T")
 
@@ -184,15 +187,18 @@ class BucketBlobs(Blobs):
         import obstore
 
         check_key(key)
-        head = _read_up_to(stream, PART_BYTES)
+        head, kind = _read_up_to(stream, PART_BYTES), _content_type(key)
         if len(head) < PART_BYTES:
-            self._asked(key, lambda: obstore.put(self._store, key, head, use_multipart=False))
+            self._asked(key, lambda: obstore.put(self._store, key, head, use_multipart=False, attributes=kind))
             return
-        with self._translated(key):
+        with contextlib.ExitStack() as stack, self._translated(key):
             part = max(PART_BYTES, -(-_bytes_left(stream) // MAX_PARTS))
-            pieces = chain([head], iter(lambda: stream.read(PART_BYTES), b""))
+            # Read in another thread: the stream may be of a bucket too, and the library cannot be used inside itself.
+            reader = stack.enter_context(ThreadPoolExecutor(1))
+            pieces = chain([head], iter(lambda: reader.submit(stream.read, PART_BYTES).result(), b""))
             at_once = max(1, PARTS_AT_ONCE_BYTES // part)
-            obstore.put(self._store, key, pieces, use_multipart=True, chunk_size=part, max_concurrency=at_once)
+            how = {"use_multipart": True, "chunk_size": part, "max_concurrency": at_once, "attributes": kind}
+            obstore.put(self._store, key, pieces, **how)
 
     def delete(self, key: str) -> None:
         import obstore
@@ -206,12 +212,18 @@ class BucketBlobs(Blobs):
         size = self.size(check_key(key))
         if size is None:
             raise absent(key, self._url)
-        # Azure answers before a copy is done, and the next step may be to delete what is copied.
-        if size > COPIED_BYTES or urlsplit(self._url).scheme == "az":
+        is_azure = urlsplit(self._url).scheme == "az"
+        if is_azure and size <= azure_copy.MAX_BYTES and self._is_copied(key, target):
+            return
+        if is_azure or size > COPIED_BYTES:
             with self.open(key) as stream:
                 self.put(target, stream)
             return
         self._asked(key, lambda: obstore.copy(self._store, key, check_key(target), overwrite=True))
+
+    def _is_copied(self, key: str, target: str) -> bool:
+        source, to = self.signed_url(key, SIGNED_S), self.signed_url(target, SIGNED_S, "PUT")
+        return source is not None and to is not None and azure_copy.is_copied(source, to)
 
     def list(self, prefix: str = "") -> Iterator[BlobInfo]:
         import obstore
@@ -222,12 +234,12 @@ class BucketBlobs(Blobs):
                     if each["path"].startswith(prefix):
                         yield BlobInfo(each["path"], each["size"], each["last_modified"])
 
-    def signed_url(self, key: str, seconds: int) -> str | None:
+    def signed_url(self, key: str, seconds: int, method: Literal["GET", "PUT"] = "GET") -> str | None:
         import obstore
 
         try:
             with self._translated(check_key(key)):
-                return obstore.sign(self._store, "GET", key, timedelta(seconds=seconds))
+                return obstore.sign(self._store, method, key, timedelta(seconds=seconds))
         except DatapkgError:  # with a token alone, some providers cannot sign
             return None
 
@@ -317,6 +329,12 @@ def check_bucket_url(url: str) -> str:
     if parts.scheme not in BUCKETS or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
         raise InvalidInput(f"{url!r} is not the URL of a bucket: expected s3://BUCKET/PREFIX, gs://… or az://…")
     return url.rstrip("/")
+
+
+def _content_type(key: str) -> Any:
+    """Return the attributes of a key: a bucket that is a web site sends pages with the type that they were put with."""
+    kind = CONTENT_TYPES.get(key.rpartition(".")[2])
+    return {"Content-Type": kind} if kind else None
 
 
 def _is_swift(endpoint: str) -> bool:

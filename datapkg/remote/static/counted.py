@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
 
 from datapkg.objects.blobs.base import BlobInfo, Blobs
 from datapkg.remote.time_limits import CommandDeadline, RateLimit
@@ -62,8 +62,8 @@ class CountedBlobs(Blobs):
     def rename(self, key: str, target: str) -> None:
         self.blobs.rename(key, target)
 
-    def signed_url(self, key: str, seconds: int) -> str | None:
-        return self.blobs.signed_url(key, seconds)
+    def signed_url(self, key: str, seconds: int, method: Literal["GET", "PUT"] = "GET") -> str | None:
+        return self.blobs.signed_url(key, seconds, method)
 
     def list(self, prefix: str = "") -> Iterator[BlobInfo]:
         return self.blobs.list(prefix)
