@@ -29,6 +29,7 @@ PUSH = PUSHES + "/{push}"
 PUSH_MISSING = PUSH + "/missing"
 PUSH_OBJECT = PUSH + "/objects/{hash}"
 PUSH_DELTA = PUSH_OBJECT + "/delta"
+PUSH_DIRECT = PUSH_OBJECT + "/direct"
 PUSH_OBJECTS = PUSH + "/objects"
 PUBLISH = PUSH + "/publish"
 PUBLISH_CHECK = PUSH + "/publish/check"
@@ -192,9 +193,9 @@ class PushStart(_Request, kw_only=True, frozen=True):
 class PushStarted(_Reply, kw_only=True, frozen=True):
     """A started push: `push` identifies it in later requests; the objects in `missing` must be sent.
 
-    `missing` may include the manifest. `damaged` are objects of the package that are damaged at the registry, whether
-    they were asked about or not, so that a client need not ask about objects of `latest`. A registry that omits it must
-    be asked about all objects, and accepts no deltas.
+    `missing` may include the manifest. `damaged` are objects of the package that are damaged at the registry, asked
+    about or not, so that a client need not ask about objects of `latest`. A registry that omits it must be asked about
+    all objects, and accepts no deltas. Objects of `direct_bytes` or more (0: none) can be sent past the registry.
     """
 
     push: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,200}\Z")]
@@ -204,6 +205,7 @@ class PushStarted(_Reply, kw_only=True, frozen=True):
     public: bool = False
     exists: bool = False
     record_objects: bool = False
+    direct_bytes: int = 0
 
 
 class Missing(_Reply, kw_only=True, frozen=True):
@@ -216,6 +218,20 @@ class Received(_Reply, kw_only=True, frozen=True):
     """How many bytes of an object came in an upload that broke off; the next one may go on from there (`?offset=`)."""
 
     size_bytes: int
+
+
+class DirectPart(_Reply, kw_only=True, frozen=True):
+    """The bytes of an object from `start` up to `stop` are to be sent by a PUT to `url`, which is signed."""
+
+    start: int
+    stop: int
+    url: str
+
+
+class DirectUpload(_Reply, kw_only=True, frozen=True):
+    """The next parts of an object to be sent; none when all have arrived."""
+
+    parts: list[DirectPart]
 
 
 class Stored(_Reply, kw_only=True, frozen=True):

@@ -36,6 +36,7 @@ class HttpClient(Client):
 
     def __init__(self, session: RegistrySession) -> None:
         self.session = session
+        self._direct_bytes: dict[str, int] = {}
 
     @property
     def url(self) -> str:
@@ -110,11 +111,14 @@ class HttpClient(Client):
         return twice(checked, self.url + path)
 
     def objects(self, ref: Ref, push: str | None = None) -> RegistryObjects:
-        return RegistryObjects(self.session, ref.user, ref.name, push)
+        direct_bytes = self._direct_bytes.get(push or "", 0)
+        return RegistryObjects(self.session, ref.user, ref.name, push, direct_bytes=direct_bytes)
 
     def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> wire.PushStarted:
         body = {"manifest": manifest, "hashes": list(hashes)}
-        return self.session.reply(wire.PushStarted, "POST", _path(wire.PUSHES, ref), body)
+        started = self.session.reply(wire.PushStarted, "POST", _path(wire.PUSHES, ref), body)
+        self._direct_bytes[started.push] = started.direct_bytes
+        return started
 
     def publish(self, ref: Ref, push: str, request: wire.Publish, objects: int = 0) -> wire.Published:
         body, path, work = msgspec.to_builtins(request), _path(wire.PUBLISH, ref, push=push), objects * ROW_BYTES

@@ -20,6 +20,7 @@ from datapkg.format.manifest.delta import HEAD_BYTES, encode_delta
 from datapkg.objects.deltas import new_bytes
 from datapkg.objects.transfer import twice
 from datapkg.remote.client import PushTarget
+from datapkg.remote.direct_upload import is_sent_directly
 from datapkg.remote.session import TRIES, RegistrySession, SizedBody
 from datapkg.remote.time_limits import SlowTransferGuard
 from datapkg.remote.transport import number_in
@@ -34,12 +35,18 @@ WITHOUT_CHUNKS_S = 60.0
 
 
 class RegistryObjects(PushTarget):
-    """Reads through a package (`user`, `name`); writes into a push that was begun for it."""
+    """Reads through a package (`user`, `name`); writes into a push that was begun for it.
 
-    def __init__(self, session: RegistrySession, user: str, name: str, push: str | None = None) -> None:
+    Objects of at least `direct_bytes` are sent to where the registry keeps them, for 0 none.
+    """
+
+    def __init__(
+        self, session: RegistrySession, user: str, name: str, push: str | None = None, *, direct_bytes: int = 0
+    ) -> None:
         self._session = session
         self._names = {"user": user, "name": name}
         self._push = push
+        self._direct_bytes = direct_bytes
         self.jobs = session.jobs
         self._asks_for_chunks_at = 0.0
 
@@ -154,6 +161,8 @@ class RegistryObjects(PushTarget):
         path = self._path(wire.PUSH_OBJECT, push=self._pushed(), hash=check_hash(expected))
         start = stream.tell() if stream.seekable() else None
         size = _size_of(stream)
+        if start is not None and self._is_sent_directly(stream, expected, size):
+            return expected
         is_begun, is_again, is_alone = size >= RESUMED_BYTES, False, True
 
         def attempt() -> None:
@@ -183,6 +192,18 @@ class RegistryObjects(PushTarget):
             is_alone = False
             self._session.retried(attempt)
         return expected
+
+    def _is_sent_directly(self, stream: BinaryIO, hash: str, size: int) -> bool:
+        """Send an object past the registry, if it offers that; what did not work once is not tried for the next one."""
+        if not self._direct_bytes or size < self._direct_bytes:
+            return False
+        start = stream.tell()
+        path = self._path(wire.PUSH_DIRECT, push=self._pushed(), hash=check_hash(hash))
+        if is_sent_directly(self._session, path, stream, size) or not self.missing([hash]):
+            return True
+        self._direct_bytes = 0
+        stream.seek(start)
+        return False
 
     def arrived(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """Return of objects (hash to size in bytes) how many bytes arrived in an interrupted upload, if any."""

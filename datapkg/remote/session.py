@@ -133,7 +133,7 @@ class RegistrySession:
         self._counting = threading.Lock()
         headers = {"Accept-Encoding": "gzip"}
         self._auth = _Token(token, origin_of(url))
-        self._transport = Transport(self._auth, headers=headers, max_redirects=MAX_REDIRECTS, pool_size=jobs)
+        self.transport = Transport(self._auth, headers=headers, max_redirects=MAX_REDIRECTS, pool_size=jobs)
 
     def reply(
         self,
@@ -238,7 +238,7 @@ class RegistrySession:
         # What only reads is tried again within the limit where its connection has stalled.
         share = READ_SHARE if self._tries > 1 and is_public_read(method, path) else 1
         with self._translated(f"{method} {path}"):
-            return self._transport.answer(
+            return self.transport.answer(
                 method,
                 self.url + path,
                 follow=method in ("GET", "HEAD"),

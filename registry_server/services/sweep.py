@@ -28,7 +28,7 @@ from datapkg.objects.pack_file import Pack
 from datapkg.objects.pack_merging import merge_packs
 from registry_server.db import objects, pushes
 from registry_server.db.database import batches
-from registry_server.services import policy, recipes
+from registry_server.services import direct_uploads, policy, recipes
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry, database_problems
 
@@ -144,6 +144,10 @@ class _Sweep:
         if not self.report.dry_run:
             settings = self.registry.settings
             self.report.unfinished_files = sweep_temp(settings.temporary, settings.push_age_s)
+            for each in self._listed(direct_uploads.PREFIX):
+                if self.registry.now() - each.modified_at >= timedelta(seconds=settings.push_age_s):
+                    self.registry.objects.blobs.delete(each.key)
+                    self.report.unfinished_files += 1
         yield
 
     def trash(self) -> Iterator[None]:

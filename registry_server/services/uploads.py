@@ -30,8 +30,8 @@ from registry_server.settings import setting_name
 BATCH_OBJECTS = 20_000
 
 
-def start(request: PackageRequest, wanted: wire.PushStart) -> wire.PushStarted:
-    """Start a push and return which of its objects are missing here."""
+def start(request: PackageRequest, wanted: wire.PushStart, direct_bytes: int = 0) -> wire.PushStarted:
+    """Start a push and return which of its objects are missing here, and from which size on they are sent directly."""
     with request.registry.db.read() as connection:
         user_id = policy.check_writer(connection, request, "package:publish")
     check_package(request.name)
@@ -62,12 +62,13 @@ def start(request: PackageRequest, wanted: wire.PushStart) -> wire.PushStarted:
             public=bool(package and package.public),
             exists=package is not None,
             record_objects=True,
+            direct_bytes=direct_bytes,
         )
 
 
 def missing(request: PushRequest, hashes: Collection[str]) -> wire.Missing:
     """Return the objects that the push has to send: no package that the actor may read holds them."""
-    return wire.Missing(missing=_missing(request, _check_under_way(request), dict.fromkeys(hashes)))
+    return wire.Missing(missing=_missing(request, check_under_way(request), dict.fromkeys(hashes)))
 
 
 def _missing(request: PackageRequest, push: Push, hashes: Collection[str]) -> list[str]:
@@ -111,14 +112,18 @@ def begun_bytes(registry: Registry, user_id: int) -> int:
     return sum(map(_size_bytes, registry.settings.temporary.glob(f"upload-{user_id}-*")))
 
 
-def check_push(request: PushRequest, size: int = 0) -> None:
-    """Raise unless the actor may send so many bytes in this push; called before the first is read."""
+def check_push(request: PushRequest, size: int = 0, elsewhere: int = 0) -> None:
+    """Raise unless the actor may send so many bytes in this push; called before the first is read.
+
+    `elsewhere` are bytes that the actor has sent past the registry and that are no objects yet.
+    """
     # Before the first byte of the body is read, so that a client does not send gigabytes for nothing.
     check_room(request.registry, size)
     with request.registry.db.read() as connection:
         push = find_push(connection, request)
         limit = request.registry.settings.max_unpublished_bytes
-        if pushes.unpublished_bytes(connection, push.user_id) + begun_bytes(request.registry, push.user_id) > limit:
+        begun = begun_bytes(request.registry, push.user_id) + elsewhere
+        if pushes.unpublished_bytes(connection, push.user_id) + begun > limit:
             raise QuotaExceeded(
                 f"you have sent more than {limit:,} bytes that are not published, which is the limit "
                 f"({setting_name('max_unpublished_bytes')})",
@@ -127,7 +132,8 @@ def check_push(request: PushRequest, size: int = 0) -> None:
             )
 
 
-def _check_under_way(request: PushRequest) -> Push:
+def check_under_way(request: PushRequest) -> Push:
+    """Return the actor's push, which is open; raise `NotFound`."""
     with request.registry.db.read() as connection:
         return find_push(connection, request)
 
@@ -138,21 +144,21 @@ def put_object(request: PushRequest, hash: str, offset: int | None, stream: Bina
     Raise `HashMismatch`, and keep nothing, if its hash is not `hash`; `Conflict` if fewer than `offset` bytes are here;
     `QuotaExceeded` for a larger object than is allowed.
     """
-    # The count is read before the upload, so that `_note` sees whether a sweep deleted files during it.
-    push, deletions = _check_under_way(request), request.registry.deletions
+    # The count is read before the upload, so that `note` sees whether a sweep deleted files during it.
+    push, deletions = check_under_way(request), request.registry.deletions
     counted = _Counted(stream, request.registry.settings.max_object_bytes - (offset or 0))
     if offset is None:
         request.registry.new_writer().put(counted, expected=hash)  # type: ignore[arg-type]
     else:
         writer = request.registry.new_writer()
         writer.loose.put_rest(counted, hash, _begun(request, push, hash), offset)  # type: ignore[arg-type]
-    _note(request, {hash: (offset or 0) + counted.size_bytes}, deletions)
+    note(request, {hash: (offset or 0) + counted.size_bytes}, deletions)
     return wire.Stored(hashes=[hash])
 
 
 def received(request: PushRequest, hash: str) -> wire.Received:
     """Return how many bytes of an object came in an interrupted upload of the same user."""
-    return wire.Received(size_bytes=_size_bytes(_begun(request, _check_under_way(request), hash)))
+    return wire.Received(size_bytes=_size_bytes(_begun(request, check_under_way(request), hash)))
 
 
 def _begun(request: PushRequest, push: Push, hash: str) -> Path:
@@ -174,7 +180,7 @@ def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
     Raise `ObjectNotFound` if the delta uses any other object, even one that the registry has, `InvalidInput` if it uses
     bytes beyond the end of an object, and `HashMismatch`, keeping nothing, if the result does not have the hash `hash`.
     """
-    _check_under_way(request)
+    check_under_way(request)
     deletions = request.registry.deletions
     sizes: dict[str, int] = {}
 
@@ -187,7 +193,7 @@ def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
 
     with closing(DeltaStream(stream, part, request.registry.settings.max_object_bytes)) as built:
         request.registry.new_writer().put(built, expected=hash)  # type: ignore[arg-type]
-        _note(request, {hash: built.size_bytes}, deletions)
+        note(request, {hash: built.size_bytes}, deletions)
         # The object is stored and noted already, so a failure here costs only disk space.
         recipes.prepare(request.registry, hash, built.steps)
     return wire.Stored(hashes=[hash])
@@ -207,14 +213,14 @@ def _size_in(request: PushRequest, hash: str) -> int:
 
 def put_batch(request: PushRequest, stream: BinaryIO) -> wire.Stored:
     """Store a body of frames; complete objects before a mistake are kept and need not be sent again."""
-    _check_under_way(request)
+    check_under_way(request)
     deletions = request.registry.deletions
     stored: list[str] = []
     for batch in _batches(read_frames(stream)):
         for hash, data in batch.items():
             check_bytes(data, hash)
         _keep(request.registry, batch)
-        _note(request, {hash: len(data) for hash, data in batch.items()}, deletions)
+        note(request, {hash: len(data) for hash, data in batch.items()}, deletions)
         stored += batch
     return wire.Stored(hashes=stored)
 
@@ -228,7 +234,11 @@ def _keep(registry: Registry, batch: dict[str, bytes]) -> None:
         registry.new_writer().put_several(rest)
 
 
-def _note(request: PushRequest, sizes: dict[str, int], deletions: int) -> None:
+def note(request: PushRequest, sizes: dict[str, int], deletions: int) -> None:
+    """List objects whose files have their names as sent; `deletions` is what it was before they got them.
+
+    Raise `Conflict` if a sweep deleted one of them meanwhile.
+    """
     with request.registry.db.write() as connection:
         push = find_push(connection, request)
         # The sweep moves files in write transactions too: restore what it took after these files got their names.

@@ -9,12 +9,13 @@ from typing import Annotated, BinaryIO
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 
 from datapkg.format import wire
-from registry_server.services import publish, uploads
+from registry_server.services import direct_uploads, publish, uploads
 from registry_server.services.policy import PushRequest
 from registry_server.web.bodies import read_in_thread
 from registry_server.web.dependencies import TheHash, ThePackage, ThePush
 from registry_server.web.schemas import Reply, Sent
 
+ObjectSize = Annotated[int, Query(ge=1, lt=1 << 60, description="bytes of the object")]
 router = APIRouter(tags=["push"])
 
 
@@ -27,7 +28,7 @@ def _takes(content_type: str) -> dict[str, object]:
 @router.post(wire.PUSHES)
 def start(package: ThePackage, wanted: Sent[wire.PushStart]) -> Reply[wire.PushStarted]:
     """Start a push."""
-    return uploads.start(package, wanted)
+    return uploads.start(package, wanted, direct_uploads.least_bytes(package.registry))
 
 
 @router.post(wire.PUSH_MISSING)
@@ -54,6 +55,18 @@ def received(push: ThePush, hash: TheHash) -> Reply[wire.Received]:
 async def put_delta(request: Request, push: ThePush, hash: TheHash) -> Reply[wire.Stored]:
     """Upload one object as a delta: its new bytes, and ranges of objects that the package has."""
     return await _store(request, push, partial(uploads.put_delta, push, hash))
+
+
+@router.post(wire.PUSH_DIRECT)
+def start_direct(push: ThePush, hash: TheHash, size: ObjectSize) -> Reply[wire.DirectUpload]:
+    """Return where to send the next parts of an object past the registry; none when all have arrived."""
+    return direct_uploads.wanted(push, hash, size)
+
+
+@router.put(wire.PUSH_DIRECT)
+async def complete_direct(request: Request, push: ThePush, hash: TheHash, size: ObjectSize) -> Reply[wire.Stored]:
+    """Verify the parts of an object that were sent past the registry, and store it."""
+    return await read_in_thread(request, push.user, lambda _: direct_uploads.complete(push, hash, size))
 
 
 @router.post(wire.PUSH_OBJECTS, openapi_extra=_takes(wire.FRAMES))

@@ -201,7 +201,7 @@ def test_unreachable_registry() -> None:
 
 
 def test_token_is_never_sent_to_another_origin(person: Person, way: Way, registry: object) -> None:
-    session = RegistrySession(person.url, "dpk_secret")._transport._session
+    session = RegistrySession(person.url, "dpk_secret").transport._session
     other = session.prepare_request(__import__("requests").Request("GET", way.url + "/api/v1/me"))
     assert "Authorization" not in other.headers
 

@@ -20,6 +20,6 @@ def is_copied(source: str, target: str) -> bool:
     headers = {"x-ms-copy-source": source, "x-ms-requires-sync": "true", "Content-Length": "0"}
     try:
         with urlopen(Request(target, b"", headers, method="PUT"), timeout=TIMEOUT_S) as answer:
-            return answer.status == 202 and answer.headers.get("x-ms-copy-status") == "success"
+            return (answer.status, answer.headers.get("x-ms-copy-status")) == (202, "success")
     except (OSError, ValueError):
         return False
