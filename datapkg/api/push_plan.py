@@ -62,10 +62,18 @@ class PushPlan:
             wanted |= {hash: everything[hash] for hash in damaged if hash in everything}
             known.update(damaged)
             missing.update(damaged)
+        wanted |= (older := self._damaged_elsewhere(wanted))
+        known.update(older)
+        missing.update(older)
         if rest := [hash for hash in wanted if hash not in known]:
             missing |= self.target.missing(rest)
         needed = {hash: size for hash, size in wanted.items() if hash in missing}
         return TransferPlan(needed, len(wanted) - len(needed))
+
+    def _damaged_elsewhere(self, wanted: Mapping[str, int]) -> dict[str, int]:
+        """Return the damaged objects of the registry's older states that are here, so that it gets these back too."""
+        others = {hash for hash in self.started.damaged or () if hash not in wanted}
+        return {hash: self.objects.size(hash) for hash in sorted(others - self.objects.missing(others))}
 
     def deltas(
         self, planned: TransferPlan, manifest: Manifest, records: tuple[dict[str, int], dict[str, int]] = ({}, {})

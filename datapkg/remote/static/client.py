@@ -132,13 +132,14 @@ class StaticClient(Client):
         heads, objects = package.log.read().heads, package.objects(check_hash(manifest))
         if heads.latest:
             objects.places.of_state(heads.latest)
+        damaged = objects.places.lost()
         if not package.push_of(heads, manifest):
             objects.places.resume(manifest)
         missing = objects.missing(hashes)
         return wire.PushStarted(
             push=manifest,
             missing=sorted(missing),
-            damaged=[],
+            damaged=damaged,
             latest=heads.latest,
             public=True,
             exists=heads.latest is not None,

@@ -19,11 +19,15 @@ from datapkg.remote.static.package import StaticPackage
 
 
 class LocationsCheck:
-    """Checks states of one package; the index of each pack is read once."""
+    """Checks states of one package; the index of each pack is read once.
+
+    `unread` are the states whose manifests are lost or damaged, so that it is not known what they need.
+    """
 
     def __init__(self, package: StaticPackage) -> None:
         self._package = package
         self._packs: dict[str, Pack | None] = {}
+        self.unread: set[str] = set()
         self._checked: set[tuple[str, str | None]] = set()
 
     @property
@@ -59,6 +63,7 @@ class LocationsCheck:
         try:
             return read_manifest(self._package.manifest(state), state).objects()
         except (DatapkgError, OSError):
+            self.unread.add(state)
             return ()
 
     def _check_listed(self, state: str, files: Iterable[StateLocations], needed: Iterable[str]) -> None:

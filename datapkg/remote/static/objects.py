@@ -96,8 +96,13 @@ class StaticObjects(PushTarget):
         return ranges
 
     def _open_place(self, hash: str, place: ObjectLocation, start: int, stop: int) -> BinaryIO:
-        key = layout.object_key(hash) if place.pack == WHOLE else layout.pack_key(place.pack)
-        return self._blobs.open(key, place.offset + start, place.offset + stop)
+        if place.pack == WHOLE:
+            return self._blobs.open(layout.object_key(hash), start, stop)
+        try:
+            return self._blobs.open(layout.pack_key(place.pack), place.offset + start, place.offset + stop)
+        except NotFound:
+            self.places.forget(place.pack)
+            return self.open(hash, start, stop)  # from where it was pushed to again
 
     def chunks(self, hash: str, size: int) -> list[Chunk] | None:
         try:
@@ -123,8 +128,10 @@ class StaticObjects(PushTarget):
         try:
             with self._blobs.open(layout.pack_key(pack), start, stop) as stream:
                 data = memoryview(read_up_to(stream, stop - start))
-        except NotFound as error:
-            raise not_found(run[0][2], f"at {self._blobs.url}, where it was pushed to") from error
+        except NotFound:
+            self.places.forget(pack)
+            yield from ((hash, self.read(hash)) for _, _, hash in run)
+            return
         for offset, size, hash in run:
             yield hash, bytes(data[offset - start : offset - start + size])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from datapkg.errors import CorruptObject, NotFound, QuotaExceeded
 from datapkg.format import static_registry as layout
@@ -31,6 +32,7 @@ class ObjectPlaces:
         self._blobs, self._ref, self._states = blobs, ref, states
         self.added: dict[str, ObjectLocation] = {}
         self._read: dict[str, StateLocations | None] = {}
+        self._lost: set[str] = set()
         self._left: Iterator[str] | None = None
         self._lock = threading.RLock()
 
@@ -49,7 +51,36 @@ class ObjectPlaces:
         """Return where an object is by what was read until now."""
         if found := self.added.get(hash):
             return found
-        return next((place for each in list(self._read.values()) if each and (place := each.find(hash))), None)
+        places = (place for each in list(self._read.values()) if each and (place := each.find(hash)))
+        return next((place for place in places if place.pack not in self._lost), None)
+
+    def forget(self, pack: str) -> None:
+        """Note that a pack is gone: what is in it is looked for elsewhere, and may have been pushed again."""
+        self._lost.add(pack)
+        self.added = {hash: place for hash, place in self.added.items() if place.pack != pack}
+
+    def lost(self) -> list[str]:
+        """Return the objects that are nowhere, as their packs are gone, of the states whose files were read."""
+        files = [each for each in list(self._read.values()) if each]
+        packs = sorted({pack for each in files for pack in each.packs})
+        with ThreadPoolExecutor(self._blobs.jobs) as pool:
+            sizes = pool.map(self._blobs.size, map(layout.pack_key, packs))
+            for pack, size in zip(packs, sizes, strict=True):
+                if size is None:
+                    self.forget(pack)
+        if not self._lost:
+            return []
+        return sorted({hash for each in files for hash, _ in each if self.known(hash) is None})
+
+    def heal(self) -> None:
+        """Write the files that name lost packs anew, with where their objects are now that they were put again."""
+        for state, found in list(self._read.items()):
+            if found and self._lost.intersection(found.packs):
+                here = {hash: self.known(hash) or place for hash, place in found}
+                sizes = {name: getattr(found, name) for name in ("number", "manifest_size", "bytes_logical", "bases")}
+                data = encode_locations(here, **sizes)
+                self._put(layout.locations_key(self._ref, state), data)
+                self._read[state] = decode_locations(data)
 
     def find(self, hash: str) -> ObjectLocation:
         """Return where an object is; raise `ObjectNotFound` after all states of the package were searched for it."""

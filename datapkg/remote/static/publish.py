@@ -54,6 +54,7 @@ def publish(package: StaticPackage, push: str, request: wire.Publish) -> wire.Pu
         return {"kind": "push", "hash": push, "parent": heads.latest, **sizes, **fields}
 
     position, change = package.log.append(pushed, package.author)
+    objects.places.heal()
     objects.places.keep(needed)
     if change is None:
         position = _publish_names(package, request, position, needed)
@@ -94,7 +95,7 @@ def _read_back(objects: StaticObjects, hash: str) -> bytes:
 def _publish_names(
     package: StaticPackage, request: wire.Publish, position: Position, needed: Sequence[str]
 ) -> Position:
-    """Set the tag, the version and the record of a push whose state is the latest already."""
+    """Set the tag, the version and the record of a push whose state is the latest already, and what was lost of it."""
     if request.tag:
         position = package.move_tag(request.tag, request.manifest)
     if request.version:

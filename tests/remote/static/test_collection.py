@@ -17,7 +17,7 @@ from datapkg.api.maintenance import delete
 from datapkg.api.push import push_package
 from datapkg.api.verify import verify_registry
 from datapkg.errors import CorruptObject, IntegrityError
-from datapkg.format.locations import decode_locations, encode_locations
+from datapkg.format.locations import RECIPE, WHOLE, decode_locations, encode_locations
 from datapkg.format.names import Ref
 from datapkg.format.static_registry import locations_key
 from datapkg.remote.static import publish
@@ -211,3 +211,23 @@ def test_temporary_files_of_killed_pushers_go_after_a_while(static: Static, left
         each.key for each in collect(static.client(), later(2)).deleted
     }
     assert not temp.exists()
+
+
+@pytest.mark.parametrize("wrong", ["recipes", "files", "another pack", "a manifest alone"])
+def test_nothing_is_lost_where_places_lead_to_files_that_are_not_there(
+    static: Static, leftovers: Path, wrong: str
+) -> None:
+    latest = static.folder / locations_key(REF, static.client().resolve(REF).hash)
+    right = latest.read_bytes()
+    mine = decode_locations(right)
+    pack = {"files": WHOLE, "another pack": "e" * 64}.get(wrong, RECIPE)
+    moved = {hash: place._replace(pack=pack) for hash, place in mine}
+    if wrong == "a manifest alone":
+        moved = {latest.stem: moved[latest.stem]}
+    latest.unlink()
+    latest.write_bytes(encode_locations(moved))
+    for days in (2, 4):
+        collect(static.client(), later(days))
+    assert all((static.folder / f"packs/{each}.pack").exists() for each in mine.packs)
+    latest.write_bytes(right)
+    assert verify_registry(static.home("another"), static.url).damaged == []

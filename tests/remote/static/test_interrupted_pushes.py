@@ -10,11 +10,16 @@ from typing import Any, BinaryIO
 import pytest
 
 from datapkg.api.build import build_package
+from datapkg.api.install import install_packages
+from datapkg.api.mirror import mirror
 from datapkg.api.push import push_package
+from datapkg.api.verify import verify_registry
 from datapkg.errors import DatapkgError, PackageNotFound, Refused, Unreachable
 from datapkg.format.hashing import hash_bytes
+from datapkg.format.locations import decode_locations
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref, State
+from datapkg.format.static_registry import locations_key
 from datapkg.objects.blobs.folder import FolderBlobs
 from tests.static_registry import Static
 
@@ -129,3 +134,29 @@ def test_a_pack_that_was_lost_is_sent_again(static: Static) -> None:
     manifest = static.client("reader").manifest(REF, first)
     objects = static.client("reader").objects(REF)
     assert all(hash_bytes(objects.read(hash)) == hash for hash in read_manifest(manifest, first).objects())
+
+
+@pytest.mark.parametrize("again", ["the same state", "another state", "another package first"])
+def test_a_lost_pack_is_healed_by_the_next_push(static: Static, tmp_path: Path, again: str) -> None:
+    """What `verify` names is sent again, also for older states, and can be mirrored."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(3):
+        (source / f"part{number}.csv").write_text(f"n\n{number}\n")
+        build_package(static.home(), REF, source)
+        push_package(static.home(), REF)
+    latest = static.client().resolve(REF).hash
+    base = decode_locations(static.files()[locations_key(REF, latest)]).bases[-1]
+    (pack,) = decode_locations(static.files()[locations_key(REF, base)]).packs
+    (static.folder / f"packs/{pack}.pack").unlink()
+    assert {each.package for each in verify_registry(static.home(), static.url).damaged} == {"ada/iris"}
+    if again == "another package first":
+        static.push(Ref("ada", "other"), "1")
+    if again == "another state":
+        (source / "part9.csv").write_text("n\n9\n")
+        build_package(static.home(), REF, source)
+    push_package(static.home(), REF)
+    assert verify_registry(static.home("reader"), static.url).damaged == []
+    assert not mirror(static.home("reader"), static.url, str(tmp_path / "mirror")).failed
+    (outcome,) = install_packages(static.home("reader"), [REF])
+    assert outcome.error is None
