@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         verify,
     )
     from datapkg.api.tracking import track
+    from datapkg.api.urls import urls
     from datapkg.errors import (
         BuildFailed,
         Conflict,
@@ -85,6 +86,7 @@ _PLACES = {
     ),
     "datapkg.api.inventory": ("access", "config", "gc", "lock", "log", "ls", "rm", "status", "tag", "version"),
     "datapkg.api.tracking": ("track",),
+    "datapkg.api.urls": ("urls",),
     "datapkg.reading.nodes.base": ("kind", "meta", "name", "ref", "size"),
     "datapkg.reading.nodes.functions": (
         *(
@@ -166,6 +168,7 @@ __all__ = [
     "tag",
     "to_frame",
     "track",
+    "urls",
     "values",
     "verify",
     "version",

@@ -110,6 +110,10 @@ SETTINGS = {
         *("DATAPKG_LOCK", None, "the path of a lock file, or off", _lock),
         lambda value: isinstance(value, str) and bool(value),
     ),
+    # Through which folder or bucket the data of a build on a cluster move, if its workers do not see the store.
+    "objects": SettingType(
+        *("DATAPKG_OBJECTS", None, "a URL such as s3://BUCKET/PREFIX", str), lambda value: isinstance(value, str)
+    ),
     # How long a registry may send nothing, retries included.
     "timeout_s": SettingType(
         *("DATAPKG_TIMEOUT_S", 60, "a number of seconds, at most 86400", _number),

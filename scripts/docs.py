@@ -24,7 +24,7 @@ HEAD = "# Commands\n\nThe output of `--help` for each command. This page is gene
 MARK = "<!-- What follows is written by `make docs` from docstrings. -->\n"
 # The functions of `datapkg`, by section of docs/python.md; add new ones here.
 FUNCTIONS = {
-    "Use data": "search install fetch prefetch load open export bundle install_bundle open_hook ls log",
+    "Use data": "search install fetch prefetch load open export bundle install_bundle open_hook urls ls log",
     "Build and edit packages": "build check status edit merge copy",
     "Publish data": "push sync tag version access",
     "Projects and this machine": "lock track config login rm gc verify",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from datapkg.store.refs import Current, LogEvent
 _SKIPPED_SHOWN = 5
 
 if TYPE_CHECKING:
+    from datapkg.building.cluster.runner import ClusterRunner
     from datapkg.building.pipeline import BuildOutput
     from datapkg.building.snapshot import Snapshot
     from datapkg.building.sources.fetcher import Fetcher
@@ -218,7 +219,10 @@ def _built(
     from datapkg.building.pipeline import build_package as build_from
 
     store = home.store
-    with objects_for(store, options.dry_run) as objects:
+    with objects_for(store, options.dry_run) as objects, runner_for(home, spec, options) as runner:
+        tools = stage_tools(home, ref, spec, options)
+        if tools is not None and runner is not None:
+            tools = replace(tools, run=runner.run_stage, jobs=options.jobs or runner.slots)
         return build_from(
             spec,
             objects,
@@ -227,9 +231,30 @@ def _built(
             cache=BuildCache(home.index, ref.package, forced=options.force),
             secret=home.settings.secret,
             keep_going=options.keep_going,
-            stages=stage_tools(home, ref, spec, options),
+            stages=tools,
+            runner=runner,
             progress=progress,
         )
+
+
+@contextmanager
+def runner_for(home: Home, spec: BuildSpec, options: BuildOptions) -> Iterator[ClusterRunner | None]:
+    """Yield what reads sources and runs stages on the cluster that the options name; None without one."""
+    if not options.on:
+        yield None
+        return
+    from datapkg.building.cluster.connection import LOCAL
+    from datapkg.building.cluster.runner import ClusterPlan, cluster_runner
+
+    if options.dry_run:
+        raise InvalidInput(
+            "--dry-run reads sources on this machine, so it does not go with --on",
+            hint="datapkg build USER/NAME PATH --dry-run",
+        )
+    objects = options.objects or ("" if options.on == LOCAL else home.settings.get("objects").value or "")
+    plan = ClusterPlan(options.on, objects, options.jobs or os.cpu_count() or 1)
+    with cluster_runner(plan, home.store, home.store.index_path, spec.root) as runner:
+        yield runner
 
 
 def find_package(home: Home, wanted: Ref, registry: str | None = None) -> tuple[Manifest, Readable]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -35,10 +36,20 @@ class PreviousState:
         # Reversed, so that of several tables with equal content the first one is kept.
         self._tables = {node.content: node for node in reversed(whole)}
         self._at = {node.path: node for node in whole}
+        self._paths: list[str] | None = None
 
     def table(self, path: str) -> TableNode | None:
         """Return the table at this path, or None if there was none or its objects are missing."""
         return self._at.get(path)
+
+    def tables_below(self, path: str) -> list[TableNode]:
+        """Return the tables at a path and below it."""
+        if self._paths is None:
+            self._paths = sorted(self._at)
+        # "0" follows the slash.
+        low, high = (bisect_left(self._paths, f"{path}{mark}") for mark in "/0")
+        here = [self._at[path]] if path in self._at else []
+        return [*here, *(self._at[each] for each in self._paths[low:high])]
 
     def blocks(self, path: str, content: str, own: list[Block] | None = None) -> list[Block] | None:
         """Return the blocks of a table with this content, preferably of the one at this path; None if there is none.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from datapkg.building.build_context import BuildContext, PreviousState
+from datapkg.building.build_context import BuildContext, PreviousState, TaskRunner
 from datapkg.building.cache import BuildCache
 from datapkg.building.checks.report import raise_failed, recorded, warnings_of
 from datapkg.building.checks.run import CheckResult, run_checks
@@ -69,6 +69,7 @@ def build_package(
     secret: Secret = no_secret,
     keep_going: bool = False,
     stages: StageTools | None = None,
+    runner: TaskRunner | None = None,
     progress: Progress = silent,
 ) -> BuildOutput:
     """Build a package into `objects` and return its manifest, which the caller saves and names.
@@ -77,11 +78,11 @@ def build_package(
     `BuildFailed` for sources that cannot be read, all at once, `CheckFailed` for data that violate a check, `NotFound`
     for a package that does not exist. Nodes built before the error stay stored and cached, so the next build is faster.
     With `keep_going`, sources that cannot be read are skipped as long as at least one node was built. `stages` says how
-    the stages of the build file are run.
+    the stages of the build file are run, `runner` where sources are read.
     """
     cache = cache or BuildCache()
     before = PreviousState(previous, objects, cache.claims)
-    context = BuildContext(objects, cache, secret, find_package, before, progress=progress)
+    context = BuildContext(objects, cache, secret, find_package, before, runner=runner, progress=progress)
     collected = _Collected()
     nodes = before_stages(spec.nodes)
     try:

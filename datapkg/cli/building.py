@@ -78,6 +78,7 @@ def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
     datapkg build me/flowers https://git.example.org/flowers.git@v1.2#data
     datapkg build me/model --from train --jobs 4
     datapkg build me/weather build.yml --push --tag nightly
+    datapkg build me/sales build.yml --on dask
     """,
 )
 @ref_argument
@@ -97,6 +98,12 @@ def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
     "--from", "again", type=TEXT, multiple=True, metavar="STAGE", help="Run this stage again, and those that need it."
 )
 @click.option("--jobs", type=NumberType(1, 1000, example=4), metavar="N", help="Run at most N stages at once.")
+@click.option(
+    "--on", type=TEXT, default="", metavar="CLUSTER", help="Work on a cluster: dask, or its address, tcp://HOST:PORT."
+)
+@click.option(
+    "--objects", type=TEXT, default="", metavar="URL", help="With --on: move data through this folder or bucket."
+)
 @click.option("--push", is_flag=True, help="Publish the result, unless the registry has it already.")
 @click.option("-t", "--tag", type=TEXT, help="With --push: set this tag on the state, besides latest.")
 @click.option("-v", "--version", type=TEXT, help="With --push: give the state this version, which never moves.")
@@ -132,6 +139,8 @@ def build(
         what = "--tag, --version, --public and --registry go with --push"
         where = f" {quote(str(path))}" if path else ""
         raise InvalidInput(what, hint=f"datapkg build {ref}{where} --push")
+    if ways["objects"] and not ways["on"]:
+        raise InvalidInput("--objects goes with --on", hint=f"datapkg build {ref} --on dask")
     source = path or _build_file_here(ref)
     options = BuildOptions(build_file=not no_build_file, gitignore=not no_gitignore, jobs=jobs or 0, **ways)
     pushed = None

@@ -19,6 +19,13 @@ class PushTarget(Writable):
     def put_delta(self, hash: str, new: memoryview, steps: Sequence[Step]) -> None:
         """Store an object with the bytes `new` by steps that refer to other objects of the registry."""
 
+    @abstractmethod
+    def signed_url(self, hash: str, seconds: int) -> str | None:
+        """Return an address at which anybody can read an object for a time, about as long; None if there is none.
+
+        Raise `ObjectNotFound`.
+        """
+
     def arrived(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """Return of objects (hash to size in bytes) how many bytes arrived in an interrupted upload, if any."""
         return {}

@@ -210,15 +210,17 @@ class RegistrySession:
         raise AssertionError("unreachable")
 
     @contextlib.contextmanager
-    def request(self, method: str, path: str, *, work: int = 0, **options: Any) -> Iterator[requests.Response]:
+    def request(
+        self, method: str, path: str, *, work: int = 0, follow: bool = True, **options: Any
+    ) -> Iterator[requests.Response]:
         """One try; inside, the body is still to be read. A refusal raises the error that the registry sent.
 
         A read whose token is rejected is asked again without it. `work` is how many bytes the registry reads or writes
-        before it answers.
+        before it answers. Without `follow`, a redirect is an answer.
         """
-        response = self._answer(method, path, options, work)
+        response = self._answer(method, path, options, work, follow=follow)
         try:
-            if _is_refused(response):
+            if _is_refused(response) and (follow or response.status_code not in REDIRECTS):
                 refusal = self._refusal(response, method, path)
                 if not (isinstance(refusal, NotLoggedIn) and self._may_omit_token(method, path)):
                     raise refusal
@@ -232,7 +234,9 @@ class RegistrySession:
         finally:
             response.close()
 
-    def _answer(self, method: str, path: str, options: dict[str, Any], work: int = 0) -> requests.Response:
+    def _answer(
+        self, method: str, path: str, options: dict[str, Any], work: int = 0, *, follow: bool = True
+    ) -> requests.Response:
         if isinstance(data := options.get("data"), bytes):
             options = {**options, "data": SizedBody(self, [data], len(data))}
         # What only reads is tried again within the limit where its connection has stalled.
@@ -241,7 +245,7 @@ class RegistrySession:
             return self.transport.answer(
                 method,
                 self.url + path,
-                follow=method in ("GET", "HEAD"),
+                follow=follow and method in ("GET", "HEAD"),
                 timeout=self.patience.timeouts(share, work),
                 **options,
             )

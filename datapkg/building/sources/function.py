@@ -172,9 +172,10 @@ def _own_modules(folder: Path, files: list[Path]) -> Iterator[None]:
     """Import modules from a folder first; afterwards remove those loaded from it."""
     tops = {path.relative_to(folder).parts[0].removesuffix(".py") for path in files}
     # Modules of the same names that were imported from elsewhere are hidden during the call, and restored after it.
+    # A copy: on a worker of a cluster, other threads import at the same time.
     hidden = {
         name: module
-        for name, module in sys.modules.items()
+        for name, module in dict(sys.modules).items()
         if name.partition(".")[0] in tops - sys.stdlib_module_names and not _is_below(module, folder)
     }
     before, writes = dict(sys.modules), sys.dont_write_bytecode

@@ -13,7 +13,8 @@ class BuildOptions:
     `allow_code` the code of a fetched repository; `update` replaces the checksums of URLs; `force` ignores the cache;
     `dry_run` stores nothing; `gitignore` excludes what `.gitignore` ignores in a folder without a build file;
     `allow_empty` allows a package without nodes; `keep_going` skips sources that cannot be read. Stages of `again` run
-    although nothing changed; `jobs` is how many run at once, 0 for one a core.
+    although nothing changed; `jobs` is how many run at once, 0 for one a core. `on` names a cluster that does the work,
+    "" for this process, and `objects` the URL through which data move there.
     """
 
     build_file: bool = True
@@ -27,3 +28,5 @@ class BuildOptions:
     keep_going: bool = False
     again: tuple[str, ...] = ()
     jobs: int = 0
+    on: str = ""
+    objects: str = ""

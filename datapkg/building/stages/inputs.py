@@ -78,12 +78,12 @@ class PathInput:
 
     def identity(self) -> list[list[str]]:
         """Return the names and hashes of the files."""
-        return [[name, known_hash(file, self.cache)[0]] for name, file in self._files()]
+        return [[name, known_hash(file, self.cache)[0]] for name, file in self.files()]
 
     def place(self, folder: Path) -> Path:
         """Copy the files below an empty folder; raise `BuildFailed` for one that changed since `identity`."""
         expected = dict(self.identity())
-        for name, file in self._files():
+        for name, file in self.files():
             path = folder / (name or self.path.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             with open_source(file.path, file.shown) as stream:
@@ -95,7 +95,8 @@ class PathInput:
             path.chmod(0o444)
         return folder if self.path.is_dir() else folder / self.path.name
 
-    def _files(self) -> Iterator[tuple[str, FileSource]]:
+    def files(self) -> Iterator[tuple[str, FileSource]]:
+        """Yield the files with their paths in the folder, "" for the file itself."""
         if not self.path.is_dir():
             yield "", FileSource(self.path, self.shown)
             return

@@ -112,10 +112,15 @@ def _failure(stage: Stage, problem: str, log: Path) -> StageFailed:
     printed = f"; the end of its output:\n{end}" if end else ""
     return StageFailed(
         f"stage {quoted(stage.name)} ({stage.place}) {problem}{printed}",
-        hint=f"see all of its output: less {shlex.quote(str(log))}",
+        hint=log_hint(log),
         stage=stage.name,
         log=str(log),
     )
+
+
+def log_hint(log: Path) -> str:
+    """Return the line that shows a log."""
+    return f"see all of its output: less {shlex.quote(str(log))}"
 
 
 def _run_once(

@@ -51,6 +51,13 @@ class StaticObjects(PushTarget):
     def address(self, hash: str) -> str:
         return f"{self._blobs.url}/{layout.object_key(hash)}"
 
+    def signed_url(self, hash: str, seconds: int) -> str | None:
+        """Return an address in the bucket; of a folder or a web site, the usual one; None for a part of a pack."""
+        if self.places.find(check_hash(hash)).pack != WHOLE:
+            return None
+        is_open = self._blobs.url.startswith(("file:", "http:", "https:"))
+        return self.address(hash) if is_open else self._blobs.signed_url(layout.object_key(hash), seconds)
+
     def missing(self, hashes: Iterable[str]) -> set[str]:
         unknown = [hash for hash in hashes if self.places.known(check_hash(hash)) is None]
         if self._push is None:
