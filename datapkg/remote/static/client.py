@@ -32,6 +32,7 @@ class StaticClient(Client):
         self._raw, self.seen, self._author = blobs, seen, author
         self._packages: dict[str, StaticPackage] = {}
         self._is_new = seen.is_new
+        self._is_known = False
 
     @property
     def url(self) -> str:
@@ -56,11 +57,14 @@ class StaticClient(Client):
         return self._raw
 
     def _is_registry(self) -> bool:
+        if self._is_known:
+            return True
         try:
             data = self._raw.read(layout.MARKER, layout.MAX_MARKER_BYTES)
         except (NotFound, QuotaExceeded):
             return False
         layout.decode(data, layout.Marker, f"{self.url}/{layout.MARKER}", self.url)
+        self._is_known = True
         return True
 
     def check_place(self) -> None:
@@ -162,7 +166,7 @@ class StaticClient(Client):
         return wire.PublishChecked(changed=changed)
 
     def publish(self, ref: Ref, push: str, request: wire.Publish, objects: int = 0) -> wire.Published:
-        return publish(self.package_of(ref, is_new=True), push, request)
+        return publish(self.package_of(ref, is_new=True), push, request, is_first=not self._is_registry())
 
     def log(self, ref: Ref) -> Iterator[wire.LogEntry]:
         return self.package_of(ref).log_entries()

@@ -264,9 +264,10 @@ class RegistryLog:
     def entries(self) -> Iterator[LogChange]:
         """Yield the entries of the log from the last to the first; raise `IntegrityError` where they do not connect."""
         position = self.read()
-        expected, number = position.entry, position.heads.number
-        while number:
-            numbers = range(number, max(0, number - READ_AT_ONCE), -1)
+        expected, number, at_once = position.entry, position.heads.number, 1
+        while number:  # few at first, since many callers need only the last ones
+            numbers = range(number, max(0, number - at_once), -1)
+            at_once = min(2 * at_once, READ_AT_ONCE)
             for data in self._entries(numbers):
                 where = self._where(number)
                 if data is None or hash_bytes(data) != expected:

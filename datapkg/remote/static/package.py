@@ -34,7 +34,7 @@ class StaticPackage:
         self.blobs, self.ref, self.author = blobs, Ref(ref.user, ref.name), author
         self.log = RegistryLog(blobs, self.ref, seen)
         self.places = ObjectPlaces(blobs, self.ref, self._states)
-        self.wheels = PackageWheels(blobs, self.ref, self.log)
+        self.wheels = PackageWheels(blobs, self.ref, self.log, seen)
         self._pushes: dict[str, StaticObjects] = {}
 
     def _states(self) -> Iterator[str]:

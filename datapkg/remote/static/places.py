@@ -18,7 +18,7 @@ from datapkg.objects.recipes import decode_recipe
 
 MAX_RECIPE_BYTES = 1 << 20
 MAX_FILES = 100_000
-MAX_BASES = 16
+MAX_BASES = 8
 """A file that would be searched together with more others is written whole."""
 
 
@@ -33,6 +33,7 @@ class ObjectPlaces:
         self.added: dict[str, ObjectLocation] = {}
         self._read: dict[str, StateLocations | None] = {}
         self._lost: set[str] = set()
+        self._begun: set[str] = set()
         self._left: Iterator[str] | None = None
         self._lock = threading.RLock()
 
@@ -116,6 +117,7 @@ class ObjectPlaces:
             self._read.pop(state, None)
         for key in (layout.locations_key(self._ref, state), layout.begun_key(self._ref, state)):
             if found := fetched(self._blobs, key):
+                self._begun.add(key)
                 here = {pack for pack in found.packs if self._blobs.size(layout.pack_key(pack)) is not None}
                 self.added |= {hash: place for hash, place in found if place.pack in here}
 
@@ -143,7 +145,8 @@ class ObjectPlaces:
         self._put(layout.locations_key(self._ref, state), data)
         with self._lock:
             self._read[state] = decode_locations(data)
-        self._blobs.delete(layout.begun_key(self._ref, state))
+        if (key := layout.begun_key(self._ref, state)) in self._begun:
+            self._blobs.delete(key)
 
     def keep(self, needed: Iterable[str]) -> None:
         """Make sure that what a push relies on is there now that it is in the log; some of it may be in the trash.
@@ -162,7 +165,8 @@ class ObjectPlaces:
 
     def write_begun(self, state: str) -> None:
         """Write where what was put until now is, so that the push of this state can be resumed."""
-        self._put(layout.begun_key(self._ref, state), encode_locations(self.added))
+        self._begun.add(key := layout.begun_key(self._ref, state))
+        self._put(key, encode_locations(self.added))
 
     def _put(self, key: str, data: bytes) -> None:
         self._blobs.put(key, io.BytesIO(data))

@@ -27,15 +27,19 @@ from datapkg.remote.static.package import StaticPackage
 MAX_RECORD_BYTES = 4 << 20
 
 
-def publish(package: StaticPackage, push: str, request: wire.Publish) -> wire.Published:
-    """Make a state whose objects were put the latest one of its package: the entry of the log, then what is derived."""
+def publish(package: StaticPackage, push: str, request: wire.Publish, *, is_first: bool) -> wire.Published:
+    """Make a state whose objects were put the latest one of its package: the entry of the log, then what is derived.
+
+    The first push makes the place a registry.
+    """
     ref, request = package.ref, checked(request)
     objects = package.objects(push)
     manifest = read_manifest(objects.manifest or _read_back(objects, push), push)
     stated = {manifest.hash: manifest.size_bytes, **manifest.objects()}
     _check_sent(objects, stated, request.record_object)
     needed = [*stated, *filter(None, [request.record_object])]
-    mark(package.blobs)
+    if is_first:
+        mark(package.blobs)
     if request.previews:
         data = canonical.encode(canonical.prepare(request.previews, "previews"))
         package.blobs.put(layout.previews_key(push), io.BytesIO(data))

@@ -56,6 +56,26 @@ class SeenLogs:
         private_folder(path.parent)
         write_atomic(path, json.dumps(value, indent=1).encode() + b"\n", self._folder / "tmp")
 
+    def page(self, ref: Ref) -> tuple[str, bytes]:
+        """Return the page of a package as it was written here, and the sha256 of the entry that it shows; or nothing.
+
+        The one at the registry may have been changed by whoever may write there.
+        """
+        try:
+            entry, _, data = self._page_path(ref).read_bytes().partition(b"\n")
+        except OSError:
+            return "", b""
+        return entry.decode("ascii", "replace"), data
+
+    def keep_page(self, ref: Ref, entry: str, page: bytes) -> None:
+        """Remember a page that was written, and the sha256 of the entry that it shows."""
+        path = self._page_path(ref)
+        private_folder(path.parent)
+        write_atomic(path, entry.encode() + b"\n" + page, self._folder / "tmp")
+
+    def _page_path(self, ref: Ref) -> Path:
+        return self._folder / ".pages" / ref.user / f"{ref.name}.json"
+
     def moved(self, ref: Ref, what: str) -> IntegrityError:
         """Return the error for a log that is not what was seen here."""
         return IntegrityError(

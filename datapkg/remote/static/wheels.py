@@ -1,7 +1,8 @@
 """Thin wheels of a registry without a server, and its pages as a Python package index.
 
 A pusher stores a wheel before the entry of the log that names its sha256, so it never changes. The pages are derived:
-each says which entry it shows, and who changes the package writes them anew from the entries after that one.
+who changes the package writes them anew, from what was written here last and the entries of the log after that. What
+the registry shows is not read, as whoever may write there could have changed it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from email.parser import BytesParser
 from typing import Any
@@ -24,7 +26,8 @@ from datapkg.format.static_registry import Heads, LogChange
 from datapkg.format.thin_wheel import distribution_name, thin_wheel, wheel_version
 from datapkg.objects.blobs.base import Blobs
 from datapkg.remote.static import search
-from datapkg.remote.static.log import RegistryLog, derived
+from datapkg.remote.static.log import Position, RegistryLog, derived
+from datapkg.remote.static.seen import SeenLogs
 
 MAX_WHEEL_BYTES = 1 << 20
 MAX_PAGE_BYTES = 64 << 20
@@ -34,8 +37,8 @@ MAX_TRIES = 10
 class PackageWheels:
     """The wheels of one package, and its page."""
 
-    def __init__(self, blobs: Blobs, ref: Ref, log: RegistryLog) -> None:
-        self._blobs, self._ref, self._log = blobs, ref, log
+    def __init__(self, blobs: Blobs, ref: Ref, log: RegistryLog, seen: SeenLogs) -> None:
+        self._blobs, self._ref, self._log, self._seen = blobs, ref, log, seen
         self._project = distribution_name(ref.package)
 
     def build(self, manifest: Manifest, version: str | None, number: int) -> dict[str, str]:
@@ -79,48 +82,58 @@ class PackageWheels:
         """Write the page of the package after the last entry of its log, and the list of projects if that changes."""
         with derived(self._blobs.url):
             for _ in range(MAX_TRIES):
-                heads = self._log.read().heads
-                self._write(heads)
+                position = self._log.read()
+                self._write(position)
                 # Whoever changed the package meanwhile may have written the page first, and this one over it.
-                if self._log.read().heads.number == heads.number:
+                if self._log.read().heads.number == position.heads.number:
                     break
-            self._list(heads)
+            self._list(position.heads)
 
-    def _write(self, heads: Heads) -> None:
-        files = self._files(heads) if heads.latest else []
+    def _write(self, position: Position) -> None:
+        heads = position.heads
+        files = self._files(position) if heads.latest else []
+        data = simple_index.project_json(self._project, files, heads.number)
         pages = {
-            layout.page_key(self._project, "json"): simple_index.project_json(self._project, files, heads.number),
+            layout.page_key(self._project, "json"): data,
             layout.page_key(self._project, "html"): simple_index.project_html(self._project, files),
         }
-        for key, data in pages.items():
+        for key, page in pages.items():
             if heads.latest:
-                self._blobs.put(key, io.BytesIO(data))
+                self._blobs.put(key, io.BytesIO(page))
             else:
                 self._blobs.delete(key)
+        if heads.latest:
+            self._seen.keep_page(self._ref, position.entry, data)
 
-    def _files(self, heads: Heads) -> list[IndexFile]:
+    def _files(self, position: Position) -> list[IndexFile]:
+        """Return the wheels of the package: those of the page that was written here last, and what came after it."""
+        heads = position.heads
         number, known = self._known(heads)
-        files = {each.version: each for each in known}
-        new = []
+        expected, new = position.entry, list[LogChange]()
         for change in self._log.entries():
             if change.number <= max(number, heads.first - 1):
                 break
             if change.number <= heads.number:
                 new.append(change)
-        for change in reversed(new):
-            for version, sha256 in change.wheels.items():
-                if version not in files and (file := self._file(version, sha256, change)):
-                    files[version] = file
+                expected = change.previous or ""
+        if number and self._seen.page(self._ref)[0] != expected:  # it is of another log, or of one that was cut
+            self._seen.keep_page(self._ref, "", b"")
+            return self._files(position)
+        files = {each.version: each for each in known}
+        wheels = [(version, sha256, change) for change in reversed(new) for version, sha256 in change.wheels.items()]
+        with ThreadPoolExecutor(self._blobs.jobs) as pool:
+            for file in pool.map(self._file, *zip(*wheels, strict=True)) if wheels else ():
+                if file:
+                    files.setdefault(file.version, file)
         if not heads.yanked:
             return [each._replace(yanked=None) for each in files.values()]
         return [each._replace(yanked=_yanked(heads, version)) for version, each in files.items()]
 
     def _known(self, heads: Heads) -> tuple[int, list[IndexFile]]:
-        """Return which entry the page shows, and its files; none where it is absent or of an earlier package."""
+        """Return which entry the page shows that was written here last, and its files; none of an earlier package."""
         try:
-            data = self._blobs.read(layout.page_key(self._project, "json"), MAX_PAGE_BYTES)
-            number, files = simple_index.read_project(data)
-        except (DatapkgError, ValueError, LookupError, TypeError):
+            number, files = simple_index.read_project(self._seen.page(self._ref)[1])
+        except (ValueError, LookupError, TypeError):
             return 0, []
         return (number, files) if heads.first <= number <= heads.number else (0, [])
 

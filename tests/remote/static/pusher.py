@@ -6,6 +6,7 @@ Run as `python -m tests.remote.static.pusher NUMBER PUSHES FOLDER`; what was ack
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from datapkg.home import Home
 
 SHARED = Ref("ada", "shared")
 MAX_TRIES = 20
+MAX_PAUSE_S = 4
 
 
 def main(number: int, pushes: int, folder: Path) -> None:
@@ -37,12 +39,14 @@ def main(number: int, pushes: int, folder: Path) -> None:
 
 def push(home: Home, exact: Ref) -> None:
     """Push a state after whatever the others pushed."""
-    tries = MAX_TRIES
+    tries, pause_s = MAX_TRIES, 0.5
     while True:
         try:
             push_package(home, exact)
             return
-        except Conflict:
+        except Conflict:  # as of people, who do not all type again at the same moment
+            time.sleep(random.random() * pause_s)
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
             (outcome,) = install_packages(home, [exact.at(None)])
             if outcome.error and not isinstance(outcome.error, Unreachable):
                 raise outcome.error from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -100,10 +101,10 @@ def test_two_who_change_a_package_at_once_leave_all_on_its_page(
     write = wheels._write
     second = []
 
-    def written(heads: Any) -> None:
+    def written(position: Any) -> None:
         if not second:
             second.append(static.push(REF, "2").hash)
-        write(heads)
+        write(position)
 
     monkeypatch.setattr(wheels, "_write", written)
     client.add_version(REF, "1.0", str(client.resolve(REF).hash))
@@ -217,3 +218,33 @@ def pip(*words: str) -> None:
     command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-cache-dir"]
     done = subprocess.run([*command, *words], env=env, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("machine", ["own", "another"])
+def test_a_page_that_somebody_edited_is_not_trusted_by_the_next_push(static: Static, machine: str) -> None:
+    static.push(REF, "1", version="1.0")
+    before = page(static)
+    for key in (PAGE, PAGE.replace(".json", ".html")):
+        path = static.folder / key
+        data = path.read_text().replace("../../wheels/", "https://evil.example/wheels/")
+        for each in before.values():
+            data = data.replace(each["hashes"]["sha256"], "e" * 64)
+        path.unlink()
+        path.write_text(data)
+    static.push(REF, "2", machine, parent=static.client().resolve(REF).hash)
+    assert {version: each for version, each in page(static).items() if version in before} == before
+    assert page(static).keys() == logged(static).keys()
+    html = (static.folder / PAGE.replace(".json", ".html")).read_text()
+    assert "evil" not in html
+    assert "e" * 64 not in html
+
+
+def test_a_page_goes_on_after_the_memory_of_a_replaced_log_was_removed(static: Static) -> None:
+    static.push(REF, "1", version="1.0")
+    shutil.rmtree(static.folder)
+    static.push(REF, "1", "another")
+    seen = static.client().seen
+    seen.path(REF).unlink()
+    static.push(REF, "3", force=True)
+    assert page(static).keys() == logged(static).keys()
+    assert len(page(static)) == 2
