@@ -7,6 +7,7 @@ import stat
 import time
 import warnings
 from pathlib import Path
+from shlex import quote
 
 from datapkg.errors import InvalidLock
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock
@@ -53,7 +54,7 @@ def lock_path(start: Path | None = None) -> Path | None:
         except OSError:
             continue
         if not stat.S_ISREG(status.st_mode):
-            raise InvalidLock(f"{path} is not a regular file", hint=f"move it away: {path}")
+            raise InvalidLock(f"{path} is not a regular file", hint=f"mv {quote(str(path))} {quote(str(path))}.old")
         if status.st_uid in (os.getuid(), 0) and not _is_foreign(path):
             return path
         warnings.warn(f"{path} belongs to somebody else and was passed over", stacklevel=2)
@@ -67,7 +68,7 @@ def read_lock(path: Path) -> tuple[Path, Lock] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise InvalidLock(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidLock(f"{path} cannot be read: {error.strerror}", hint=f"ls -ld {quote(str(path))}") from error
 
 
 _last_parsed: dict[Path, tuple[tuple[int, ...], Lock]] = {}

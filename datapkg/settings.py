@@ -24,6 +24,8 @@ MAX_JOBS = 64
 LEAST_RATE = 20_000
 """The lowest limit on bytes a second: a registry ends an upload that is slower than 17 kB/s."""
 
+OBSERVED = "DATAPKG_OBSERVED"
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -146,6 +148,11 @@ SETTINGS = {
         lambda value: _is_number(value, int) and 0 < value < 1 << 62,
     ),
 }
+
+
+def observed_file() -> str | None:
+    """Return the file to which this process reports what it imports and reads, if `datapkg lock --observed` runs it."""
+    return os.environ.get(OBSERVED)
 
 
 class UserSettings:

@@ -38,6 +38,7 @@ SUB_FLOORS: dict[str, list[set[str]]] = {
     "datapkg.building": [{"readers"}, {"spec"}, {"sources"}, {"checks", "stages"}, {""}, {"cluster"}],
     "datapkg.remote": [{""}, {"static"}],
     "datapkg.reading": [
+        {"seen_facts"},
         {"observers"},
         {"source"},
         {"missing", "opening", "tables"},

@@ -269,4 +269,4 @@ def _read(path: Path) -> bytes:
         hint = f"datapkg install -r {quote(str(near))}" if near else absent.hint
         raise InvalidLock(f"{absent.message}; no requirements were read", hint=hint) from None
     except OSError as error:
-        raise InvalidLock(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidLock(f"{path} cannot be read: {error.strerror}", hint=f"ls -ld {quote(str(path))}") from error

@@ -12,7 +12,6 @@ from packaging.version import Version
 from datapkg.api.lock import keep_lock, readable_pins
 from datapkg.api.lock_results import LockResult
 from datapkg.api.pinning import changes, fits
-from datapkg.api.seen_facts import Facts
 from datapkg.errors import Conflict, NotAFolder
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin
 from datapkg.format.names import Ref
@@ -22,6 +21,7 @@ from datapkg.format.texts import quoted
 from datapkg.home import Home
 from datapkg.objects.files import write_atomic
 from datapkg.origins import origin_of
+from datapkg.reading.seen_facts import Facts
 
 # A script that reads more nodes of a package gets a requirement for the groups that they are in.
 MAX_NODES = 20

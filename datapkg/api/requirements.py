@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from datapkg.api.install import InstallOptions
 from datapkg.api.lock import (
@@ -26,7 +27,7 @@ from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin
 from datapkg.format.names import Ref
 from datapkg.format.requirements import Requirements, check_group, parse_requirements
 from datapkg.format.requirements_edit import with_requirement, without_package
-from datapkg.format.suggestions import advice
+from datapkg.format.suggestions import advice, close_names
 from datapkg.home import Home
 from datapkg.objects.files import write_atomic
 from datapkg.objects.progress import Progress, silent
@@ -77,7 +78,9 @@ def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode()
     except ValueError:
-        raise InvalidLock(f"{path} is not UTF-8") from None
+        name = quote(str(path))
+        hint = f"iconv -f latin1 -t utf-8 {name} > {name}.utf8 && mv {name}.utf8 {name}"
+        raise InvalidLock(f"{path} is not UTF-8", hint=hint) from None
 
 
 def _placed(home: Home, ref: Ref, registry: str | None) -> Ref:
@@ -127,7 +130,8 @@ def remove_requirements(
 def _not_required(path: Path, wanted: Requirements, package: Ref, group: str | None) -> NotFound:
     known = list(dict.fromkeys(each.ref.package for each in wanted.entries))
     where = f"the group {group} of {path}" if group else str(path)
-    hint = f"datapkg remove {package.package}" if package.package in known else ""
+    near = [package.package] if package.package in known else close_names(package.package, known, 1)
+    hint = f"datapkg remove {near[0]}" if near else f"datapkg add {package}"
     return NotFound(f"{package} is not in {where}{advice(package.package, known)}", hint=hint)
 
 

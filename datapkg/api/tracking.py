@@ -8,8 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datapkg.api.seen_facts import Facts
 from datapkg.reading.observers import observing
+from datapkg.reading.seen_facts import Facts
 
 if TYPE_CHECKING:
     from datapkg.api.lock_results import LockResult

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cached_property
+from shlex import quote
 
 from datapkg.errors import UPGRADE_HINT, InvalidLock, InvalidName, NewerFormat
 from datapkg.format.frozen import dataclass
@@ -115,7 +116,8 @@ class Lock:
         """Parse a lock file of this format or an older one; raise `InvalidLock` with the place of the mistake."""
         try:
             if len(data) > MAX_BYTES:
-                raise InvalidLock(f"{place} is over {MAX_BYTES:,} bytes long")
+                what = f"{place} is over {MAX_BYTES:,} bytes long"
+                raise InvalidLock(what, hint=f"rm {quote(place)} && datapkg lock")
             value = json.loads(data)
         except (ValueError, RecursionError) as error:
             if has_conflict(data):
@@ -166,6 +168,8 @@ def _pin(item: Any, place: str) -> Pin:
             check_node_path(item["path"])
     except InvalidName as error:
         raise _bad_lock(place, str(error)) from error
+    if not item["registry"]:
+        raise _bad_lock(place, "its registry is empty")
     size = item["size"]
     if not is_hash(item["hash"]) or not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise _bad_lock(place, "its hash or size is not one")

@@ -28,6 +28,8 @@ def with_requirement(text: str, ref: Ref, group: str = "", place: str = REQUIREM
         edited = document.with_list(ref, group)
     else:
         same = [item for item in _items(found) if _names(item, ref)]
+        if len(same) > 1:
+            return with_requirement(document.without(found, same[-1]), ref, group, place)
         edited = document.replaced(same[0], ref, found) if same else document.appended(found, ref)
     return _checked(text, edited, ref, group, place)
 
@@ -42,13 +44,10 @@ def without_package(text: str, package: Ref, group: str | None = None, place: st
         if not found:
             return text
         edited = document.without(*found[-1])
-        if edited == text or len(parse_requirements(edited.encode()).entries) + 1 != _count(text):
-            raise InvalidLock(f"{place} is written in a way that cannot be edited; take {package.package} out of it")
+        if edited == text or len(_parsed(edited).entries) + 1 != len(_parsed(text).entries):
+            what = f"{place} is written in a way that cannot be edited; take {package.package} out of it"
+            raise InvalidLock(what, hint=f"delete what asks for {package.package}, then type: datapkg lock")
         text = edited
-
-
-def _count(text: str) -> int:
-    return len(parse_requirements(text.encode()).entries)
 
 
 def _checked(text: str, edited: str, ref: Ref, group: str, place: str) -> str:
@@ -56,12 +55,14 @@ def _checked(text: str, edited: str, ref: Ref, group: str, place: str) -> str:
     wanted = [each.key for each in _parsed(text).entries if not (each.group == group and _same(each.ref, ref))]
     found = [each.key for each in parse_requirements(edited.encode(), place).entries]
     if sorted(found) != sorted([*wanted, (str(ref), group)]):
-        raise InvalidLock(f"{place} is written in a way that cannot be edited; write {ref} into it")
+        what = f"{place} is written in a way that cannot be edited; write {ref} into it"
+        raise InvalidLock(what, hint=f"write {ref} into packages, then type: datapkg lock")
     return edited
 
 
 def _parsed(text: str) -> Requirements:
-    return parse_requirements(text.encode()) if text.strip() else Requirements(())
+    """Return what a text asks for, which may be two states of a package: the edit may be what ends that."""
+    return parse_requirements(text.encode(), may_disagree=True) if text.strip() else Requirements(())
 
 
 def _items(node: Node) -> list[Node]:

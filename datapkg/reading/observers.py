@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from datapkg.settings import observed_file
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 # Nearly always empty. Its methods are atomic, so there is no lock that a fork could inherit while it is held.
 _observers: list[Observer] = []
+if _file := observed_file():
+    from datapkg.reading.seen_facts import reporting_to
+
+    _observers.append(reporting_to(_file))
 
 
 @contextmanager

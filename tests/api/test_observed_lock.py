@@ -84,6 +84,38 @@ def test_script_is_pinned_with_its_nodes(person: Person, hashes: list[str], proj
     assert home.store.holds(hashes[0])
 
 
+CHILDREN = """\
+import multiprocessing, subprocess, sys
+
+def read(name):
+    import datapkg
+    datapkg.load("USER/p")[name].read_text()
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context("spawn").Process(target=read, args=("a.txt",))
+    child.start()
+    child.join()
+    code = "from datapkg.data.USER import p; p.b_txt.read_text()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-S", "-c", "pass"], check=True)
+    raise SystemExit(child.exitcode)
+"""
+
+
+def test_children_that_are_started_anew_are_seen(person: Person, hashes: list[str], project: Path) -> None:
+    (project / "src" / "train.py").write_text(CHILDREN.replace("USER", person.name))
+    lock(person, "--observed", "src/train.py", cwd=project)
+    assert pins(project) == {f"{person.name}/p/{name}.txt": (hashes[0], "1.0") for name in "ab"}
+
+
+def test_child_that_outlives_the_file_of_facts_reads_on(person: Person, hashes: list[str], tmp_path: Path) -> None:
+    environ = {**os.environ, **person.environ(), "DATAPKG_OBSERVED": str(tmp_path / "gone")}
+    code = f"from datapkg.data.{person.name} import p; print(p.a_txt.read_text())"
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert not (tmp_path / "gone").exists()
+
+
 def test_requirements_that_are_there_stay(person: Person, hashes: list[str], project: Path) -> None:
     script = project / "src" / "train.py"
     script.write_text(f"import datapkg\ndatapkg.load('{person.name}/p').a_txt.read_text()\n")

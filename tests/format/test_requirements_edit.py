@@ -119,3 +119,19 @@ def test_what_cannot_be_edited_is_refused() -> None:
         added("packages: &all [u/a]\ngroups: {dev: *all}\n", "u/n")
     with pytest.raises(InvalidLock, match="has a mistake"):
         added("packages: [u/a]\nfoo: 1\n", "u/n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("packages:\n- u/n@1.0\n- u/n@2.0\n- u/a\n", "packages:\n- u/n@2.0\n- u/a\n"),
+        ("packages: [u/a, u/n@1.0, u/n@2.0]\n", "packages: [u/a, u/n@2.0]\n"),
+    ],
+)
+def test_requirements_that_disagree_are_replaced(text: str, expected: str) -> None:
+    assert added(text, "u/n@2.0") == expected
+
+
+def test_requirement_that_disagrees_is_removed() -> None:
+    text = "packages: [u/n@1.0]\ngroups: {dev: [u/n@2.0]}\n"
+    assert removed(text, "u/n", "dev") == "packages: [u/n@1.0]\ngroups: {dev: []}\n"

@@ -14,7 +14,8 @@ from datapkg.building.spec.folder_files import BUILD_FILE
 from datapkg.building.spec.from_value import spec_for, spec_from_values
 from datapkg.building.spec.model import BuildSpec, NodeSpec, UrlSource
 from datapkg.building.spec.options import BuildOptions
-from datapkg.errors import Forbidden, InvalidInput
+from datapkg.building.spec.url_extract import UPDATE
+from datapkg.errors import Forbidden, InvalidBuildFile, InvalidInput
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,12 @@ def _of_path(
     path: Path, fetcher: Fetcher, options: BuildOptions, hint: str, *, is_foreign: bool = False
 ) -> PreparedBuild:
     ways = {"build_file": options.build_file, "allow_outside": options.allow_outside, "update": options.update}
-    spec = spec_for(path, **ways, gitignore=options.gitignore)
+    try:
+        spec = spec_for(path, **ways, gitignore=options.gitignore)
+    except InvalidBuildFile as error:
+        if hint and all(UPDATE in what for _, what in error.problems):
+            error.explain("", hint)
+        raise
     if is_foreign and not options.allow_code:
         _refuse_code(spec)
     sources = tuple(node.source for node in spec.nodes if isinstance(node.source, UrlSource))

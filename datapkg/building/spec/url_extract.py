@@ -14,6 +14,7 @@ from datapkg.format.texts import quoted
 from datapkg.format.urls import check_url
 
 MAX_MEMBER = 4_096
+UPDATE = "--update"
 
 
 def read_url(mapping: NodeMapping, *, update: bool) -> UrlSource | None:
@@ -52,7 +53,7 @@ def _sha256(mapping: NodeMapping, *, update: bool) -> str | None:
     """Return the checksum, "" if it is to be computed; record a mistake and return None if it is missing or wrong."""
     if "sha256" not in mapping:
         if not update:
-            what = "an address needs the sum of its bytes, `sha256`; with --update it is found out and written here"
+            what = f"an address needs the sum of its bytes, `sha256`; with {UPDATE} it is found out and written here"
             mapping.wrong("url", what)
             return None
         return ""
@@ -63,7 +64,7 @@ def _sha256(mapping: NodeMapping, *, update: bool) -> str | None:
     if update and item.kind == "scalar":
         return ""
     got = quoted(item.text) if text and not item.is_null else f"a {item.kind}" if item.kind != "scalar" else "nothing"
-    mapping.wrong("sha256", f"expected 64 hex digits, got {got}; with --update they are found out and written here")
+    mapping.wrong("sha256", f"expected 64 hex digits, got {got}; with {UPDATE} they are found out and written here")
     return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from datapkg.errors import UPGRADE_HINT, InvalidLock, NewerFormat
@@ -29,8 +30,8 @@ def read_lock(folder: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise InvalidLock(f"{path} cannot be read: {error.strerror}") from error
-    hint = f"delete it, the next build writes it again: rm {path}"
+        raise InvalidLock(f"{path} cannot be read: {error.strerror}", hint=f"ls -ld {quote(str(path))}") from error
+    hint = f"delete it, the next build writes it again: rm {quote(str(path))}"
     try:
         value = json.loads(data) if len(data) <= MAX_BYTES else None
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 
 from datapkg.format.names import Ref
@@ -56,3 +58,31 @@ def _order(ref: Ref) -> tuple[str, str, str]:
 
 def _state(ref: Ref) -> Ref:
     return Ref(ref.user, ref.name, state=ref.state)
+
+
+def reporting_to(path: str) -> Facts:
+    """Return facts of this process that append each new one to a file, as a line of JSON.
+
+    Several processes may append to it. One that outlives whoever wanted the facts, and so the file, reports nothing.
+    """
+
+    def report(kind: str, ref: Ref) -> None:
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return
+        try:
+            os.write(file, json.dumps([kind, str(ref)]).encode() + b"\n")
+        finally:
+            os.close(file)
+
+    return Facts(report)
+
+
+def reported(lines: bytes) -> Facts:
+    """Return the facts in a file that processes reported to."""
+    seen = Facts()
+    for line in lines.splitlines():
+        kind, ref = json.loads(line)
+        seen.note(kind, Ref.parse(ref))
+    return seen
