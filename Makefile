@@ -55,7 +55,7 @@ test: $(VENV)/.with-tests ## formatting, lint, types and tests, as in CI; report
 
 test-all: $(VENV)/.with-all-tests ## everything, with the big tests; fails if a tool is missing
 	@scripts/apt.sh --required $(APT_PACKAGES_ALL)
-	@scripts/servers.sh --required $(VENV) azurite swift
+	@scripts/servers.sh --required $(VENV) azurite dvc swift
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs servers of object stores for the tests, as far as that can be done here: servers.sh [--required] VENV NAME…
+# Installs servers of object stores and other programs for the tests, as far as that can be done here: servers.sh [--required] VENV NAME…
 # Each is in a folder of its own below VENV/servers, since its libraries do not fit with those of the project.
 # Without --required, a missing server is reported and is not a failure: the tests that need it are skipped and listed.
 set -euo pipefail
@@ -20,6 +20,10 @@ npm() {
 
 install_azurite() {
     npm install --silent --no-audit --no-fund --omit=dev --prefix "$1" 'azurite@^3.35'
+}
+
+install_dvc() {
+    "$(dirname "$0")/venv.sh" "${PYTHON:-}" "$1" && "$venv/bin/python" -m pip --python "$1/bin/python" install --quiet --disable-pip-version-check "dvc>=3.50"
 }
 
 install_swift() {

@@ -77,7 +77,7 @@ def find_program(name: str) -> str | None:
     if name.startswith("/dev/"):
         return name if _opens(name) else None
     hidden = sorted(str(each) for each in Path("/usr/lib/postgresql").glob("*/bin"))
-    hidden += [str(SERVERS / "azurite/node_modules/.bin"), str(SERVERS / "swift/bin")]
+    hidden += [str(SERVERS / "azurite/node_modules/.bin"), str(SERVERS / "swift/bin"), str(SERVERS / "dvc/bin")]
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *hidden]))
 
 

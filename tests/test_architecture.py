@@ -35,7 +35,7 @@ FLOORS: dict[str, list[set[str]]] = {
 }
 # The same inside a room: its folders and files, lowest first; "" is every file of the room that is not named.
 SUB_FLOORS: dict[str, list[set[str]]] = {
-    "datapkg.building": [{"readers"}, {"spec"}, {"sources"}, {"checks", "stages"}, {""}, {"cluster"}],
+    "datapkg.building": [{"readers"}, {"spec"}, {"sources"}, {"checks", "stages", "converters"}, {""}, {"cluster"}],
     "datapkg.remote": [{""}, {"static"}],
     "datapkg.reading": [
         {"seen_facts"},

@@ -132,8 +132,8 @@ def run_console(terminals: dict[str, Terminal], text: str) -> None:
     for who, part in zip(parts[1::2], parts[2::2], strict=True):
         terminal = terminals[who]
         first, _, rest = part.partition("\n")
-        more = re.match(r"(?:> .*\n)*", rest)[0]  # type: ignore[index]
-        command, expected = f"{first}\n{more}".replace("\n> ", "\n"), rest.removeprefix(more)
+        more = re.match(r"(?:>(?: .*)?\n)*", rest)[0]  # type: ignore[index]
+        command, expected = re.sub(r"\n> ?", "\n", f"{first}\n{more}"), rest.removeprefix(more)
         printed = terminal.bash(command.strip())
         if expected.strip():
             pattern = re.escape(expected.strip()).replace("…", ".*")

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("datapkg.cli.building:generate", "Write a first build file and README for a folder."),
     "graph": ("datapkg.cli.graphs:graph", "Show the stages of a build file, with what they need and make."),
     "help": ("datapkg.cli.settings:help", "Show the help of a command."),
+    "import-from": ("datapkg.cli.importing:import_from", "Write the build file for a pipeline of another tool."),
     "init": ("datapkg.cli.projects:init", "Create a project with an empty datapkg.yml."),
     "install": ("datapkg.cli.installing:install", "Install packages from a registry, or the packages of a project."),
     "lock": ("datapkg.cli.projects:lock", "Pin the packages of a project to exact states."),
@@ -72,7 +73,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 # How `--help` lists them.
 GROUPS = {
     "Use data": ("search", "install", "fetch", "ls", "show", "log", "cat", "export", "bundle", "mount", "unmount"),
-    "Build packages": ("generate", "build", "check", "status", "graph"),
+    "Build packages": ("generate", "import-from", "build", "check", "status", "graph"),
     "Edit packages": ("append", "edit", "merge", "cp"),
     "Publish data": ("push", "sync", "tag", "version", "access", "mirror", "delete"),
     "Projects": ("init", "add", "remove", "update", "outdated", "lock", "stubs"),

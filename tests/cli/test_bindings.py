@@ -28,6 +28,7 @@ from datapkg.api import (
     gc,
     graph,
     history,
+    import_from,
     install,
     listing,
     lock,
@@ -79,7 +80,7 @@ MODULES: tuple[ModuleType, ...] = (
         push,
     ),
     *(search, sharing, status, stubs, append, merge, sync, watch, gc, verify),
-    *(build_and_push, fetch_pins, graph, lock_registry, observed_script, requirements),
+    *(build_and_push, fetch_pins, graph, import_from, lock_registry, observed_script, requirements),
 )
 ELSEWHERE = {
     "--background",  # starts its own process: tested with real mounts
@@ -138,6 +139,11 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
             "registry": "work",
             "names": {"tag": "nightly", "version": "1.2", "public": True},
         },
+    ),
+    (
+        "import-from dvc data -o data/x.yml --force",
+        "import_from.import_from",
+        {"form": "dvc", "source": Path("data"), "target": Path("data/x.yml"), "overwrite": True},
     ),
     ("graph data --format svg", "graph.graph", {"source": Path("data"), "form": "svg"}),
     ("status", "status.statuses", {"ref": None, "source": None}),

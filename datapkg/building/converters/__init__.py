@@ -1,0 +1,1 @@
+"""Convert the pipelines of other tools to build files: one module a format."""
