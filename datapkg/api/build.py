@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from datapkg.building.sources.fetcher import Fetcher
     from datapkg.building.spec.generate import Generated
     from datapkg.building.spec.model import BuildSpec
+    from datapkg.building.stages.capacity import Machine
     from datapkg.building.stages.schedule import StageOutcome, StageTools
     from datapkg.format.manifest.parsed import Manifest
     from datapkg.format.names import Ref
@@ -158,13 +159,21 @@ def _lock_stages(spec: BuildSpec, built: BuildOutput) -> None:
     lock.write_lock(spec.root, {**before, **lock_entries(built.stages)})
 
 
-def stage_tools(home: Home, ref: Ref | None, spec: BuildSpec, options: BuildOptions) -> StageTools | None:
-    """Return how the stages of a build file are run, for a package or a check; None if there are none."""
+def stage_tools(
+    home: Home, ref: Ref | None, spec: BuildSpec, options: BuildOptions, machine: Machine | None = None
+) -> StageTools | None:
+    """Return how the stages of a build file are run, for a package or a check; None if there are none.
+
+    `machine` bounds what runs at once; by default it is this one.
+    """
     if not spec.stages or spec.root is None:
         return None
+    from datapkg.building.stages.capacity import check_fits, this_machine
     from datapkg.building.stages.lock import known_before, read_lock
     from datapkg.building.stages.schedule import StageTools
 
+    machine = machine or this_machine(home.settings.environ, options.jobs)
+    check_fits(spec.stages, machine)
     names = [stage.name for stage in spec.stages]
     again: set[str] = set()
     for name in options.again:
@@ -179,7 +188,7 @@ def stage_tools(home: Home, ref: Ref | None, spec: BuildSpec, options: BuildOpti
         home.store,
         home.settings.environ,
         home.cache / "stages" / (f"{ref.user}/{ref.name}" if ref else "check/check"),
-        options.jobs or os.cpu_count() or 1,
+        machine,
         known_before(read_lock(spec.root)),
         frozenset(again),
         options.force,
@@ -217,12 +226,14 @@ def _built(
 ) -> BuildOutput:
     from datapkg.building.cache import BuildCache
     from datapkg.building.pipeline import build_package as build_from
+    from datapkg.building.stages.capacity import cluster_of
 
     store = home.store
     with objects_for(store, options.dry_run) as objects, runner_for(home, spec, options) as runner:
-        tools = stage_tools(home, ref, spec, options)
+        machine = cluster_of(options.jobs or runner.slots) if runner else None
+        tools = stage_tools(home, ref, spec, options, machine)
         if tools is not None and runner is not None:
-            tools = replace(tools, run=runner.run_stage, jobs=options.jobs or runner.slots)
+            tools = replace(tools, run=runner.run_stage)
         return build_from(
             spec,
             objects,

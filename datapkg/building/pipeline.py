@@ -115,12 +115,11 @@ def _build_stages(
         raise InvalidInput("stages are run by a build and by a check only", hint="datapkg build USER/NAME PATH --push")
     nodes: list[NodeSpec] = []
     schedule = StageSchedule(spec, context, collected.nodes, tools)
-    for outcome in schedule.run(context.progress, keep_going=keep_going):
-        collected.stages.append(outcome)
-        if outcome.error is not None:
-            collected.failures[f"stages.{outcome.stage.name}"] = outcome.error
-            continue
-        built = schedule.nodes_of(outcome)
+    for outcomes in schedule.run(context.progress, keep_going=keep_going):
+        collected.stages += outcomes
+        failures = {f"stages.{each.stage.name}": each.error for each in outcomes if each.error is not None}
+        collected.failures |= failures
+        built = [node for each in outcomes for node in schedule.nodes_of(each)]
         with context.objects.batch(), capture_warnings():
             for node, made in build_all(built, context, context.progress):
                 collected.add(node.path, made)

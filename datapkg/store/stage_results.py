@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -23,6 +24,7 @@ MAX_BYTES = 16 << 20
 FOLDER = "stages"
 IDLE_S = 30 * 24 * 3600
 """What no build has used for so long is given up by `gc`."""
+RENEWED_S = 3600
 
 
 class StageResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +43,11 @@ class StageResult(msgspec.Struct, frozen=True, kw_only=True):
     at: str
     known: dict[str, str]
 
+    def objects(self) -> Iterator[str]:
+        """Yield the hashes of the manifest and of what it names."""
+        yield self.manifest
+        yield from (hash for node in self.nodes for hash, _ in node.objects())
+
 
 class StageResults:
     """A folder with a file for each result: `KEY/HASH OF THE CODE.json`."""
@@ -50,16 +57,22 @@ class StageResults:
 
     def find(self, key: str, hash_of: Callable[[str], str | None]) -> StageResult | None:
         """Return the newest result for a key whose code is as `hash_of` says now; None if there is none."""
+        try:
+            names = os.listdir(self._folder / key)
+        except FileNotFoundError:
+            return None
+        paths = [self._folder / key / name for name in names if name.endswith(".json")]
         found = [
             (result, path)
-            for path in (self._folder / key).glob("*.json")
+            for path in paths
             if (result := read_result(path)) and all(hash_of(code) == hash for code, hash in result.code.items())
         ]
         if not found:
             return None
         result, path = max(found, key=lambda each: each[0].at)
         with contextlib.suppress(OSError):
-            os.utime(path)  # by which `gc` knows that it is used
+            if time.time() - path.stat().st_mtime > RENEWED_S:
+                os.utime(path)  # by which `gc` knows that it is used
         return result
 
     def keep(self, key: str, result: StageResult) -> None:

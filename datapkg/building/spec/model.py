@@ -142,12 +142,22 @@ class StageInput:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a stage uses while it runs: cores, bytes of memory, and GPUs."""
+
+    cpu: float = 1
+    memory_bytes: int = 0
+    gpu: int = 0
+
+
+@dataclass(frozen=True)
 class Stage:
     """A command or function that makes files; `place` is where it was defined.
 
     `run` is its words, with names of inputs, params and outputs in braces; with `shell`, one text for the shell.
     `python` is the function instead. `outputs` maps names to file names, which end in a slash for a folder. `code` are
     its files, `env` the environment variables that it depends on, `timeout_s` is None for no limit.
+    Of the stages of one matrix, at most `concurrency` run at once.
     """
 
     name: str
@@ -163,6 +173,8 @@ class Stage:
     retries: int = 0
     isolated: bool = False
     place: str = ""
+    resources: Resources = Resources()
+    concurrency: int | None = None
 
     @property
     def command(self) -> str:

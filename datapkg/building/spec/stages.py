@@ -10,12 +10,13 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
 from typing import Any
 
-from datapkg.building.spec import keywords
+from datapkg.building.spec import keywords, stage_limits
 from datapkg.building.spec.document import Item
 from datapkg.building.spec.function_ref import find_function
 from datapkg.building.spec.globs import is_glob
 from datapkg.building.spec.model import FileSource, PythonSource, Stage, StageInput, StageSource
 from datapkg.building.spec.node_mapping import NodeMapping, kind_of
+from datapkg.building.spec.path_index import PathIndex
 from datapkg.building.spec.plain_values import Problems, pairs_of, path_text, to_meta
 from datapkg.building.spec.source_paths import SourceFolder
 from datapkg.building.spec.stage_matrix import combinations, labels
@@ -28,11 +29,10 @@ FORMS = ("parquet", "csv", "arrow")
 MAX_STAGES = 10_000
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}\Z")
-_DURATION = re.compile(r"(?P<number>\d{1,9}(?:\.\d+)?)\s*(?P<unit>s|m|h|d)?\Z")
-_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
 _KINDS = {"node": "contents.", "stage": "stages."}
 _EXPLICIT = ("file", "package")
-MAX_RETRIES = 100
+Makers = PathIndex[StageSource | None]
+"""The nodes of a build by their paths, each with the output of a stage that it is built from, if any."""
 PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}")
 
 
@@ -89,10 +89,12 @@ class StageReader:
             outputs,
             self._env(mapping),
             tuple(self._code(mapping)),
-            _timeout(mapping),
-            _retries(mapping),
+            stage_limits.timeout(mapping),
+            stage_limits.retries(mapping),
             _flag(mapping, "isolated"),
             self._problems.place(mapping.line, mapping.place),
+            stage_limits.resources(mapping),
+            stage_limits.concurrency(mapping),
         )
         several = combinations(mapping)
         self._check_names(mapping, stage, [] if several is None else [name for each in several for name in each])
@@ -280,9 +282,10 @@ class StageReader:
 
         Record inputs that do not exist, and circles, as mistakes.
         """
+        index = indexed(nodes)
         for stage in self.stages.values():
-            self._check_inputs(stage, nodes)
-        needs = {name: needed_stages(stage, nodes) for name, stage in self.stages.items()}
+            self._check_inputs(stage, nodes, index)
+        needs = {name: needed_stages(stage, index) for name, stage in self.stages.items()}
         try:
             order = list(TopologicalSorter(needs).static_order())
         except CycleError as error:
@@ -292,7 +295,7 @@ class StageReader:
             return ()
         return tuple(self.stages[name] for name in order if name in self.stages)
 
-    def _check_inputs(self, stage: Stage, nodes: Mapping[str, StageSource | None]) -> None:
+    def _check_inputs(self, stage: Stage, nodes: Mapping[str, StageSource | None], index: Makers) -> None:
         """Record inputs that do not exist as mistakes, and give those that are outputs their full names."""
         for name, each in list(stage.inputs.items()):
             problem = ""
@@ -302,7 +305,7 @@ class StageReader:
                 text, members = f"{other}/{self.output_of(other, output)}", self._members.get(other, {})
                 if not problem:
                     stage.inputs[name] = replace(each, text=text, members=members)
-            elif each.kind == "node" and not any(is_within(path, each.text) for path in nodes):
+            elif each.kind == "node" and not index.touching(each.text):
                 problem = f"there is no node {quoted(each.text)} in contents{suggestion(each.text, tuple(nodes))}"
             if problem:
                 where = path_text("stages", stage.name, "inputs", name)
@@ -332,15 +335,22 @@ class StageReader:
         return output if output in outputs else None
 
 
-def needed_stages(stage: Stage, nodes: Mapping[str, StageSource | None]) -> list[str]:
+def indexed(nodes: Mapping[str, StageSource | None]) -> Makers:
+    """Return an index of the nodes of a build."""
+    index: Makers = PathIndex()
+    for path, source in nodes.items():
+        index.add(path, source)
+    return index
+
+
+def needed_stages(stage: Stage, nodes: Makers) -> list[str]:
     """Return the stages that must run before one; `nodes` are those of the build by path."""
     found: list[str] = []
     for each in stage.inputs.values():
         if each.kind == "stage":
             found += each.members.values() or [each.text.partition("/")[0]]
         if each.kind == "node":
-            makers = [source for path, source in nodes.items() if source and is_within(path, each.text)]
-            for source in makers:
+            for source in filter(None, nodes.touching(each.text)):
                 found += source.members.values() or [source.stage]
     return list(dict.fromkeys(found))
 
@@ -358,26 +368,3 @@ def _flag(mapping: NodeMapping, word: str) -> bool:
         return item.text == "true"
     mapping.wrong(word, "expected true or false")
     return False
-
-
-def _timeout(mapping: NodeMapping) -> float | None:
-    if "timeout" not in mapping:
-        return None
-    text = mapping.text("timeout", "a duration such as 90s, 10m or 2h") or ""
-    found = _DURATION.match(text)
-    if found is None or not float(found["number"]):
-        if text:
-            mapping.wrong("timeout", f"expected a duration such as 90s, 10m or 2h, got {quoted(text)}")
-        return None
-    return float(found["number"]) * _UNIT_S[found["unit"]]
-
-
-def _retries(mapping: NodeMapping) -> int:
-    if "retries" not in mapping:
-        return 0
-    text = mapping.text("retries", "a number") or ""
-    if text.isdecimal() and int(text) <= MAX_RETRIES:
-        return int(text)
-    if text:
-        mapping.wrong("retries", f"expected a number from 0 to {MAX_RETRIES}, got {quoted(text)}")
-    return 0

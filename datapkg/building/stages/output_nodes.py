@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,17 @@ from datapkg.store.store import Store
 def before_stages(nodes: Iterable[NodeSpec]) -> list[NodeSpec]:
     """Return the nodes that are built before any stage runs."""
     return [node for node in nodes if not isinstance(node.source, StageSource)]
+
+
+def made_by(nodes: Iterable[NodeSpec]) -> dict[str, list[tuple[NodeSpec, StageSource]]]:
+    """Return the nodes that are built from the outputs of each stage; one of a matrix has a node below that of all."""
+    found: defaultdict[str, list[tuple[NodeSpec, StageSource]]] = defaultdict(list)
+    for node in nodes:
+        if isinstance(source := node.source, StageSource):
+            for label, name in (source.members or {"": source.stage}).items():
+                here = replace(node, path=f"{node.path}/{label}", meta={}) if label else node
+                found[name].append((here, source))
+    return found
 
 
 def output_specs(node: NodeSpec, source: StageSource, result: StageResult, store: Store) -> Iterator[NodeSpec]:

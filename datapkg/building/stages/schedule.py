@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +15,12 @@ import msgspec
 
 from datapkg.building.sources.base import SourceContext
 from datapkg.building.spec.model import BuildSpec, NodeSpec, Stage, StageInput, StageSource
-from datapkg.building.spec.stages import needed_stages
+from datapkg.building.spec.path_index import PathIndex
+from datapkg.building.spec.stages import indexed, needed_stages
 from datapkg.building.stages import identity as identities
+from datapkg.building.stages.capacity import VISIBLE_GPUS, InUse, Machine
 from datapkg.building.stages.inputs import Input, NodesInput, PathInput, nodes_below, package_input
-from datapkg.building.stages.output_nodes import output_specs
+from datapkg.building.stages.output_nodes import made_by, output_specs
 from datapkg.building.stages.process import Processes
 from datapkg.building.stages.run import StageRun, Workplace, run_stage
 from datapkg.errors import BuildFailed, DatapkgError, StageFailed
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from datapkg.store.store import Store
 
 RUNNING = "running stages"
+MOST_AT_ONCE = 1_000
 RunStage = Callable[[Stage, Mapping[str, Input], Workplace, Objects, Processes], StageRun]
 _AGAIN = "--from"
 RAN, REUSED, PLANNED, FAILED = "ran", "reused", "would run", "failed"
@@ -43,7 +45,8 @@ RAN, REUSED, PLANNED, FAILED = "ran", "reused", "would run", "failed"
 class StageTools:
     """What stages need of this machine, and how they are run.
 
-    `logs` is the folder for the logs of this package's stages, `jobs` how many run at once. `before` is what each was
+    `logs` is the folder for the logs of this package's stages; those that run at once use no more than the `machine`
+    has. `before` is what each was
     last run with. Those of `again`, and all that need them, are run whatever is known. A `dry_run` runs none. `run`
     runs one stage, here or elsewhere.
     """
@@ -51,7 +54,7 @@ class StageTools:
     store: Store
     environ: Mapping[str, str]
     logs: Path
-    jobs: int
+    machine: Machine
     before: Mapping[str, Mapping[str, str]]
     again: frozenset[str] = frozenset()
     forced: bool = False
@@ -72,69 +75,111 @@ class StageOutcome:
     log: Path | None = None
 
 
+@dataclass(frozen=True)
+class ReadyStage:
+    """A stage whose inputs are there; `known` determines its outputs, `is_again` ignores what is known of them."""
+
+    stage: Stage
+    inputs: Mapping[str, Input]
+    known: dict[str, str]
+    is_again: bool
+
+
 class StageSchedule:
     """The stages of one build; `built` are the nodes that are there before, and those of stages are added."""
 
     def __init__(self, spec: BuildSpec, context: SourceContext, built: list[Node], tools: StageTools) -> None:
-        self._spec, self._context, self._tools = spec, context, tools
+        self._context, self._tools = context, tools
+        assert spec.root is not None
+        self._root = spec.root
         self.nodes = built
+        self._indexed: PathIndex[Node] = PathIndex()
+        self._seen = 0
         self.outcomes: dict[str, StageOutcome] = {}
         self._results = StageResults(tools.store.folder / FOLDER, tools.store.tmp)
         self._processes = Processes()
+        self._in_use = InUse(tools.machine)
+        self._stages = {stage.name: stage for stage in spec.stages}
         sources = {node.path: node.source if isinstance(node.source, StageSource) else None for node in spec.nodes}
-        self._needs = {stage.name: needed_stages(stage, sources) for stage in spec.stages}
+        index = indexed(sources)
+        self._needs = {stage.name: needed_stages(stage, index) for stage in spec.stages}
+        self._made = made_by(spec.nodes)
 
-    def run(self, progress: Progress, *, keep_going: bool) -> Iterator[StageOutcome]:
-        """Run all stages, and yield each when it is done; the caller adds the nodes that it gave to `nodes`.
+    def run(self, progress: Progress, *, keep_going: bool) -> Iterator[list[StageOutcome]]:
+        """Run all stages, and yield those that are done together; the caller adds the nodes that they gave to `nodes`.
 
         After a failure no other begins, unless `keep_going`; those that run are waited for.
         """
         sorter = TopologicalSorter(self._needs)
         sorter.prepare()
-        stages = {stage.name: stage for stage in self._spec.stages}
-        running: dict[Future[StageOutcome], str] = {}
+        waiting: list[ReadyStage] = []
+        running: dict[Future[StageOutcome], Stage] = {}
         has_failed = False
-        pool = ThreadPoolExecutor(max(1, self._tools.jobs))
+        pool = ThreadPoolExecutor(min(MOST_AT_ONCE, max(1, len(self._stages))))
         try:
             while sorter.is_active() or running:
-                progress(RUNNING, len(self.outcomes), len(stages))
-                ready = [] if has_failed and not keep_going else sorter.get_ready()
-                done = []
-                for name in ready:
-                    outcome = self._begun(stages[name])
-                    if isinstance(outcome, StageOutcome):
-                        done.append(outcome)
-                    else:
-                        running[pool.submit(outcome)] = name
+                progress(RUNNING, len(self.outcomes), len(self._stages))
+                is_over = has_failed and not keep_going
+                done, ready = self._begun(() if is_over else sorter.get_ready())
+                waiting = self._submit([] if is_over else [*waiting, *ready], running, pool)
                 if not done:
                     if not running:
                         break
-                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                    done = [future.result() for future in finished if running.pop(future)]
-                for outcome in done:
-                    has_failed = has_failed or outcome.action == FAILED
-                    self.outcomes[outcome.stage.name] = outcome
-                    yield outcome
-                    sorter.done(outcome.stage.name)
+                    done = self._ended(running)
+                has_failed = has_failed or any(outcome.action == FAILED for outcome in done)
+                self.outcomes |= {outcome.stage.name: outcome for outcome in done}
+                yield done
+                sorter.done(*(outcome.stage.name for outcome in done))
         finally:
             self._processes.stop()
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _submit(
+        self, waiting: list[ReadyStage], running: dict[Future[StageOutcome], Stage], pool: ThreadPoolExecutor
+    ) -> list[ReadyStage]:
+        """Begin the stages for which there is room, and return the others."""
+        left = []
+        for each in waiting:
+            if (gpus := self._in_use.begin(each.stage)) is None:
+                left.append(each)
+            else:
+                running[pool.submit(self._run, each, gpus)] = each.stage
+        return left
+
+    def _ended(self, running: dict[Future[StageOutcome], Stage]) -> list[StageOutcome]:
+        """Wait until a stage has ended, and return all that have."""
+        finished, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in finished:
+            self._in_use.end(running.pop(future))
+        return [future.result() for future in finished]
 
     def nodes_of(self, outcome: StageOutcome) -> list[NodeSpec]:
         """Return the nodes to build of the outputs of a stage; none if it would only run."""
         if outcome.result is None:
             return []
-        found: list[NodeSpec] = []
-        for node in self._spec.nodes:
-            if isinstance(source := node.source, StageSource):
-                label = next((each for each, name in source.members.items() if name == outcome.stage.name), "")
-                if label or source.stage == outcome.stage.name:
-                    here = replace(node, path=f"{node.path}/{label}", meta={}) if label else node
-                    found += output_specs(here, source, outcome.result, self._tools.store)
-        return found
+        made = self._made.get(outcome.stage.name, ())
+        return [spec for node, source in made for spec in output_specs(node, source, outcome.result, self._tools.store)]
 
-    def _begun(self, stage: Stage) -> StageOutcome | Callable[[], StageOutcome]:
-        """Return the outcome of a stage that need not run or cannot, else the call that runs it."""
+    def _begun(self, names: Iterable[str]) -> tuple[list[StageOutcome], list[ReadyStage]]:
+        """Return the outcomes of stages that need not run or cannot, and those that are to run."""
+        done: list[StageOutcome] = []
+        ready: list[ReadyStage] = []
+        for name in names:
+            each = self._looked_at(self._stages[name])
+            done.append(each) if isinstance(each, StageOutcome) else ready.append(each)
+        found = self._known([each for each in ready if not (self._tools.forced or each.is_again)])
+        done += [
+            StageOutcome(each.stage, REUSED, "nothing changed", each.known, found[each.stage.name])
+            for each in ready
+            if each.stage.name in found
+        ]
+        ready = [each for each in ready if each.stage.name not in found]
+        if self._tools.dry_run:
+            return done + [StageOutcome(each.stage, PLANNED, self._why(each), each.known) for each in ready], []
+        return done, ready
+
+    def _looked_at(self, stage: Stage) -> StageOutcome | ReadyStage:
+        """Return a stage with its inputs, or its outcome if one that it needs has failed or would only run."""
         needed = [self.outcomes[name] for name in self._needs[stage.name]]
         if failed := [each.stage.name for each in needed if each.action == FAILED]:
             error = StageFailed(f"stage {quoted(stage.name)} needs {quoted(failed[0])}, which failed", stage=stage.name)
@@ -147,18 +192,7 @@ class StageSchedule:
         except DatapkgError as error:
             return StageOutcome(stage, FAILED, "", error=error)
         is_again = stage.name in self._tools.again or any(each.why == _AGAIN for each in needed)
-        found = None if self._tools.forced or is_again else self._known(known)
-        if found:
-            return StageOutcome(stage, REUSED, "nothing changed", known, found)
-        why = _AGAIN if is_again else self._why(stage, known)
-        if self._tools.dry_run:
-            return StageOutcome(stage, PLANNED, why, known)
-        return partial(self._run, stage, inputs, known, why)
-
-    @property
-    def _root(self) -> Path:
-        assert self._spec.root is not None
-        return self._spec.root
+        return ReadyStage(stage, inputs, known, is_again)
 
     def _input(self, given: StageInput) -> Input:
         objects = self._context.objects
@@ -176,29 +210,40 @@ class StageSchedule:
                 for node in self._outputs(member, output)
             ]
             return NodesInput(nodes, objects, output, given.form)
-        nodes = nodes_below(self.nodes, given.text)
+        nodes = self._nodes_below(given.text)
         if not nodes:
             raise BuildFailed(f"node {quoted(given.text)}, which a stage needs, was not built")
         return NodesInput(nodes, objects, given.text, given.form)
+
+    def _nodes_below(self, path: str) -> list[Node]:
+        for node in self.nodes[self._seen :]:
+            self._indexed.add(node.path, node)
+        self._seen = len(self.nodes)
+        return self._indexed.within(path)
 
     def _outputs(self, stage: str, output: str) -> list[Node]:
         result = self.outcomes[stage].result
         assert result is not None
         return nodes_below(result.nodes, output)
 
-    def _known(self, known: dict[str, str]) -> StageResult | None:
-        """Return a result whose outputs are all here."""
+    def _known(self, ready: Sequence[ReadyStage]) -> dict[str, StageResult]:
+        """Return the results whose outputs are all here, by the names of their stages."""
         cache, root = self._context.cache, self._root
-        result = self._results.find(key_of(known), lambda path: identities.hash_now(root, path, cache))
-        if result is None:
-            return None
-        needed = [result.manifest, *(hash for node in result.nodes for hash, _ in node.objects())]
-        return None if self._tools.store.objects.missing(needed) else result
 
-    def _why(self, stage: Stage, known: dict[str, str]) -> str:
+        def hash_of(path: str) -> str | None:
+            return identities.hash_now(root, path, cache)
+
+        found = {each.stage.name: self._results.find(key_of(each.known), hash_of) for each in ready}
+        needed = {name: set(result.objects()) for name, result in found.items() if result is not None}
+        missing = self._tools.store.objects.missing(set().union(*needed.values()))
+        return {name: result for name, result in found.items() if result and not needed[name] & missing}
+
+    def _why(self, ready: ReadyStage) -> str:
+        if ready.is_again:
+            return _AGAIN
         if self._tools.forced:
             return "--force"
-        before = self._tools.before.get(stage.name)
+        before = self._tools.before.get(ready.stage.name)
         if before is None:
             return "it is new"
         code = {name: hash for name, hash in before.items() if name.startswith("imported.")}
@@ -206,20 +251,21 @@ class StageSchedule:
             name: str(identities.hash_now(self._root, name.removeprefix("imported."), self._context.cache))
             for name in code
         }
-        return ", ".join(identities.changes(before, {**known, **now})) or "its outputs are not here"
+        return ", ".join(identities.changes(before, {**ready.known, **now})) or "its outputs are not here"
 
-    def _run(self, stage: Stage, inputs: Mapping[str, Input], known: dict[str, str], why: str) -> StageOutcome:
+    def _run(self, ready: ReadyStage, gpus: Sequence[str]) -> StageOutcome:
         """Run a stage, in a thread."""
-        tools, at = self._tools, datetime.now(UTC)
+        tools, at, stage = self._tools, datetime.now(UTC), ready.stage
         log = tools.logs / stage.name / f"{at:%Y%m%dT%H%M%S.%f}.log"
-        outcome = StageOutcome(stage, FAILED, why, known, log=log)
+        outcome = StageOutcome(stage, FAILED, self._why(ready), ready.known, log=log)
         folder = temp_path(tools.store.tmp, "stage")
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(parents=True)
-            place = Workplace(self._root, folder, log, tools.environ)
+            environ = {**tools.environ, VISIBLE_GPUS: ",".join(gpus)} if gpus else tools.environ
+            place = Workplace(self._root, folder, log, environ)
             started = time.time_ns()
-            run = tools.run(stage, inputs, place, tools.store.objects, self._processes)
+            run = tools.run(stage, ready.inputs, place, tools.store.objects, self._processes)
             manifest = Manifest.make(run.nodes, {})
             tools.store.save(manifest)
             outcome.result = self._kept(outcome, run, manifest, started, at)
