@@ -17,6 +17,7 @@ from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.pack_file import JoinedPlaces, Pack, PackLocation, open_places
 
 FIRST_TAIL_BYTES = 64 << 10
+"""The index of a pack is at its end; most are shorter than this, so that one request is enough."""
 
 
 class PackIndexes:
@@ -41,6 +42,8 @@ class PackIndexes:
         """Return all packs; one that cannot be read is skipped, and costs its objects alone."""
         with self._lock:
             if not self._is_listed:
+                # Set before listing: `look_again`, called meanwhile, resets it, which must not be overwritten
+                # afterwards.
                 self._is_listed = True
                 try:
                     self._list()
@@ -60,7 +63,7 @@ class PackIndexes:
             pack = self._packs.get(path.stem)
             with contextlib.suppress(CorruptObject, NotFound):
                 found[path.stem] = pack or read_index(self._blobs, each.key, each.size)
-        # Times of a list are whole seconds: of packs that were known before, the order is.
+        # Times in a listing are whole seconds, too coarse to sort by: packs that were known before keep their order.
         new = [name for name in found if name not in known]
         self._packs = {name: found[name] for name in [*new, *(name for name in known if name in found)]}
 
@@ -105,6 +108,7 @@ class JoinedRanges(JoinedPlaces):
         end = self._ends[bisect_right(self._ends, self._at)]
         piece = cast(BinaryIO, self._stream).read(min(size, end - self._at))
         self._at += len(piece)
+        # At the end of a place, the next byte is in another one, which needs a new connection.
         self._stream_at = self._at if self._at < end else -1
         return piece
 

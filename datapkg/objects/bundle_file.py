@@ -55,7 +55,7 @@ class BundleWriter:
     def _header(self, name: str, size: int) -> None:
         header = tarfile.TarInfo(name)
         header.size, header.mode = size, 0o444
-        self._file.write(header.tobuf(tarfile.GNU_FORMAT))  # which has sizes of more than 8 GiB in the same header
+        self._file.write(header.tobuf(tarfile.GNU_FORMAT))  # sizes above 8 GiB fit in the same header
 
     def _pad(self, size: int) -> None:
         self._file.write(bytes(-size % _BLOCK_BYTES))
@@ -79,6 +79,7 @@ class BundleObjects(Readable):
         while block := self._block(file):
             name, size = self._member(block, is_first=not contents)
             at = file.tell()
+            # A seek beyond the end succeeds silently: a cut member would only show as a missing end.
             if at + size > end:
                 raise self.corrupt(f"{name} ends {at + size - end:,} bytes after the end of the file")
             if not contents:

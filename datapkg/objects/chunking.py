@@ -82,6 +82,7 @@ def _by_content(window: _Lookahead) -> Iterator[memoryview]:
     cutter = FastCDC(TARGET_BYTES, min_size=MIN_BYTES, max_size=MAX_BYTES)
     while data := window.ahead(WINDOW_BYTES):
         sizes = [chunk.length for chunk in cutter.cut_buf(data)]
+        # A view keeps its whole window in memory, beside the next one.
         del data
         if window.has(WINDOW_BYTES):  # the last one ends at the end of the window, not at a boundary of its content
             sizes.pop()

@@ -29,6 +29,7 @@ from datapkg.objects.recipes import Recipes, decode_recipe, encode_recipe
 
 MAX_RECIPE_BYTES = 1 << 16
 AHEAD_BYTES, AHEAD_OBJECTS = 8 << 20, 1_000
+"""How much of the objects that will be read next is fetched and kept in memory."""
 
 
 class CloudObjects(PackedObjects):
@@ -68,6 +69,7 @@ class CloudObjects(PackedObjects):
 
     def places(self, hash: str, start: int = 0, stop: int | None = None) -> list[PackLocation]:
         check_hash(hash)
+        # The second time with the packs listed and the recipe read anew: another process may have replaced both.
         for is_last in (False, True):
             with contextlib.suppress(ObjectNotFound):
                 return [self._in_pack(hash).part(start, stop)]
@@ -90,6 +92,8 @@ class CloudObjects(PackedObjects):
         return self.loose.missing(hashes - packed)
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
+        # A damaged copy in a pack would hide a single object, since packs come first; a new pack comes before the old
+        # one.
         if not self._depth and expected and self._is_packed(expected):
             with self.batch():
                 return super().put(stream, expected)
@@ -105,6 +109,7 @@ class CloudObjects(PackedObjects):
 
     def _take_packs(self, packs: Sequence[tuple[str, Path]]) -> None:
         for hash, temp in packs:
+            # Before `take`, which removes the file.
             written = Pack(temp)
             self.blobs.take(f"packs/{hash}.pack", temp)
             self._indexes.add(written.renamed(PurePosixPath(f"packs/{hash}.pack")))
@@ -195,6 +200,7 @@ class SingleObjects(DirectoryObjects):
 
     def missing(self, hashes: Iterable[str]) -> set[str]:
         wanted = [hash for hash in hashes if hash not in self._pending]
+        # A bucket has no query for many keys: one request for each.
         with ThreadPoolExecutor(self._blobs.jobs) as pool:
             sizes = pool.map(self._blobs.size, map(single_key, wanted))
             return {hash for hash, size in zip(wanted, sizes, strict=True) if size is None}
@@ -273,6 +279,7 @@ class CloudRecipes(Recipes):
         """Ask for the recipe anew at the next question."""
         self._read.pop(hash, None)
 
+    # Finding out takes a listing of the bucket; asking for one recipe costs less.
     def __bool__(self) -> bool:
         return True
 

@@ -1,4 +1,4 @@
-"""Objects that lie in several homes, each of which is asked for its own alone."""
+"""Objects in several homes; each home is asked only for its own."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ READ_BUFFER_BYTES = 1 << 20
 LOCK_WAIT_S = 10
 WORK_BYTES_PER_S = 20_000_000
 """How fast a slow disk is read, hashed and synced."""
-MANY = 256  # as many folders there may be
+MANY = 256  # the most folders there can be: their names are two hexadecimal digits
 
 Named = Callable[[Iterable[Path]], None]
 
@@ -257,6 +257,7 @@ class DirectoryObjects(Objects):
         self.path(hash).unlink(missing_ok=True)
 
     def __iter__(self) -> Iterator[str]:
+        # An object that gets its name while this runs must not be listed twice.
         seen = list(self._pending)
         yield from seen
         with contextlib.suppress(FileNotFoundError):
@@ -308,7 +309,7 @@ def _work_s(path: Path, offset: int) -> float:
 
 
 class Window(io.RawIOBase):
-    """`size` bytes of a raw file from where it stands, as a file of their own; closes it."""
+    """`size` bytes of a raw file from its current position, as a file of their own; closes it."""
 
     def __init__(self, raw: io.RawIOBase | io.FileIO, size: int) -> None:
         self._raw = raw

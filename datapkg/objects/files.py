@@ -63,7 +63,7 @@ def private_folder(folder: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         raise Refused(f"datapkg cannot make the folder {folder}: a file is there", hint=OTHER_HOME) from error
     except OSError as error:
-        if error.errno not in UNWRITABLE | {errno.ENOENT}:  # as /proc answers
+        if error.errno not in UNWRITABLE | {errno.ENOENT}:  # ENOENT: mkdir below /proc
             raise
         raise Refused(f"datapkg cannot write {folder}: {error.strerror}", hint=OTHER_HOME) from error
 
@@ -173,19 +173,20 @@ def seal(file: IO[bytes]) -> None:
 
 
 def sync_file(file: IO[bytes]) -> None:
-    """What was written to this file is on the disk when this returns."""
+    """Write this file to the disk: its bytes survive a power cut when this returns (fsync(2))."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def sync_path(path: Path) -> None:
-    """What was written to the file at this path is on the disk when this returns."""
+    """Write the file at this path to the disk, as `sync_file` does."""
+    # A sealed file cannot be opened for writing; fsync does not need that.
     with open(path, "rb", buffering=0) as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """The names in this folder are on the disk when this returns."""
+    """Write the names in this folder to the disk: they survive a power cut when this returns."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(OSError):  # some network file systems refuse to sync a folder
@@ -195,7 +196,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_folders(folders: Iterable[Path], within: Path) -> None:
-    """The names in these folders of one file system are on the disk when this returns."""
+    """Write the names in these folders of one file system to the disk, as `sync_folder` does."""
     distinct = set(folders)
     if len(distinct) > MANY_FOLDERS:
         sync_all(within)
@@ -205,9 +206,10 @@ def sync_folders(folders: Iterable[Path], within: Path) -> None:
 
 
 def sync_all(folder: Path) -> None:
-    """All that was written to the file system of this folder is on the disk when this returns (syncfs(2))."""
+    """Write everything in the file system of this folder to the disk (syncfs(2))."""
     import ctypes
 
+    # Only Linux has syncfs.
     syncfs = _syncfs()
     if syncfs is None:
         os.sync()
@@ -258,6 +260,7 @@ def may_be_whole(error: BaseException) -> bool:
     return isinstance(error, OSError) and not isinstance(error, DatapkgError) and error.errno not in _LOST
 
 
+# EIO: the disk fails. EISDIR, ELOOP: something else has taken the name.
 _LOST = (errno.EIO, errno.EISDIR, errno.ELOOP)
 
 
@@ -288,6 +291,7 @@ def remove_tree(folder: Path) -> None:
     """Remove a folder with all below it, also what may not be written; do nothing where there is none."""
     import shutil
 
+    # A name cannot be removed from a folder that is not writable.
     for root, _, _ in os.walk(folder):
         with contextlib.suppress(OSError):
             os.chmod(root, 0o700)
@@ -302,6 +306,7 @@ def stale_temps(folder: Path, older_than_s: float = STALE_TEMP_S) -> Iterator[Pa
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
+                # Not the modification time, which `seal` sets to the past.
                 age_s = time.time() - entry.stat(follow_symlinks=False).st_ctime
                 if age_s > older_than_s or _is_abandoned(entry.name):
                     yield Path(entry.path)

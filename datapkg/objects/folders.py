@@ -58,6 +58,7 @@ class OpenFolder:
         try:
             return OpenFolder(os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self.descriptor), self.path / name)
         except OSError as error:
+            # The error for a link differs between systems (ELOOP, EMLINK, ENOTDIR), so look at what is there.
             found = self.status(name)
             if found is not None and not stat.S_ISDIR(found.st_mode):
                 raise not_a_folder(self.path / name) from error
@@ -85,6 +86,7 @@ class OpenFolder:
     def new_file(self, name: str) -> IO[bytes]:
         """Open a new file for writing; raise FileExistsError if the name is taken, by a link too."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        # 0o666, unlike the files of the store: these belong to the user, whose umask decides.
         return os.fdopen(os.open(name, flags, 0o666, dir_fd=self.descriptor), "wb")
 
     def move(self, name: str, into: OpenFolder, new_name: str) -> None:

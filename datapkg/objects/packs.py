@@ -1,6 +1,6 @@
 """Objects kept in a folder where small ones of one batch share one file, a pack, and big ones may be recipes.
 
-Creating a file is the dear thing on most file systems; a batch of 10,000 small objects creates one.
+Creating a file is the expensive step on most file systems; a batch of 10,000 small objects creates one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ SMALL_BYTES = 1 << 20
 PACK_FROM_OBJECTS = 64
 PACK_BYTES = 256 << 20
 GATHERED_BYTES = 1 << 20
+"""Objects are added to a pack together, in writes of about this size."""
 FEW_LOOKUPS = 64
+"""For more hashes, one pass over an index takes less time than a binary search for each."""
 TICK_NS = 50_000_000  # two changes of a folder within this time may leave it the same modification time
 
 
@@ -61,8 +63,9 @@ class PackedObjects(PackedReads):
         self.has_new_packs = False
 
     def packs(self) -> list[Pack]:
-        """All packs here now; one that cannot be read is passed over (verify finds it), and costs its objects alone."""
+        """Return the packs here now; one that cannot be read is skipped, and only its objects are lost."""
         with self._lock:
+            # Before the listing: taken afterwards, a slow listing would make a recent change of the folder look old.
             now = time.time_ns()
             try:
                 stamp = os.stat(self.packs_folder).st_mtime_ns
@@ -81,6 +84,7 @@ class PackedObjects(PackedReads):
 
     def locate(self, hash: str) -> PackLocation:
         """Return where the object's bytes are now, in one piece; raise `ObjectNotFound`."""
+        # Before packs: a repaired object is a file of its own, and its pack may still have the damaged bytes.
         if found := self.loose.find(hash):
             return PackLocation(found[0], 0, found[1])
         return self._in_pack(hash)
@@ -212,6 +216,7 @@ class PackedObjects(PackedReads):
                     if size >= GATHERED_BYTES:
                         self._add(gathered)
                         gathered, size = {}, 0
+            # After an error too: verified objects need not be fetched again.
             finally:
                 self._add(gathered)
 
@@ -313,6 +318,7 @@ class PackedObjects(PackedReads):
 
     def name_pack(self, writer: PackWriter) -> None:
         """Give a pack, written outside of a batch, its name."""
+        # A pack that a merge or `gc` writes is no reason for another merge.
         hash, has_new = writer.finish(), self.has_new_packs
         sync_path(writer.temp)
         self._take_packs([(hash, writer.temp)])

@@ -125,6 +125,7 @@ def _skip_list(data: bytes | memoryview, at: int, depth: int) -> int:
 
 def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     value = 0
+    # A number of 64 bits has at most 10 bytes.
     for shift in range(0, 70, 7):
         byte = data[at]
         at += 1

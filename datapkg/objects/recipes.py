@@ -45,6 +45,7 @@ class Recipes:
         try:
             changed = os.stat(path).st_ctime_ns
             known = self._read.get(hash)
+            # A recipe is replaced and never changed in place, so a new one has another change time.
             if known is None or known[0] != changed:
                 known = changed, read_recipe(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -62,6 +63,8 @@ class Recipes:
         with replacing(self.path(hash), temp_path(self._tmp, "recipe")) as file:
             file.write(encode_recipe(ranges))
             seal(file)
+            # The caller deletes the whole object next, so the recipe and its name must be on the disk before this
+            # returns.
             sync_file(file)
         sync_folder(self.path(hash).parent)
 

@@ -44,7 +44,7 @@ class TransferResult:
 
 
 def plan(wanted: Mapping[str, int], target: Writable) -> TransferPlan:
-    """Decides which of the wanted objects (hash to size in bytes) the target lacks."""
+    """Decide which of the wanted objects (hash to size in bytes) the target lacks."""
     missing = target.missing(wanted)
     return TransferPlan({hash: size for hash, size in wanted.items() if hash in missing}, len(wanted) - len(missing))
 

@@ -55,7 +55,7 @@ class Client(ABC):
 
     @abstractmethod
     def me(self) -> wire.Me:
-        """Who the token stands for; `user` is None without one."""
+        """Return whose token is sent; `user` is None without one."""
 
     @abstractmethod
     def packages(self, query: str = "") -> Iterator[wire.PackageSummary]:
@@ -110,7 +110,7 @@ class Client(ABC):
 
     @abstractmethod
     def checks(self, ref: Ref, hash: str) -> wire.StateChecks:
-        """Return what the record of a state says of checks."""
+        """Return the results of checks in the record of a state."""
 
     @abstractmethod
     def tag_list(self, ref: Ref) -> wire.TagList:
@@ -142,7 +142,7 @@ class Client(ABC):
 
     @abstractmethod
     def access(self, ref: Ref) -> wire.Access:
-        """Who may read and write the package."""
+        """Return who may read and write the package."""
 
     @abstractmethod
     def grant(self, ref: Ref, who: str, confirm: bool = False, write: bool = False) -> wire.Access:

@@ -1,8 +1,8 @@
-"""One file from any address: no credentials go along, never on to plain http, and taken up again where it broke off.
+"""Download one file from any address: without credentials, never redirected to plain http, resumed after a failure.
 
-The bytes are those that travel: no compression is asked for, and none that a server adds on its own is taken off, since
-a sum is of a file and not of what became of it. What is here already is continued only where the server says by a
-strong ETag or a Last-Modified (If-Range, RFC 9110) that the file is still the same.
+The bytes are kept as they are sent: no compression is asked for, and none that a server adds on its own is removed,
+since a checksum is of the file as it is published. A partial file is continued only if a strong ETag or a Last-Modified
+(If-Range, RFC 9110) shows that the file at the address is still the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from datapkg.remote.transport import Transport, number_in, raw_pieces, reason_of
 TRIES = 5
 MAX_REDIRECTS = 10
 PIECE_BYTES = 1 << 18
-# What a try must have brought for the tries to be counted anew: a bad line gets there, a server that teases does not.
+# A try that brought this much resets the count of tries: on a bad line it does, a server that trickles bytes does not.
 HEADWAY_BYTES = 1 << 20
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)\Z")
 _WHOLE = re.compile(r"bytes \*/([0-9]{1,18})\Z")
@@ -111,6 +111,7 @@ class WebSource:
         start = file.size if validator else 0
         headers = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
         with self._translated(file.shown), contextlib.closing(self._answer(headers, file.shown)) as response:
+            # Every byte is here: the connection broke after the last one, before it was hashed.
             if response.status_code == 416 and start and _whole(response) == start:
                 return file.complete()
             if response.status_code == 416:
@@ -145,11 +146,12 @@ class WebSource:
 
     @contextlib.contextmanager
     def _translated(self, shown: str) -> Iterator[None]:
-        """Inside, what a server makes of the libraries are our errors."""
+        """Inside, errors of the HTTP libraries become ours."""
         with translated(shown, hint="", again_hint=_AGAIN, reason=self._without_secrets):
             yield
 
     def _without_secrets(self, error: BaseException) -> str:
+        # The query of a signed address is a secret, and the libraries quote the address.
         reason, query = reason_of(error), urlsplit(self._url).query
         return "the address is refused" if "?" in reason or (query and query in reason) else reason
 

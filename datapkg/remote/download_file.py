@@ -18,6 +18,7 @@ from datapkg.objects.progress import DOWNLOADING, Progress
 from datapkg.remote.time_limits import SlowTransferGuard
 
 SPARE_BYTES = 64 << 20
+"""A download leaves this much of the disk free, which is checked again each time as much has arrived."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class DownloadFile:
         # The validator of the old piece would vouch for the bytes of the new one.
         if not start:
             self.forget()
+            # Before the bytes: after a kill, a piece without a note could not be continued.
             if validator and len(validator) <= 1_000:
                 self._notes.write_text(json.dumps({"validator": validator}), encoding="utf-8")
         with naming(self.path), open(self.path, "ab", buffering=0) as file:

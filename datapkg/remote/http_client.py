@@ -63,7 +63,7 @@ class HttpClient(Client):
             yield from page.packages
 
     def _pages(self, model: type[P], path: str, params: dict[str, str]) -> Iterator[P]:
-        """All pages of a list; raises `Unreachable` for a registry that turns them in a circle, or sends too much."""
+        """Yield all pages of a list; raise `Unreachable` for a registry that repeats one, or sends too much."""
         seen: set[str] = set()
         before = self.session.received_bytes
         while True:

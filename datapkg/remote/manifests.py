@@ -1,4 +1,4 @@
-"""A long manifest from a registry: of what an earlier one has not, the chunks are fetched; the rest is here."""
+"""Fetch a long manifest from a registry: only the chunks that an earlier one, which is here, lacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IDENTITY = {"Accept-Encoding": "identity"}
 MAX_MANIFEST_BYTES = 2 << 30
 MAX_MAP_BYTES = 16 << 20
 NEAR_BYTES = 32 << 10
-"""Ranges that lie nearer to each other than this are fetched as one."""
+"""Ranges nearer to each other than this are fetched as one."""
 MAX_RANGES = 256
 
 
@@ -24,7 +24,7 @@ def fetch_by_chunks(
 ) -> bytes:
     """Return the bytes of a manifest (at most `limit`), whose hash is right; what the older one has does not travel.
 
-    Raises one of our errors where the whole had better be fetched: for a registry that knows of no chunks, for one
+    Raise one of our errors where it is better to fetch the whole: for a registry that knows of no chunks, for one
     whose answers do not make up the manifest, and where most of it is new.
     """
     with session.request("GET", chunks_path, headers=IDENTITY) as response:
@@ -50,7 +50,7 @@ def fetch_by_chunks(
 
 
 def _ranges(lacking: Sequence[Chunk]) -> list[tuple[int, int]]:
-    """Return the stretches in which these chunks lie, those that are near to each other as one."""
+    """Return the ranges of these chunks, near ones joined."""
     ranges: list[tuple[int, int]] = []
     for chunk in lacking:
         if ranges and chunk.start - ranges[-1][1] <= NEAR_BYTES:

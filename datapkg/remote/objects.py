@@ -191,6 +191,7 @@ class RegistryObjects(PushTarget):
             sent = SizedBody(self._session, _pieces(body), size - offset)
             with self._session.request("PUT", path + query, work=size, data=sent, headers=headers) as response:
                 self._session.body(response, 1 << 20)
+            # After an offset, the bytes before it were not read here; the registry verifies the whole.
             if not offset and body.hexdigest() != expected:
                 raise mismatch(expected, body.hexdigest())
 
@@ -304,6 +305,7 @@ class _UploadBody:
         self._pace = pace
 
     def read(self, size: int) -> bytes:
+        # Not `read`, which waits for all `size` bytes: a slow body would look like a stalled one.
         piece: bytes = self._raw.read1(size, decode_content=False)
         self._pace.add(len(piece))
         self._session.received(len(piece))

@@ -309,7 +309,7 @@ class RegistrySession:
         except (ValueError, RecursionError, DatapkgError):
             value = None
         error = from_wire(value.get("error") if isinstance(value, dict) else None, status)
-        for ours in ("registry", "again", "retry_after_s", "meant"):  # what only this machine may say
+        for ours in ("registry", "again", "retry_after_s", "meant"):  # they control this machine's retries and hints
             error.detail.pop(ours, None)
         if isinstance(error, Unreachable) and "status" in error.detail:
             error.message = f"{self.url} answered with HTTP status {status} and no explanation of ours"
@@ -374,7 +374,7 @@ class SizedBody:
 
 
 def _visible(value: Any) -> Any:
-    """Return a value of JSON without hidden or control characters in any text: tracebacks show what a registry says."""
+    """Return a value of JSON without hidden or control characters in its texts, since tracebacks show them."""
     if isinstance(value, str):
         return visible_lines(value)
     if isinstance(value, list):

@@ -22,6 +22,7 @@ PATIENCE_S = 30
 MIN_BYTES_PER_S = 1024
 RATE_PER_JOB = 100_000
 _SHORTEST_S = 0.05
+"""urllib3 refuses a timeout of 0."""
 
 
 class RateLimit:
@@ -38,6 +39,7 @@ class RateLimit:
             return
         with self._lock:
             now = time.monotonic()
+            # Never in the past: a pause does not allow a burst afterwards.
             self._free_at = max(now, self._free_at) + size / self.bytes_per_s
             wait = self._free_at - now
         # Outside of the lock, so that threads wait side by side and not one after the other.

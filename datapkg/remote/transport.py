@@ -1,4 +1,4 @@
-"""HTTP as servers that nobody trusts may speak it: the one place where what they send becomes values or our errors.
+"""HTTP with untrusted servers: the one place where what they send becomes values or our errors.
 
 requests follows redirects by itself, reads their bodies whole and unpacks any number of compressions; none of that is
 used here. A redirect is followed without reading its body, and never from https to http, which others may change. A
@@ -33,13 +33,14 @@ from datapkg.remote.credentials import is_loopback
 
 READ_TIMEOUT_S = 60
 HEAD_FACTOR = 1.1
+"""The timeout of the socket ends first where nothing comes at all, and its error is the better one."""
 PIECE_BYTES = 1 << 16
 MAX_PIECE_BYTES = 1 << 20
 # What fits into 63 bits; longer ones are not sizes, and `int` takes quadratic time for them.
 MAX_NUMBER_DIGITS = 18
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTED = "redirected to "
-# What a hostile answer makes of the parsers of requests, urllib3 and the standard library, besides their own errors.
+# What the parsers of requests, urllib3 and the standard library raise for a hostile answer, besides their own errors.
 _NO_HTTP = (ValueError, LookupError, AttributeError, RecursionError, http.client.HTTPException)
 
 
@@ -161,6 +162,7 @@ def _redirected(error: BaseException) -> str:
 
 def redirect_target(url: str, location: str) -> str:
     """Return where a redirect leads: anywhere by http(s), but never from https to http, which others may change."""
+    # http.client decodes headers as Latin-1, while most servers send UTF-8.
     with contextlib.suppress(UnicodeError):
         location = location.encode("latin-1").decode("utf-8")
     try:
@@ -253,6 +255,7 @@ def unpacked_pieces(response: requests.Response) -> Iterator[bytes]:
                 raise Unreachable("an answer has more bytes than its compression says")
     except zlib.error as error:
         raise Unreachable(f"an answer cannot be decompressed: {error}") from None
+    # The answer to a HEAD has the header of a compression, and no body.
     if not unpacking.eof and not is_empty:
         raise Unreachable("an answer broke off in its compression", again=True)
 

@@ -54,6 +54,7 @@ class ArrowCache:
             with open(temp, "rb+") as file:
                 seal(file)
             note = json.dumps({"package": package, "path": path, "rows": rows})
+            # Before the copy gets its name: `list` could not tell which table a copy without a note is of.
             write_atomic(self.folder / f"{key}{_NOTE}", note.encode(), self._tmp)
             rename(temp, place)
             self._index.mark_verified([place])

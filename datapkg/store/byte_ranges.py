@@ -8,7 +8,7 @@ from collections.abc import Iterable
 Stretch = tuple[int, int]
 """The first byte of a range, and the one after its last."""
 
-_BEYOND = 1 << 63
+_BEYOND = 1 << 63  # after the end of every range, so that bisection finds the last one that starts at or before
 
 
 class ByteRanges:

@@ -68,9 +68,11 @@ class _Compaction:
         """Turn those of the candidates (hash to size) into recipes that share enough with the bases; return bytes."""
         home, recipes = self.store.objects.packed, dict[str, list[Step]]()
         here = {hash for hash in long_ones(candidates) if home.loose.path(hash).exists()}
+        # Recipes are flat: an object that others are ranges of cannot become a recipe itself.
         wanted = here - self.relied_on - self.planned.keys()
         known = known_chunks(self.store.objects, long_ones(bases)) if wanted else {}
-        with home.loose.batch():  # of remainders
+        # One sync for all remainders, before the first recipe that refers to one.
+        with home.loose.batch():
             for hash in wanted:
                 with contextlib.suppress(DatapkgError):
                     steps = steps_from(self.store.objects.chunks(hash, candidates[hash]) or [], known)
@@ -98,9 +100,11 @@ class _Compaction:
             return True
         with contextlib.suppress(DatapkgError):
             check_recipe(home, hash, ranges)
+            # The version first: an older datapkg, which knows no recipes, would report the object as missing.
             format_version.raise_to(self.store.folder, home.tmp, 2)
             home.recipes.keep(hash, ranges)
             self.store.objects.index.mark_verified([home.recipes.path(hash)])
+            # Last: until the recipe is on the disk, the whole object is the only copy.
             home.loose.delete(hash)
             return True
         return False

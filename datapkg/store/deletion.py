@@ -119,6 +119,7 @@ def delete(
         if not now and (later := _limit(store)) is not None:
             limit = later if limit is None else min(limit, later)
         needed = needed_again()
+        # A recipe that is put back needs the objects that it is made of.
         bases = {base for each in moved if any(hash in needed for hash in each.hashes) for base in each.bases()}
         moved = [each for each in moved if not _put_back_if_needed(store, each, (needed, bases), limit, done.left)]
     if manifests_last and (limit is not None or done.left):
@@ -145,6 +146,7 @@ def put_all_back(store: CollectableStore) -> None:
 def _limit(store: CollectableStore) -> float | None:
     """Return the time after which anything used may be needed by a running process; None if there is none."""
     since = writer_lock.busy_since(store.work_lock)
+    # An access time is renewed only when it is older than RENEWED_NS, so what was just used may show an earlier time.
     return None if since is None else min(time.time() - GRACE_S, since - RENEWED_NS / 1e9)
 
 
@@ -189,6 +191,7 @@ def _move_packs(
         inside = {digest.hex() for digest in digests.intersection(pack.hashes())}
         dead = inside - garbage.copies
         spare = {hash for hash in inside - dead if _is_elsewhere(store, hash, pack)}
+        # Second copies alone are no reason to rewrite a pack, unless it has nothing else.
         if not dead and len(spare) < pack.count:
             continue
         with contextlib.suppress(FileNotFoundError):

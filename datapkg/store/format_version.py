@@ -42,6 +42,7 @@ def declared(folder: Path) -> int | None:
         text = (folder / "format").read_text(errors="replace").strip()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    # int() raises for more than 4,300 digits.
     return int(text) if text.isascii() and text.isdigit() and 0 < len(text) < 1000 and int(text) > 0 else None
 
 
@@ -49,11 +50,13 @@ def prepare(folder: Path, tmp: Path, work_lock: Path) -> None:
     """Declare the version of a new store, or of one whose file is damaged; migrate an old one."""
     found = declared(folder)
     if found is None:
+        # What is here shows the lowest version that describes it.
         _declare(folder, tmp, 2 if (folder / "recipes").is_dir() else OLDEST_WRITTEN)
     elif found < OLDEST_WRITTEN:
         from datapkg.store import writer_lock
 
         with writer_lock.exclusive(work_lock, wait=True):
+            # Declared anew: another process may have migrated the store while this one waited for the lock.
             for version in range((declared(folder) or found) + 1, OLDEST_WRITTEN + 1):
                 MIGRATIONS.get(version, _as_it_is)(folder)
                 _declare(folder, tmp, version)

@@ -179,6 +179,7 @@ def collect(store: CollectableStore, policy: Policy) -> tuple[Plan, DeletionResu
 
         def stays(state: StoredState) -> bool:
             before = going.get(state.hash)
+            # A state that was pinned or used again since the plan was made stays.
             return before is None or state.is_pinned or state.at > before.at
 
         again = partial(_needed_again, store, found.garbage, _without(states, going), stays)
@@ -310,6 +311,7 @@ def _only_needed_by(
     going = _unnamed_of(states, removed)
     live = mark(store, _without(states, going).values())
     shared = {hash for hash in sizes if hash in live}
+    # What is not here takes no space, and need not be looked for in packs.
     shared -= store.objects.packed.missing(shared)
     garbage = Garbage(copies=shared)
     for hash, size in sizes.items():

@@ -100,6 +100,7 @@ class Index:
         """Return, for the files below an absolute folder path: stamp, time of the stamp, and hash."""
         start = folder.rstrip("/") + "/"
         question = f"SELECT path, hash, {_STAMP} FROM sources WHERE path >= ? AND path < ?"
+        # "0" is the character after "/": a range of the primary key, without LIKE and its wildcards.
         rows = self._rows(question, (start, start[:-1] + "0"))
         found = ((path, _unsealed(path, hash), stamp) for path, hash, *stamp in rows)
         return {path: (tuple(stamp[:5]), stamp[5], hash.decode()) for path, hash, stamp in found if hash is not None}
@@ -164,6 +165,7 @@ class Index:
                 finally:
                     connection.commit()
         except sqlite3.OperationalError as error:
+            # A read-only database still answers questions, and a failed write does not wait.
             if "readonly" not in str(error):
                 self._left_alone_until = time.monotonic() + _LEFT_ALONE_S
         except (OSError, sqlite3.Error, UnicodeError) as error:
@@ -192,9 +194,12 @@ class Index:
             connection = None
             try:
                 connection = sqlite3.connect(self.path, timeout=_LOCKED_S, check_same_thread=False)
+                # With a write-ahead log, readers do not wait for a writer.
                 connection.execute("PRAGMA journal_mode = WAL")
+                # No syncs: what a power cut loses or damages is only looked up again.
                 connection.execute("PRAGMA synchronous = OFF")
                 if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+                    # In one transaction, since several processes may create the tables at the same time.
                     connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
                 return connection
             except sqlite3.DatabaseError as error:
@@ -211,6 +216,7 @@ class Index:
         """Connect to a database on a read-only file system."""
         import sqlite3
 
+        # Even to read, SQLite makes a file beside a database with a write-ahead log, unless this is set.
         connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
         if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
             connection.close()

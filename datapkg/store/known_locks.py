@@ -47,4 +47,5 @@ class KnownLocks:
 
     def gone(self) -> list[Path]:
         """Return the files here whose lock file was deleted, that is, whose folder is still there."""
+        # If the folder is missing too, its disk may just not be mounted.
         return [here for here, path in self.paths().items() if path.parent.is_dir() and not path.exists()]

@@ -95,5 +95,6 @@ def _sized(paths: Iterable[Path]) -> dict[Path, int]:
     for path in paths:
         with contextlib.suppress(OSError):
             status = path.lstat()
+            # Blocks, not the size: partial objects are sparse.
             sizes[path] = 0 if path.is_symlink() else status.st_blocks * 512
     return sizes

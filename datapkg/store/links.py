@@ -44,6 +44,7 @@ class Links:
 
     def _link(self, hash: str, link: Path) -> None:
         place = self.objects.trusted(hash)
+        # An object of an open batch gets another path when the batch ends, so it is copied too.
         if place.pack is None and not self.objects.is_unnamed(place):
             target = os.path.relpath(place.path, link.parent)
             if _readlink(link) != target:

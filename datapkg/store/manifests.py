@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LONG_BYTES = 4 << 20  # shorter ones are parsed in less than 0.1 s
 KEPT = 32
+"""How many indexes of long manifests stay in the cache."""
 _CHUNKS = "chunks:1:"
 
 

@@ -156,6 +156,8 @@ class PartialObject:
     def _write_records(self, stretches: list[Stretch]) -> None:
         records = b"".join(_RECORD.pack(*each, _check(*each)) for each in stretches)
         try:
+            # A second descriptor: on Linux, pwrite(2) to one that was opened for appending appends, whatever the
+            # offset.
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         except OSError:  # it was deleted meanwhile; open handles stay valid
             return

@@ -118,6 +118,7 @@ class ReadThrough(Readable):
         for some in groups(needed, GROUP_BYTES):
             # The lock is held for one group only: a process that waits for one object does not wait for all.
             with keeping(self.parts.folder), self.parts.alone():
+                # Again under the lock: another process may have fetched some of them meanwhile.
                 here = self.mine.absent(some)
                 group = {hash: size for hash, size in some.items() if hash in here}
                 transfer(self.theirs, self.mine.downloads, TransferPlan(group, 0), after(progress, done, total))
@@ -134,6 +135,7 @@ class ReadThrough(Readable):
         work = [(hash, part, each) for hash, part, each in wanted if _lacking(part, each)]
         if work:
             jobs = self.theirs.jobs
+            # Several objects or several ranges of one at once, not both, which would multiply the connections.
             inner = jobs if len(work) == 1 else 1
             run_all([partial(self._fetch_one, *each, inner) for each in work], jobs, moved)
 

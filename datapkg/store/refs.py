@@ -161,6 +161,7 @@ class Refs:
                 raise InvalidName(f"{kind}: {hash!r} is not a hash")
         folder = self._package(ref) / kind
         if old != values or folder.exists():
+            # Before the old folder is deleted: a process that is killed in between leaves both.
             self._write(folder.with_suffix(".json"), values)
             import shutil  # loads slowly, and most folders are of newer versions
 
@@ -229,6 +230,7 @@ class Refs:
 
         `gc` finds there what the package referred to.
         """
+        # A new folder each time: a package of this name may be removed again before its space is freed.
         target = temp_path(self.removed, "package") / ref.user / ref.name
         target.parent.mkdir(mode=0o700, parents=True)
         try:

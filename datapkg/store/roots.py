@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 PINNED = frozenset({"current", "kept", "lock", "build"})
 NEWEST_BUILDS = 2
-_MANIFEST_HEAD = b'{"datapkg":'
+_MANIFEST_HEAD = b'{"datapkg":'  # manifests are in canonical form, so each begins with this
 
 
 @dataclass(frozen=True)
@@ -272,6 +272,7 @@ class Needs:
         for hash in self._recipes & needed.keys():
             with contextlib.suppress(CorruptObject):
                 for each in self._store.objects.packed.recipes.find(hash):
+                    # A lower bound: a recipe does not state the size of its bases.
                     needed.setdefault(str(each.source), each.offset + each.size)
         return needed
 
@@ -282,6 +283,7 @@ def mark(store: CollectableStore, states: Iterable[StoredState]) -> Live:
     A state whose manifest is not here needs nothing, unless it is a current one: its objects may still be restored.
     """
     live, needs = Live(), Needs(store)
+    # Pinned states first, since `older` leaves out what one of them needs.
     for state in sorted(states, key=lambda each: not each.is_pinned):
         try:
             needed = needs.of(state)

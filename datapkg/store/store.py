@@ -136,6 +136,7 @@ class Store:
         if not self._writers:
             self.prepare()
             if gc.has_removed(self):
+                # Before the lock: this process itself would count as a writer that may rely on the objects.
                 gc.free(self, wait=False)
         with writer_lock.shared(self.work_lock):
             self._writers += 1

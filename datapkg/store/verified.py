@@ -137,6 +137,7 @@ class VerifiedObjects(Objects):
                     absent.add(hash)
             except (FileNotFoundError, ObjectNotFound):
                 absent.add(hash)
+        # A file that is gone was moved by `gc` since it was found, so its objects are looked for again.
         if self.is_renewing and not self._renew(packs | whole | suspect):
             absent |= self.packed.missing(asked - absent)
         return absent
@@ -257,7 +258,7 @@ class VerifiedObjects(Objects):
     def chunks(self, hash: str, size: int) -> list[Chunk] | None:
         """Return the chunks of an object that is here, in order; reads all of it the first time.
 
-        Raises `ObjectNotFound`, `HashMismatch`.
+        Raise `ObjectNotFound`, `HashMismatch`.
         """
         from datapkg.format.chunks import decode_chunks, encode_chunks
         from datapkg.objects.chunking import chunks_of_object
@@ -265,6 +266,7 @@ class VerifiedObjects(Objects):
         key = f"{CHUNKS_KEY}{hash}"
         with contextlib.suppress(DatapkgError):
             kept = decode_chunks(self.index.get_many([key]).get(key, b""))
+            # The map is of the bytes as they were verified; a file that has changed since must be cut again.
             if kept and kept[-1].stop == size and all(map(self._is_verified, self.packed.places(hash))):
                 return kept
         chunks = chunks_of_object(self.packed, hash)
@@ -284,6 +286,7 @@ class VerifiedObjects(Objects):
                         whole.add(place.path)
                 try:
                     data = files.read(place)
+                # Its pack was rewritten after it was located.
                 except ObjectNotFound:
                     place = self.trusted(hash)
                     data = files.read(place)

@@ -59,7 +59,7 @@ def sizes(connection: Connection) -> dict[str, int]:
 
 
 def _is_exported() -> ColumnElement[bool]:
-    """What packages hold, and what these objects are ranges of."""
+    """Return the condition that a package holds an object, or one that is made of its ranges."""
     used = select(recipe_bases.c.base).where(recipe_bases.c.base == objects.c.hash, is_held(recipe_bases.c.hash))
     return is_held(objects.c.hash) | used.correlate(objects).exists()
 

@@ -156,6 +156,7 @@ def page(
         rows = connection.execute(query.order_by(first, *names).limit(limit))
         return [_line(row) for row in rows]
     # The page is chosen among the packages alone, in the order of an index, before anything is joined to it.
+    # As the number that is stored, which a cursor can carry.
     pushed = type_coerce(packages.c.pushed_at, BigInteger)
     chosen = select(packages).where(seen)
     if after is not None and recent:

@@ -67,6 +67,7 @@ def repair(connection: Connection) -> None:
 def configuration(connection: Connection) -> Config:
     """Return the Alembic configuration for this connection, in its transaction."""
     config = Config()
+    # The configuration interpolates "%".
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config

@@ -88,6 +88,7 @@ def beginning_with(connection: Connection, package_id: int, prefix: str, limit: 
     """Return the hashes of states that begin with `prefix`, sorted."""
     rows = connection.execute(
         select(states.c.hash)
+        # "g" is the character after the last hexadecimal digit: a range of the index.
         .where(states.c.package_id == package_id, states.c.hash >= prefix, states.c.hash < prefix + "g")
         .order_by(states.c.hash)
         .limit(limit)

@@ -85,6 +85,7 @@ def pushed_at(connection: Connection, package_id: int, hash: str) -> datetime | 
 
 def incomplete(connection: Connection) -> list[tuple[int, str, str]]:
     """Return the packages in which a state or a version has no wheel, as id, user and name."""
+    # `wheel_version` in SQL.
     unnumbered = literal("0.dev") + cast(states.c.number, String) + "+h" + func.substr(states.c.hash, 1, HASH_DIGITS)
     given = versions.c.version + "+h" + func.substr(versions.c.hash, 1, HASH_DIGITS)
     lacking = [

@@ -64,6 +64,8 @@ class Blobs(ABC):
 
     def read(self, key: str, limit: int) -> bytes:
         """Return all bytes of a key; raise `NotFound`, and `QuotaExceeded` where there are more than `limit`."""
+        # One byte more than allowed tells a value at the limit from a longer one, without a second request for its
+        # size.
         with self.open(key, 0, limit + 1) as stream:
             pieces: list[bytes] = []
             left = limit + 1

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
 
 PART_BYTES = 8 << 20
+"""S3 takes no part below 5 MiB, except the last."""
 MAX_PARTS = 9_000
 """S3 takes 10,000 parts of one object."""
 PARTS_AT_ONCE_BYTES = 64 << 20
@@ -39,8 +40,10 @@ PIECE_BYTES = 256 << 10
 TRIES = 4
 PAUSE_S = 0.2
 TIMEOUT = timedelta(hours=6)
+"""For a whole request with its body, on a slow line; `READ_TIMEOUT` ends one that no longer moves."""
 READ_TIMEOUT = timedelta(seconds=30)
 RACES, RACERS = 4, 8
+"""A store without atomic creates may still have one winner in a single race, by luck."""
 SIGNED_S = 300
 CONTENT_TYPES = {"html": "text/html; charset=utf-8", "json": "application/json"}
 
@@ -82,9 +85,10 @@ class BucketBlobs(Blobs):
 
     @cached_property
     def can_create(self) -> bool:
-        """Whether the store lets one of several creators win: tried, where it is not known of the provider."""
+        """Whether exactly one of several concurrent creators wins; tested where the provider does not document it."""
         if urlsplit(self._url).scheme != "s3":
             return True
+        # The library takes the endpoint from the environment and shows it only in a signed URL.
         parts = urlsplit(self.signed_url("tmp/race", 60) or "")
         if (parts.hostname or "").endswith(".amazonaws.com"):
             return True
@@ -122,8 +126,9 @@ class BucketBlobs(Blobs):
             options["range"] = {"offset": start}
         with self._translated(key):
             try:
+                # HTTP cannot express an empty range; the request for the head below still raises NotFound.
                 found = None if start == stop else obstore.get(self._store, key, options=cast(Any, options))
-            except obstore.exceptions.GenericError:  # no byte is in the range, which each store tells in another way
+            except obstore.exceptions.GenericError:  # no byte is in the range; each store reports this differently
                 if "range" not in options or start < obstore.head(self._store, key)["size"]:
                     raise
                 return iter(()), start, ""
@@ -188,10 +193,12 @@ class BucketBlobs(Blobs):
 
         check_key(key)
         head, kind = _read_up_to(stream, PART_BYTES), _content_type(key)
+        # One request instead of the three that the smallest multipart upload needs.
         if len(head) < PART_BYTES:
             self._asked(key, lambda: obstore.put(self._store, key, head, use_multipart=False, attributes=kind))
             return
         with contextlib.ExitStack() as stack, self._translated(key):
+            # Longer parts where 9,000 of 8 MiB (75 GB) are too few; a stream of unknown length keeps 8 MiB.
             part = max(PART_BYTES, -(-_bytes_left(stream) // MAX_PARTS))
             # Read in another thread: the stream may be of a bucket too, and the library cannot be used inside itself.
             reader = stack.enter_context(ThreadPoolExecutor(1))

@@ -33,7 +33,7 @@ from datapkg.objects.files import (
 
 TMP = "tmp"
 FILE_MODE = 0o444
-"""Nothing is written twice: a file is replaced. The umask says who may read it."""
+"""Files are never changed in place, only replaced. The umask decides who may read them."""
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 # Below a file, or in /proc, no folder can be made.
 _UNUSABLE = UNWRITABLE | {errno.ENOENT, errno.ENOTDIR}
@@ -110,6 +110,7 @@ class FolderBlobs(Blobs):
         target = self.path(key)
         with self._new_file() as (temp, file):
             shutil.copyfileobj(stream, file, READ_BUFFER_BYTES)
+            # Before the rename: otherwise a crash may leave the name on an empty file.
             sync_file(file)
             with self._changing():
                 self._make_folder(target.parent)
@@ -154,6 +155,7 @@ class FolderBlobs(Blobs):
 
     def remove_empty(self, prefix: str) -> None:
         for folder, _, _ in os.walk(self.folder / prefix, topdown=False):
+            # Removing is the test: a folder that is not empty, or just got a file, refuses.
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
 
@@ -175,8 +177,10 @@ class FolderBlobs(Blobs):
                 except OSError as error:
                     if error.errno not in (errno.ENOENT, errno.ELOOP):
                         raise
+                    # Deleted since its folder was read, or a link that leads nowhere.
                     continue
                 key = path.relative_to(self.folder).as_posix()
+                # A rename or a link renews ctime but not mtime, and the grace period of the sweep counts from it.
                 yield BlobInfo(key, found.st_size, datetime.fromtimestamp(found.st_ctime, UTC))
 
     @contextmanager
@@ -212,8 +216,10 @@ class FolderBlobs(Blobs):
             self._make_folder(folder.parent)
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder)
+            # mkdir applies the umask, which would remove the group's right to write.
             if is_shared(folder.parent):
                 os.chmod(folder, stat.S_IMODE(os.stat(folder.parent).st_mode))
+        # The entry of a folder is in its parent: without this sync a crash may lose it with all its files.
         sync_folder(folder.parent)
 
 

@@ -161,6 +161,7 @@ class SshBlobs(Blobs):
             temp = await self._new_file(sftp, stream)
             try:
                 await self._make_folder(sftp, self._path(key))
+                # SFTP's own rename fails where the target exists; this extension of OpenSSH replaces it.
                 await sftp.posix_rename(temp, self._path(key))
             except BaseException:
                 await _removed(sftp, temp)
@@ -191,6 +192,7 @@ class SshBlobs(Blobs):
             await self._size(sftp, key)
             await self._make_folder(sftp, self._path(target))
             await sftp.posix_rename(self._path(key), self._path(target))
+            # A rename keeps mtime, and SFTP has no ctime: without this, the sweep would see the age of the old name.
             with contextlib.suppress(OSError):
                 await sftp.utime(self._path(target), None)
 
@@ -270,6 +272,7 @@ class SshBlobs(Blobs):
         import asyncssh
 
         folder = posixpath.dirname(path)
+        # Known folders are remembered: one round trip for each folder, not for each file.
         if folder not in self._folders:
             try:
                 await sftp.makedirs(folder, exist_ok=True)
@@ -284,6 +287,7 @@ class SshBlobs(Blobs):
         for number in range(TRIES):
             session = None
             try:
+                # Under the lock: threads that start together share one connection instead of opening one each.
                 with self._lock:
                     session = self._session = self._session or SshSession(self._host, self._port, self._user)
                 return session.run(action)
@@ -325,6 +329,7 @@ class SshBlobs(Blobs):
         if session is None:
             return
         with self._lock:
+            # Another thread may have replaced the lost connection already.
             if self._session is session:
                 self._session = None
                 self._folders.clear()

@@ -21,13 +21,16 @@ class SshSession:
 
     def __init__(self, host: str, port: int | None, user: str | None) -> None:
         self._loop = asyncio.new_event_loop()
+        # A daemon: an open connection must not keep the process from exiting.
         thread = threading.Thread(target=self._loop.run_forever, name="datapkg-ssh", daemon=True)
         thread.start()
         try:
+            # asyncssh's own limit ends first, and its error says more than a timeout here.
             connection, self._sftp = self._wait(_connected(host, port, user), CONNECT_TIMEOUT_S + 5)
         except BaseException:
             _end(self._loop, thread, None)
             raise
+        # The callback must not refer to `self`, or the session would never be collected.
         self.close = weakref.finalize(self, _end, self._loop, thread, connection)
 
     def run(self, action: Callable[[asyncssh.SFTPClient], Coroutine[Any, Any, T]]) -> T:
@@ -39,6 +42,7 @@ class SshSession:
         try:
             return future.result(timeout_s)
         except BaseException:
+            # After Ctrl-C here, the coroutine would go on in the other thread.
             future.cancel()
             raise
 
@@ -64,6 +68,7 @@ def _end(
         if connection is not None:
             connection.abort()
             await connection.wait_closed()
+        # asyncio warns about tasks that are pending when their loop is closed.
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for each in others:
             each.cancel()
@@ -73,5 +78,6 @@ def _end(
         asyncio.run_coroutine_threadsafe(close(), loop).result(END_TIMEOUT_S)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(END_TIMEOUT_S)
+    # Closing a loop that is still running raises.
     if not thread.is_alive():
         loop.close()

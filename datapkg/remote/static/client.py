@@ -134,6 +134,7 @@ class StaticClient(Client):
         self.check_place()
         package = self.package_of(ref, is_new=True)
         heads, objects = package.log.read().heads, package.objects(check_hash(manifest))
+        # What the latest state has, and an interrupted push of this one, counts as present.
         if heads.latest:
             objects.places.of_state(heads.latest)
         damaged = objects.places.lost()

@@ -47,6 +47,7 @@ def collect(client: StaticClient, now: datetime, *, grace: timedelta = GRACE, dr
     """
     blobs, result, before = client.blobs, CollectedFiles(), now - grace
     needed = _needed(client, before)
+    # Listed to the end first: moving keys during a listing may hide or repeat others.
     for each in list(_unneeded(blobs, needed)):
         if each.modified_at <= before:
             if dry_run:

@@ -59,7 +59,7 @@ class LocationsCheck:
         return found
 
     def _objects(self, state: str) -> Iterable[str]:
-        """Return the objects of a manifest; none where it is lost or damaged, which `verify` tells."""
+        """Return the objects of a manifest; none where it is lost or damaged, which `verify` reports."""
         try:
             return read_manifest(self._package.manifest(state), state).objects()
         except (DatapkgError, OSError):

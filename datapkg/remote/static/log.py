@@ -184,6 +184,7 @@ class RegistryLog:
             package=self._ref.package,
             previous=position.entry or None,
             heads="",
+            # Without it, two pushers could write equal bytes, and `create` would take the other's entry for its own.
             nonce=os.urandom(8).hex(),
             **{"at": datetime.now(UTC).isoformat(), "author": author, **fields},
         )

@@ -1,4 +1,4 @@
-"""Copy packages into a registry without a server: the files of another one as they are, or what a server tells.
+"""Copy packages into a registry without a server: the files of another one as they are, or what a server answers.
 
 What is there already is not copied again. Each file is verified on the way, and the log comes last, entry by entry.
 """
@@ -145,9 +145,9 @@ def _bring(source: Client, ref: Ref, copy: StaticPackage, push: wire.LogEntry, p
 
 
 def _bring_wheel(source: Client, copy: StaticPackage, version: str, sha256: str) -> dict[str, str]:
-    """Copy a wheel of a server as it is, so that locks that name it stay right; return it for the log.
+    """Copy a wheel of a server as it is, so that locks that name it stay valid; return it for the log.
 
-    One that the server has lost keeps nobody from copying the data.
+    One that the server has lost does not prevent copying the data.
     """
     try:
         data = source.wheel(copy.ref, version, sha256)

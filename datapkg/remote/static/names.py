@@ -1,4 +1,4 @@
-"""What the pointers of a package say: which state a ref means, and what a change may not do to them."""
+"""The pointers of a package: which state a ref means, and which changes of them are refused."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from datapkg.remote.client import PushTarget
 from datapkg.remote.static.places import ObjectPlaces
 
 NEAR_BYTES = 64 << 10
-"""Objects of one pack that lie nearer to each other than this are read in one request."""
+"""Objects of one pack nearer to each other than this are read in one request."""
 RUN_BYTES = 16 << 20
 MAX_ASKED = 1_000
 """If more objects than this are not known, they are taken as missing, and only large ones are asked for when put."""
@@ -115,6 +115,7 @@ class StaticObjects(PushTarget):
         try:
             return decode_chunks(self._blobs.read(layout.map_key(hash), max_map_bytes(size)))
         except NotFound:
+            # Raises for an object that is not there; a map that is missing is no error.
             self.places.find(hash)
             return None
 
@@ -171,6 +172,7 @@ class StaticObjects(PushTarget):
         hash = hash_bytes(data)
         if expected not in (None, hash):
             raise mismatch(str(expected), hash)
+        # Kept for `publish`, which would read it back otherwise.
         if hash == self._push:
             self.manifest = data
         with self.batch(), self._lock:
@@ -198,6 +200,7 @@ class StaticObjects(PushTarget):
                 raise
             for digest, (offset, size) in writer.entries.items():
                 self.places.added[digest.hex()] = ObjectLocation(pack, offset, size)
+            # A smaller pack is sent again as fast as its places are written.
             if self._push is not None and writer.size >= SMALL_BYTES:
                 self.places.write_begun(self._push)
 
@@ -212,8 +215,10 @@ class StaticObjects(PushTarget):
         if hash == self._push:
             self.manifest = file.read()
             file.seek(start)
+        # Before the object: whoever finds that may ask for its map at once.
         self._put_map(hash, chunks)
         if self.places.whole(hash) is None:
+            # Hashed again on the way: the file may have changed since the first pass.
             self._blobs.put(layout.object_key(hash), cast(BinaryIO, VerifyingReader(file, hash)))
             self.places.added[hash] = ObjectLocation(WHOLE, 0, size)
         return hash

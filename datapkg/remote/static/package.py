@@ -65,7 +65,7 @@ class StaticPackage:
                 yield change
 
     def info(self) -> wire.PackageInfo:
-        """Return what a server would tell of the package."""
+        """Return what a server would answer about the package."""
         heads = self.heads()
         return wire.PackageInfo(
             package=self.ref.package,
@@ -90,6 +90,7 @@ class StaticPackage:
         else:
             version, hash = names.versioned(self.ref, heads, wanted)
         found: Any = self.places.of_state(hash)
+        # The file of locations is derived and may be lost; the log has the same sizes.
         if found is None or not found.manifest_size:
             found = next(each for each in self.pushed() if each.hash == hash)
         named, hidden = packages_of(self._record(hash)) if with_packages else ([], 0)
@@ -197,7 +198,7 @@ class StaticPackage:
         return record
 
     def checks(self, hash: str) -> wire.StateChecks:
-        """Return what the record of a state says of checks."""
+        """Return the results of checks in the record of a state."""
         record = self._record(hash, CHECK_LISTS)
         lists = {key: value if isinstance(value := record.get(key), list) else [] for key in CHECK_LISTS}
         return wire.StateChecks(

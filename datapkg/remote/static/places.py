@@ -1,4 +1,4 @@
-"""Find the objects of a package: by the files that say where those of its states are, else by their own keys."""
+"""Find the objects of a package: by the files of locations of its states, else by their own keys."""
 
 from __future__ import annotations
 
@@ -145,6 +145,7 @@ class ObjectPlaces:
         self._put(layout.locations_key(self._ref, state), data)
         with self._lock:
             self._read[state] = decode_locations(data)
+        # Last: until the file of the state is written, an interrupted push is resumed from this one.
         if (key := layout.begun_key(self._ref, state)) in self._begun:
             self._blobs.delete(key)
 
@@ -154,6 +155,7 @@ class ObjectPlaces:
         Raise `ObjectNotFound` for what is gone.
         """
         used = {hash: self.added[hash] for hash in needed if hash in self.added}
+        # Not recipes: those in `added` were written by this push, too lately to be collected.
         keys = {layout.pack_key(each.pack): hash for hash, each in used.items() if each.pack not in (WHOLE, RECIPE)}
         keys |= {layout.object_key(hash): hash for hash, each in used.items() if each.pack == WHOLE}
         for key, hash in keys.items():

@@ -79,7 +79,7 @@ class WebBlobs(Blobs):
         return io.BufferedReader(body, READ_BYTES)
 
     def read(self, key: str, limit: int) -> bytes:
-        # What changes is asked for anew: a cache on the way may keep it for a while.
+        # JSON files change, and a cache on the way may keep an old one for a while.
         headers = {**IDENTITY, **({"Cache-Control": "no-cache"} if key.endswith(".json") else {})}
 
         def attempt() -> bytes:
