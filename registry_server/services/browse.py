@@ -43,6 +43,7 @@ def find_packages(
     limit = max(1, min(limit, MAX_LIMIT))
     after = _read_cursor(cursor, (int, str, str)) if cursor else None
     with registry.db.read() as connection:
+        # One more than asked for shows whether there is a next page.
         found = packages.page(
             connection, actor.id, words, user=user, recent=recent and not words, after=after, limit=limit + 1
         )
@@ -267,6 +268,7 @@ def _read_cursor(text: str, types: tuple[type, ...]) -> list[Any]:
         key = json.loads(base64.urlsafe_b64decode(text.encode()))
     except (ValueError, RecursionError):
         key = None
+    # A cursor may have been changed by the client: to isinstance a boolean is an int, and databases take 64 bits.
     if (
         not isinstance(key, list)
         or len(key) != len(types)

@@ -92,6 +92,7 @@ def _check_objects(registry: Registry, report: CheckReport, *, quick: bool, repa
             for hash in wheels.restore(registry, bad):
                 report.repaired.append(f"object {hash}: {bad.pop(hash)}")
             bad = {hash: _problem(registry, hash, page[hash], quick) for hash in bad}
+        # A right size does not prove that an object is whole.
         noted = _note(registry, set() if quick else page.keys() - bad, bad)
         with registry.db.read() as connection:
             report.damaged += [DamagedEntry(hash, objects.holders(connection, hash), bad[hash]) for hash in noted]

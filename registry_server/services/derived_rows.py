@@ -76,6 +76,7 @@ def _differences(
         found.append("title, description or size")
     if states.latest_of(connection, package_id) == manifest.hash:
         texts = search_texts(package, manifest, registry.objects)
+        # Rows that were written before the originals were stored are right without them.
         if states.indexed(connection, package_id) not in (texts, texts | {"originals": None}):
             found.append("the texts of the search")
     return found

@@ -224,8 +224,10 @@ def _frames(wanted: Sequence[Served]) -> Iterator[bytes]:
         for served in wanted:
             pieces = served.pieces(0, served.size, read)
             try:
+                # Before the head is sent: a small object is verified by then, and can still be left out.
                 first = next(pieces, b"")
             except (CorruptObject, ObjectNotFound, OSError):
+                # The client asks for what is lacking alone, and is told the reason then.
                 continue
             yield frame_head(served.hash, served.size)
             yield first

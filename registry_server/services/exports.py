@@ -114,6 +114,7 @@ def _write_folder(
     """Copy what the folder lacks, then the document, then delete what is no longer in it; return what was copied."""
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     home = PackedObjects(target)
+    # Until everything is copied, an import takes the folder for an interrupted export.
     if not (target / DOCUMENT).exists():
         write_atomic(target / DOCUMENT, b'{"registry_export": null}\n', home.tmp)
     copied = home.missing(sizes)
@@ -122,6 +123,7 @@ def _write_folder(
     _copy(rows, home, _sizes_of(rows))
     write_atomic(target / DOCUMENT, document, home.tmp)
     gone = {hash for hash in home if hash not in sizes and rows.missing([hash])}
+    # Recipes first: what only these are made of is not needed any more then.
     for hash in gone.intersection(home.recipes):
         home.recipes.delete(hash)
     for hash in gone - {str(step.source) for recipe in home.recipes for step in home.recipes.find(recipe)}:

@@ -204,6 +204,7 @@ def _read_manifest(request: PushRequest, hash: str) -> tuple[Manifest, MappedMan
         raise _absent([hash])
     _check_bound("the manifest", size, request.registry.settings.max_manifest_bytes, "max_manifest_bytes")
     data = downloads.read_checked(request.registry, hash)
+    # The latest state is pushed again: it was validated when it was published.
     if before and before.hash == hash:
         return read_manifest(data, hash, verified=True), None
     older = None

@@ -66,6 +66,7 @@ def _note(registry: Registry, hash: str, ranges: Sequence[Step]) -> bool:
     home = registry.objects
     with registry.db.write() as connection:
         bases = {str(each.source) for each in ranges}
+        # In the transaction, so that no sweep moves the bases between this look and the note.
         registry.trash.restore(bases)
         if home.missing_whole(bases):
             return False
@@ -74,7 +75,7 @@ def _note(registry: Registry, hash: str, ranges: Sequence[Step]) -> bool:
 
 def _delete_whole(registry: Registry, hash: str, ranges: Sequence[Step]) -> None:
     home = registry.objects
-    with registry.db.write() as connection:  # not the one that noted the bases: a kill would undo that alone
+    with registry.db.write() as connection:  # not the one that noted the bases: a kill would undo the note only
         noted = recipes.bases_of(connection, hash)
         if noted.issuperset(str(each.source) for each in ranges) and home.recipes.find(hash) == ranges:
             home.loose.delete(hash)

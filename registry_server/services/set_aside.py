@@ -36,6 +36,7 @@ def repair(registry: Registry, hashes: Collection[str]) -> list[str]:
         inside = {digest.hex(): place for digest, place in pack.entries() if digest in wrong}
         bad = {hash for hash, place in inside.items() if not (place and hash_bytes(home.readable_bytes(place)) == hash)}
         if bad:
+            # The new pack first, so that its intact objects are found at any moment.
             home.write_without(pack, without=bad)
             _set_aside(registry, home.key(pack.path))
             home.look_again()

@@ -71,6 +71,7 @@ def readme_text(manifest: Manifest, objects: Readable, limit: int) -> str:
             data = stream.read(limit)
     except (DatapkgError, OSError):
         return ""
+    # PostgreSQL takes no NUL in a text.
     return data.decode("utf-8-sig", errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

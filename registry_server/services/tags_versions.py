@@ -64,12 +64,14 @@ def put_tag(request: PackageRequest, tag: str, hash: str) -> wire.TagList:
     check_tag(tag)
     with request.registry.db.read() as connection:
         _check_state(connection, policy.writable(connection, request, "package:tag"), hash)
+    # Read outside of the write transaction, for which all other writers wait.
     texts = None
     if tag == LATEST:
         manifest = read_manifest(downloads.read_checked(request.registry, hash), hash, verified=True)
         texts = search_texts(request.full_name, manifest, request.registry.objects)
     with request.registry.db.write() as connection:
         package = policy.writable(connection, request, "package:tag")
+        # Again: the package may have been deleted and made anew since.
         _check_state(connection, package, hash)
         if texts:
             states.index(connection, package.id, texts)

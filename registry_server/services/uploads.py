@@ -81,6 +81,7 @@ def _missing(request: PackageRequest, push: Push, hashes: Collection[str]) -> li
         before = objects.sent_before(connection, absent, push.user_id, push.package)
     if before:
         with request.registry.db.write() as connection:
+            # Again in the transaction that writes: the push that sent them may have expired since.
             before = objects.sent_before(connection, absent, push.user_id, push.package)
             objects.list_sent(connection, push.id, before)
     return [hash for hash in absent if hash not in before]
