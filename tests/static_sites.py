@@ -19,7 +19,7 @@ http {{
     access_log off; default_type application/octet-stream; types {{ text/html html; }}
     client_body_temp_path {run}/body; proxy_temp_path {run}/proxy; fastcgi_temp_path {run}/fastcgi;
     uwsgi_temp_path {run}/uwsgi; scgi_temp_path {run}/scgi;
-    server {{ listen 127.0.0.1:{port}; location / {{ root {root}; }} }}
+    server {{ listen 127.0.0.1:{port}; location / {{ root {root}; {more} }} }}
 }}
 """
 Serve = Callable[[Path, Path], AbstractContextManager[str]]
@@ -55,12 +55,12 @@ def python_server(root: Path, run: Path) -> AbstractContextManager[str]:
     return _running(command, port)
 
 
-def nginx_server(root: Path, run: Path) -> AbstractContextManager[str]:
-    """Serve a folder by nginx, whose own files are in `run`; gives the address."""
+def nginx_server(root: Path, run: Path, more: str = "") -> AbstractContextManager[str]:
+    """Serve a folder by nginx, whose own files are in `run`; gives the address. `more` are settings."""
     import os
 
     port = _free_port()
     run.mkdir()
     user = "user root;" if os.getuid() == 0 else ""
-    (run / "nginx.conf").write_text(NGINX.format(run=run, root=root, port=port, user=user))
+    (run / "nginx.conf").write_text(NGINX.format(run=run, root=root, port=port, user=user, more=more))
     return _running([str(find_program("nginx")), "-p", str(run), "-c", str(run / "nginx.conf")], port)

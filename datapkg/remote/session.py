@@ -332,7 +332,7 @@ class RegistrySession:
                 if size > limit:
                     break
         if max(size, announced) > limit:
-            raise Unreachable(f"{self.url} answered with more than {limit:,} bytes where few were expected")
+            raise Unreachable(f"{self.url} answered with more than {limit:,} bytes where few were expected", more=True)
         return b"".join(pieces)
 
     @contextlib.contextmanager

@@ -38,6 +38,11 @@ class CountedBlobs(Blobs):
         raw = _CountedStream(self.blobs.open(key, start, stop), self._received)
         return cast(BinaryIO, io.BufferedReader(raw, READ_BYTES))
 
+    def read(self, key: str, limit: int) -> bytes:
+        data = self.blobs.read(key, limit)
+        self._received(len(data))
+        return data
+
     def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         found = self.blobs.read_ranges(key, ranges)
         self._received(sum(map(len, found)))

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from datapkg.errors import DatapkgError, NewerFormat, NotFound, Notice, Unreachable
+from datapkg.errors import DatapkgError, NewerFormat, NotFound, Notice, QuotaExceeded, Unreachable
 from datapkg.format import static_registry as layout
 from datapkg.format.hashing import hash_bytes
 from datapkg.objects.blobs.base import BlobInfo, Blobs, absent, check_key, read_only
@@ -25,6 +25,12 @@ READ_BYTES = 1 << 20
 # A bucket that nobody may list answers 403 for a key that it does not have.
 ABSENT = (403, 404, 410)
 BEYOND_THE_END = 416
+PAGE, PAGE_BYTES = ".html", 64
+
+
+def _is_page(head: bytes) -> bool:
+    """Return whether this is how a web page begins: some servers send one, with status 200, for what they lack."""
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:9].lower().startswith((b"<!doctype", b"<html", b"<head"))
 
 
 def is_static(session: RegistrySession) -> bool:
@@ -87,9 +93,14 @@ class WebBlobs(Blobs):
                 return self._session.body(response, limit)
 
         try:
-            return self._session.retried(attempt)
+            data = self._session.retried(attempt)
         except (NotFound, Unreachable) as error:
+            if error.detail.get("more"):
+                raise QuotaExceeded(f"{self.url}/{key} has more than {limit:,} bytes") from None
             raise self._translated(error, key) from None
+        if not key.endswith(PAGE) and _is_page(data[:PAGE_BYTES]):
+            raise absent(key, self.url)
+        return data
 
     def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         found = []
@@ -99,18 +110,21 @@ class WebBlobs(Blobs):
         return found
 
     def size(self, key: str) -> int | None:
-        def attempt() -> int | None:
+        def attempt() -> tuple[int | None, str]:
             with self._session.request("HEAD", f"/{check_key(key)}", headers=IDENTITY) as response:
-                return number_in(response.headers, "Content-Length")
+                return number_in(response.headers, "Content-Length"), str(response.headers.get("Content-Type", ""))
 
         try:
-            size = self._session.retried(attempt)
+            size, kind = self._session.retried(attempt)
         except (NotFound, Unreachable) as error:
             if isinstance(self._translated(error, key), NotFound):
                 return None
             raise
         if size is None:
             raise Unreachable(f"{self.url} did not tell the size of {key}")
+        if kind.startswith("text/html") and not key.endswith(PAGE):
+            with self.open(key, 0, PAGE_BYTES) as stream:
+                return None if _is_page(stream.read(PAGE_BYTES)) else size
         return size
 
     def _translated(self, error: NotFound | Unreachable, key: str) -> NotFound | Unreachable:

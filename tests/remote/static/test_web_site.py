@@ -19,7 +19,7 @@ from datapkg.api.public import open as open_package
 from datapkg.api.push import push_package
 from datapkg.api.search import search
 from datapkg.api.verify import verify
-from datapkg.errors import NotFound, Notice, ReadOnly, Refused, Unreachable
+from datapkg.errors import NotFound, Notice, QuotaExceeded, ReadOnly, Refused, Unreachable
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.blobs.folder import FolderBlobs
@@ -61,7 +61,7 @@ def test_keys_are_read(static: Static, site: str) -> None:
             web.read(key, 10)
         with pytest.raises(NotFound, match=key):
             web.open(key, 1, 2)
-    with pytest.raises(Unreachable, match="more than 1,000 bytes"):
+    with pytest.raises(QuotaExceeded, match="more than 1,000 bytes"):
         web.read("a/body", 1_000)
 
 
@@ -174,3 +174,43 @@ def test_an_answer_with_another_part_is_one_error() -> None:
             server.shutdown()
             thread.join()
     assert error.value not in (error.value.__cause__, error.value.__context__)
+
+
+@pytest.mark.needs("nginx")
+def test_a_page_in_place_of_a_file_is_no_file(static: Static, tmp_path: Path) -> None:
+    """Sites of one page answer each address with it, and status 200."""
+    static.push(REF, "1", version="1.0")
+    (static.folder / "missing.html").write_text("\ufeff\n<!DOCTYPE html><title>Not found</title>")
+    with nginx_server(static.folder, tmp_path / "run", "try_files $uri /missing.html;") as url:
+        web = WebBlobs(RegistrySession(url))
+        for key in ("objects/ab/cdef", "packages/ada/iris/log/00000009.json"):
+            assert web.size(key) is None
+            with pytest.raises(NotFound):
+                web.read(key, 1000)
+        assert web.size("missing.html")
+        home = Home({"DATAPKG_HOME": str(tmp_path / "reader"), "DATAPKG_REGISTRY": url})
+        (outcome,) = install_packages(home, [REF])
+        assert outcome.error is None
+        (static.folder / "packages/ada/iris/heads.json").unlink()
+        for path in (static.folder / "packages/ada/iris/states").iterdir():
+            path.unlink()
+        other = Home({"DATAPKG_HOME": str(tmp_path / "other"), "DATAPKG_REGISTRY": url})
+        (outcome,) = install_packages(other, [REF])
+        assert isinstance(outcome.error, NotFound), "nothing says where the small objects are"
+
+
+@pytest.mark.needs("nginx")
+def test_a_head_that_a_cache_keeps_too_long_hides_nothing(static: Static, tmp_path: Path) -> None:
+    """What changes is asked for anew; where the cache answers all the same, the log goes on after the checkpoint."""
+    static.push(REF, "1")
+    old = (static.folder / "packages/ada/iris/heads.json").read_bytes()
+    hash = static.push(REF, "2").hash
+    (static.folder / "stale.json").write_bytes(old)
+    asked_anew = "location ~ json$ { if ($http_cache_control != no-cache) { return 500; } }"
+    with nginx_server(static.folder, tmp_path / "strict", asked_anew) as url:
+        client = Home({"DATAPKG_HOME": str(tmp_path / "first"), "DATAPKG_REGISTRY": url}).client()
+        assert client.resolve(REF).hash == hash
+    stale = "rewrite heads.json$ /stale.json break;"
+    with nginx_server(static.folder, tmp_path / "run", stale) as url:
+        client = Home({"DATAPKG_HOME": str(tmp_path / "reader"), "DATAPKG_REGISTRY": url}).client()
+        assert client.resolve(REF).hash == hash
