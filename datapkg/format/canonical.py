@@ -15,6 +15,7 @@ import msgspec
 from datapkg.errors import InvalidInput
 
 MAX_INTEGER = 1 << 53
+"""Beyond it, readers of JSON whose numbers are doubles lose digits."""
 MAX_NESTING = 64
 MAX_META_BYTES = 512 << 10
 _PLACE_CHARS = 300
@@ -49,6 +50,7 @@ def _walk(value: Any, where: str, depth: int, encode_floats: bool) -> Any:
     if isinstance(value, str):
         if not value.isascii():
             _check_text(value, where)
+        # A subclass, such as numpy's, becomes a plain value, here and below.
         return str(value)
     if isinstance(value, int):
         if abs(value) > MAX_INTEGER:

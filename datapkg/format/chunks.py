@@ -30,6 +30,7 @@ TARGET_BYTES, MIN_BYTES, MAX_BYTES = 64 << 10, 16 << 10, 256 << 10
 ENTRY_BYTES = 36
 MIN_MEAN_BYTES = 1 << 10
 REFINED_BYTES = 16 << 20
+"""Longer gaps are not compared line by line, which takes an object in memory for each line."""
 _WORD = 8
 _WORDS_OF_START, _WORDS_OF_END = 12, 8
 _LINES_AT_ONCE = 1 << 16
@@ -124,6 +125,7 @@ def _hits(view: memoryview, offsets: Sequence[int]) -> list[int]:
 
     if len(view) <= MIN_BYTES:
         return []
+    # A word at each place of the bytes, without a copy.
     words: np.ndarray = np.ndarray((len(view) - _WORD + 1,), "<u8", view, strides=(1,))
     ends = np.asarray(offsets).astype(np.int64)
     hits: list[int] = []

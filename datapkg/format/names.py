@@ -26,7 +26,9 @@ RESERVED = frozenset(
 )
 MAX_USER, MAX_PACKAGE, MAX_TAG, MAX_VERSION, MAX_REF = 39, 64, 64, 64, 20_000
 MAX_NODE_NAME_BYTES, MAX_DEPTH = 255, 64
+"""Nodes are exported as files, and most file systems take names of up to 255 bytes."""
 MIN_PREFIX, SAFE_PREFIX = 6, 16
+"""Hexadecimal digits: for fewer than the second, another state with the same beginning can be made on purpose."""
 
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 _USER = re.compile(r"[a-z][a-z0-9]*\Z")

@@ -30,6 +30,7 @@ def path_matcher(parts: Iterable[Part]) -> Callable[[Sequence[str]], bool]:
         parts.append(lambda name: True)
 
     def matches(names: Sequence[str]) -> bool:
+        # All positions in the pattern at once, without going back: many `**` cannot take exponential time.
         reached = {0}
         for name in names:
             reached = {after for at in _opened(reached, parts) if at < len(parts) for after in _step(parts, at, name)}

@@ -123,6 +123,7 @@ def _file(each: IndexFile) -> dict[str, Any]:
 def read_project(page: bytes) -> tuple[int, list[IndexFile]]:
     """Return what `project_json` was given; raise `ValueError`, `LookupError` or `TypeError` for anything else."""
     found = msgspec.json.decode(page)
+    # Without `yanked`, which the pointers of the package have.
     return int(found["meta"][ENTRY]), [
         IndexFile(
             version=str(each["filename"]).split("-")[1],

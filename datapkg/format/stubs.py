@@ -47,7 +47,7 @@ from datapkg.reading.nodes.groups import Group as __group__
 from datapkg.reading.nodes.groups import Package as __package_node__
 from datapkg.reading.nodes.tables import Table as __table__
 """
-# For pyright this has to stand beside the users that are known; for mypy, in datapkg itself too, where none is.
+# For pyright this has to be beside the users that are known; for mypy, in datapkg itself too, where none is.
 USERS_STUB = f"""{MARK}; do not edit.
 {_CHECKERS}from typing import Any
 

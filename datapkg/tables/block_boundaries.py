@@ -209,6 +209,7 @@ def _words(array: pa.Array) -> list[Words] | None:
     if types.is_floating(kind):
         return [_hide_nulls(array, _float_words(_numbers(array, np.dtype(f"<f{kind.bit_width // 8}"))))]
     if types.is_decimal(kind):
+        # At one precision, so that equal decimals give equal words whatever the width of their type.
         array = array.cast(pa.decimal256(76, kind.scale)) if kind.precision <= 76 else array
         low = _numbers(array, np.dtype("<u8"), words=4)
         return [_hide_nulls(array, low[:, 0]), _hide_nulls(array, low[:, 1])]
@@ -232,6 +233,7 @@ def _numbers(array: pa.Array, dtype: Any, words: int = 1) -> Any:
 
 
 def _float_words(values: Any) -> Words:
+    # Adding 0.0 turns −0.0 into 0.0, and all NaNs become one word: values that are equal must hash alike.
     values = values.astype(np.float64) + 0.0
     words: Words = values.view(np.uint64)
     return np.where(np.isnan(values), _NAN, words)
@@ -251,6 +253,7 @@ def _text_words(array: pa.Array) -> list[Words]:
     offsets = np.frombuffer(offsets_buffer, dtype=np.int64, count=len(array) + 1, offset=array.offset * 8)
     lengths = np.diff(offsets)
     first, last = int(offsets[0]), int(offsets[-1])
+    # Padded with zeros, so that a word can be read at every place of the last value.
     data = np.zeros(last - first + 8 * _TEXT_WORDS, dtype=np.uint8)
     if data_buffer is not None:
         data[: last - first] = np.frombuffer(data_buffer, dtype=np.uint8, count=last - first, offset=first)

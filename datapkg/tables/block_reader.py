@@ -26,6 +26,7 @@ def open_block(block: BinaryIO | pa.Buffer, *, checked: bool = False, long_text:
     source = pa.BufferReader(block) if isinstance(block, pa.Buffer) else block
     if not long_text:
         return pq.ParquetFile(source, page_checksum_verification=checked)
+    # A column of that name is renamed too; `with_long_text` finds that when it compares the schemas.
     metadata = read_footer(_ending(block).replace(_ARROW_SCHEMA, _UNUSED_KEY))
     return pq.ParquetFile(source, metadata=metadata, binary_type=pa.large_binary(), page_checksum_verification=checked)
 

@@ -89,7 +89,7 @@ def content_of_opened(
 ) -> Content:
     """Return the content of a table in Parquet objects that are opened one at a time, however many there are.
 
-    `check` is that of `content_of_objects`; `rows` receives the number of rows read from each object. Raises
+    `check` is that of `content_of_objects`; `rows` receives the number of rows read from each object. Raise
     `IntegrityError` for an object whose columns are not those of the first, pyarrow's errors, and what `check` raises.
     """
     with _parquet(objects[0]) as first:
@@ -356,6 +356,7 @@ def _value_bytes(array: pa.Array) -> Any:
     data = np.frombuffer(array.buffers()[1], np.uint8, len(array) * width, array.offset * width)
     if not types.is_floating(array.type):
         return data
+    # Adding 0 turns −0.0 into 0.0.
     floats = data.view(f"<f{width}") + np.array(0, f"<f{width}")
     floats[np.isnan(floats)] = np.nan
     return floats.view(np.uint8)

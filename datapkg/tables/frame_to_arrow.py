@@ -206,6 +206,7 @@ def _plain_categories(categories: Any, values: Any, place: str) -> Any:
     try:
         found = _plain_objects(categories.tolist(), place, "category")
     except InvalidInput:
+        # This error names a row, the one above a category, which nobody counts.
         _plain_objects(list(values), place)
         raise
     if found is None:

@@ -73,6 +73,7 @@ class Footer:
         """Return where the pages of a column chunk are."""
         meta = self._column(group, column)[_META][1]
         data, size = meta[_DATA][1], meta[_COMPRESSED][1]
+        # Some writers state a dictionary at 0 where there is none.
         start = min(data, meta.get(_DICTIONARY, (0, 0))[1] or data)
         return start, start + size
 

@@ -222,6 +222,7 @@ class _TableWriter:
             self._schema = table.schema
             self._mark = hashlib.sha256(table.schema.serialize()).digest()
             self._no_rows = table.slice(0, 0)
+            # Raises for types that Parquet does not have, before the first block is stored.
             write_block(self._no_rows, Choices())
         return table.replace_schema_metadata(self._schema.metadata)
 

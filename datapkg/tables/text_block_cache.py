@@ -25,6 +25,7 @@ from datapkg.tables.block_boundaries import Cutter, first_rows, min_rows
 from datapkg.tables.table_stream import Needs, TablePart, TextStream
 
 _HEAD_BYTES = 64
+"""Known blocks are looked up by their first bytes; only where these match is a range of text hashed."""
 _READ_BYTES = 1 << 20
 AsStored = Callable[[Any], Any]
 

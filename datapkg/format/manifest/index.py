@@ -61,6 +61,7 @@ class GroupRecord(NamedTuple):
     kinds: int
 
 
+# Left out of garbage collection: there may be a million of them, and none is part of a cycle.
 class Brief(msgspec.Struct, gc=False):
     """The fields of a line that an index needs."""
 

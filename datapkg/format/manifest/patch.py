@@ -24,7 +24,7 @@ from datapkg.format.manifest.parsed import (
 )
 from datapkg.format.manifest.validate import is_right
 
-_HASH = re.compile(rb'"hash":"([0-9a-f]{16})')
+_HASH = re.compile(rb'"hash":"([0-9a-f]{16})')  # finds candidates; whole hashes are compared after that
 _Lines = tuple[int, int]
 """Lines of the older manifest, from the first up to, but not including, the second number."""
 
