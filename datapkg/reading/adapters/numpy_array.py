@@ -17,7 +17,7 @@ from datapkg.reading.tables import arrow_reader
 if TYPE_CHECKING:
     from datapkg.reading.protocols import TableLike
 
-_EXACT = 2**53
+_EXACT = 2**53  # up to here, a float of 64 bits holds every integer
 
 
 def convert(table: TableLike, columns: Sequence[str] | None = None, filters: Any = None) -> np.ndarray[Any, Any]:

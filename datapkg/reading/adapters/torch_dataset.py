@@ -64,6 +64,7 @@ class RowDataset(Dataset[dict[str, Any]]):
         return RowDataset(self._table, self._columns, share(self._part, rank, world))
 
     def __getstate__(self) -> dict[str, Any]:
+        # Without what was read: each worker process reads the columns itself.
         return {**self.__dict__, "_read": None}
 
 

@@ -114,6 +114,7 @@ class MountedTree:
                 raise _refusal(errno.ENOTDIR)
             with self._answering(path):
                 folder = {each.name: each for each in self._tree.listing(path)}
+            # Of a copy: other threads of libfuse add folders meanwhile.
             if sum(map(len, list(self._folders.values()))) + len(folder) > KEPT_ENTRIES:
                 self._folders = {}
             self._folders[path] = folder

@@ -60,6 +60,7 @@ def plot_images(nodes: list[Node], limit: int, columns: int, title: str) -> Figu
     for axes in figure.axes[len(shown) :]:
         axes.remove()
     more = f" (the first {len(shown)} of {len(images):,})" if len(images) > len(shown) else ""
+    # A `$` in a name would begin a formula otherwise.
     figure.suptitle(title + more, parse_math=False)
     return figure
 

@@ -52,6 +52,7 @@ def refuse_pandas_table(node: NodeLike) -> None:
 
 
 def _is_asked_by_pandas(depth: int) -> bool:
+    # `depth` counts from here: this function, the one that asks, the method of the node, and then its caller.
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and frame.f_code.co_filename == suggestions.__file__:  # a wrapper of the method
         frame = frame.f_back
