@@ -169,11 +169,13 @@ def stage_tools(
     if not spec.stages or spec.root is None:
         return None
     from datapkg.building.stages.capacity import check_fits, this_machine
+    from datapkg.building.stages.container import check_engine
     from datapkg.building.stages.lock import known_before, read_lock
     from datapkg.building.stages.schedule import StageTools
 
     machine = machine or this_machine(home.settings.environ, options.jobs)
     check_fits(spec.stages, machine)
+    check_engine(spec.stages, home.settings.environ)
     names = [stage.name for stage in spec.stages]
     again: set[str] = set()
     for name in options.again:

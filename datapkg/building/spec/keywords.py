@@ -25,7 +25,7 @@ OF_SOURCE: dict[str, tuple[str, ...]] = {
 }
 OF_STAGE = (
     *("run", "python", "shell", "inputs", "as", "params", "outputs", "env", "code", "timeout", "retries"),
-    *("isolated", "foreach", "matrix", "search", "concurrency", "resources"),
+    *("isolated", "foreach", "matrix", "search", "concurrency", "resources", "image", "network"),
 )
 # For nodes only. Below a group, a mapping at one of these names (except `columns`) is a group of that name.
 OF_NODES = ("columns", "concat", "connection", "extract", "files", "output", "sha256", *CLAIMS, "sheet", "table")

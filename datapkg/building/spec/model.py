@@ -157,7 +157,7 @@ class Stage:
     `run` is its words, with names of inputs, params and outputs in braces; with `shell`, one text for the shell.
     `python` is the function instead. `outputs` maps names to file names, which end in a slash for a folder. `code` are
     its files, `env` the environment variables that it depends on, `timeout_s` is None for no limit.
-    Of the stages of one matrix, at most `concurrency` run at once.
+    Of the stages of one matrix, at most `concurrency` run at once. With an `image` it runs in a container.
     """
 
     name: str
@@ -175,6 +175,8 @@ class Stage:
     place: str = ""
     resources: Resources = Resources()
     concurrency: int | None = None
+    image: str = ""
+    network: bool = False
 
     @property
     def command(self) -> str:

@@ -28,6 +28,7 @@ from datapkg.format.texts import quoted
 FORMS = ("parquet", "csv", "arrow")
 MAX_STAGES = 10_000
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}\Z")
 _KINDS = {"node": "contents.", "stage": "stages."}
 _EXPLICIT = ("file", "package")
@@ -95,6 +96,8 @@ class StageReader:
             self._problems.place(mapping.line, mapping.place),
             stage_limits.resources(mapping),
             stage_limits.concurrency(mapping),
+            _image(mapping),
+            _flag(mapping, "network"),
         )
         several = combinations(mapping)
         self._check_names(mapping, stage, [] if several is None else [name for each in several for name in each])
@@ -358,6 +361,18 @@ def needed_stages(stage: Stage, nodes: Makers) -> list[str]:
 def is_within(path: str, wanted: str) -> bool:
     """Return whether a node at one path is, or holds, or is below what another path names."""
     return path == wanted or path.startswith(f"{wanted}/") or wanted.startswith(f"{path}/")
+
+
+def _image(mapping: NodeMapping) -> str:
+    """Return the name of the image in which a stage runs, "" for none."""
+    if "image" not in mapping:
+        if "network" in mapping:
+            mapping.wrong("network", "goes with `image`; other stages use the network of this machine")
+        return ""
+    text = mapping.text("image", "the name of an image, such as python:3.12") or ""
+    if not _IMAGE.match(text):
+        mapping.wrong("image", f"expected the name of an image, such as python:3.12, got {quoted(text)}")
+    return text
 
 
 def _flag(mapping: NodeMapping, word: str) -> bool:

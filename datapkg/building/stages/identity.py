@@ -18,9 +18,17 @@ from datapkg.format.hashing import hash_bytes
 
 
 def identity(
-    stage: Stage, inputs: Mapping[str, Input], root: Path, cache: KnownHashes, environ: Mapping[str, str]
+    stage: Stage,
+    inputs: Mapping[str, Input],
+    root: Path,
+    cache: KnownHashes,
+    environ: Mapping[str, str],
+    image_id: str = "",
 ) -> dict[str, str]:
-    """Return what determines the outputs of a stage, by name; of environment variables only a hash is kept."""
+    """Return what determines the outputs of a stage, by name; of environment variables only a hash is kept.
+
+    `image_id` is the hash of the content of its image.
+    """
     found = {
         "run": stage.command,
         "words": _hash(list(stage.run)),
@@ -31,6 +39,8 @@ def identity(
         **{f"inputs.{name}": _hash(each.identity()) for name, each in inputs.items()},
         **{f"env.{name}": _hash(environ.get(name)) for name in stage.env},
     }
+    if stage.image:
+        found |= {"image": stage.image, "image.id": image_id, "network": str(stage.network)}
     for file in code_files(stage, root):
         found[f"code.{file.shown}"] = known_hash(file, cache)[0]
     return found
@@ -62,7 +72,7 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) == now.get(name) or name == "words":
             continue
-        if name.startswith("params.") or name == "run":
+        if name.startswith("params.") or name in ("run", "image", "network"):
             lines.append(f"{name} {before.get(name, 'not set')} → {now.get(name, 'not set')}")
         else:
             verb = "is new" if name not in before else "is gone" if name not in now else "changed"

@@ -22,6 +22,8 @@ from datapkg.building.sources.function import source_files
 from datapkg.building.spec.folder import name_problem
 from datapkg.building.spec.model import Stage
 from datapkg.building.spec.stages import PLACEHOLDER
+from datapkg.building.stages.capacity import VISIBLE_GPUS
+from datapkg.building.stages.container import NOT_STARTED, container_for
 from datapkg.building.stages.inputs import Input, place_all
 from datapkg.building.stages.process import Processes, tail
 from datapkg.errors import StageFailed
@@ -141,10 +143,27 @@ def _run_once(
     if stage.isolated:
         root = folder / "code"
         _copy_code(stage, place.root, root)
-    environ = _environ(stage, place.environ, folder, root)
     command = _command(stage, {**given, **outputs}, place, root)
-    problem = processes.run(command, folder=root, environ=environ, log=place.log, timeout_s=stage.timeout_s)
+    problem = _run_command(command, stage, place, folder, root, processes)
     return problem, outputs, folder / "notes"
+
+
+def _run_command(
+    command: list[str], stage: Stage, place: Workplace, folder: Path, root: Path, processes: Processes
+) -> str:
+    """Run the command, in a container where the stage has an image; return what went wrong."""
+    how: dict[str, Any] = {"folder": root, "log": place.log, "timeout_s": stage.timeout_s}
+    own = _own_variables(stage, "", folder, root)
+    if not stage.image:
+        return processes.run(command, environ=_environ(stage, place.environ, folder, root), **how)
+    own = _own_variables(stage, "", folder, root)
+    own |= {VISIBLE_GPUS: place.environ[VISIBLE_GPUS]} if stage.resources.gpu else {}
+    container = container_for(stage, place.environ, root, folder, own)
+    problem = processes.run(container.command(command), environ=place.environ, **how)
+    if problem:
+        container.remove(place.environ)
+    is_of_engine = problem == f"ended with exit code {NOT_STARTED}"
+    return f"was not started by {Path(container.engine).name}" if is_of_engine else problem
 
 
 def _command(stage: Stage, paths: Mapping[str, Path], place: Workplace, root: Path) -> list[str]:
@@ -152,7 +171,8 @@ def _command(stage: Stage, paths: Mapping[str, Path], place: Workplace, root: Pa
     if stage.python:
         module = ".".join(stage.python.module.relative_to(place.root).with_suffix("").parts)
         given = json.dumps({"paths": {name: str(path) for name, path in paths.items()}, "params": stage.params})
-        return [sys.executable, "-c", _CALL, str(root), module, stage.python.function, given]
+        python = "python3" if stage.image else sys.executable
+        return [python, "-c", _CALL, str(root), module, stage.python.function, given]
     values = {**{name: str(path) for name, path in paths.items()}, **{k: _text(v) for k, v in stage.params.items()}}
     if stage.shell:
         return ["/bin/sh", "-c", _filled(stage.run[0], {name: shlex.quote(text) for name, text in values.items()})]
@@ -170,9 +190,14 @@ def _text(value: Any) -> str:
 def _environ(stage: Stage, environ: Mapping[str, str], folder: Path, root: Path) -> dict[str, str]:
     names = {*_ISOLATED_ENV, *stage.env} if stage.isolated else environ.keys()
     found = {name: environ[name] for name in names if name in environ}
-    path = os.pathsep.join(filter(None, [str(folder / "site"), found.get("PYTHONPATH", "")]))
+    return {**found, **_own_variables(stage, found.get("PYTHONPATH", ""), folder, root)}
+
+
+def _own_variables(stage: Stage, python_path: str, folder: Path, root: Path) -> dict[str, str]:
+    """Return the variables by which the modules are noted that a Python imports."""
+    path = os.pathsep.join(filter(None, [str(folder / "site"), python_path]))
     noted = {"DATAPKG_STAGE_MODULES": str(folder / "notes"), "DATAPKG_STAGE_ROOT": os.path.realpath(root)}
-    return {**found, **noted, "PYTHONPATH": path, "DATAPKG_STAGE": stage.name}
+    return {**noted, "PYTHONPATH": path, "DATAPKG_STAGE": stage.name}
 
 
 def _copy_code(stage: Stage, root: Path, target: Path) -> None:

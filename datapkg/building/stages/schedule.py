@@ -19,6 +19,7 @@ from datapkg.building.spec.path_index import PathIndex
 from datapkg.building.spec.stages import indexed, needed_stages
 from datapkg.building.stages import identity as identities
 from datapkg.building.stages.capacity import VISIBLE_GPUS, InUse, Machine
+from datapkg.building.stages.container import Images
 from datapkg.building.stages.inputs import Input, NodesInput, PathInput, nodes_below, package_input
 from datapkg.building.stages.output_nodes import made_by, output_specs
 from datapkg.building.stages.process import Processes
@@ -99,6 +100,7 @@ class StageSchedule:
         self._results = StageResults(tools.store.folder / FOLDER, tools.store.tmp)
         self._processes = Processes()
         self._in_use = InUse(tools.machine)
+        self._images = Images(tools.environ, tools.dry_run)
         self._stages = {stage.name: stage for stage in spec.stages}
         sources = {node.path: node.source if isinstance(node.source, StageSource) else None for node in spec.nodes}
         index = indexed(sources)
@@ -188,7 +190,8 @@ class StageSchedule:
             return StageOutcome(stage, PLANNED, f"it needs {planned[0]}, which would run")
         try:
             inputs = {name: self._input(each) for name, each in stage.inputs.items()}
-            known = identities.identity(stage, inputs, self._root, self._context.cache, self._tools.environ)
+            image = self._images.id_of(stage) if stage.image else ""
+            known = identities.identity(stage, inputs, self._root, self._context.cache, self._tools.environ, image)
         except DatapkgError as error:
             return StageOutcome(stage, FAILED, "", error=error)
         is_again = stage.name in self._tools.again or any(each.why == _AGAIN for each in needed)
