@@ -212,9 +212,15 @@ def test_imports_keep_their_address(run: Run) -> None:
     repo = "deps:\n- path: b.csv\n  repo:\n    url: https://git.example.org/r.git\n    rev_lock: 0a\n"
     write(repo + out.replace("a.csv", "b.csv"), "b.csv.dvc")
     write("a\n1\n", "b.csv")
-    assert converted(run, "dvc", ".") == [(8, "frozen"), (3, "deps[0].repo")]
-    text = Path("build.yml").read_text()
-    assert f'  a: {{url: "https://data.example.org/a.csv", md5: {md5}}}\n' in text.replace(f'"{md5}"', md5)
+    assert converted(run, "dvc", ".") == [(7, "outs[0].path"), (8, "frozen"), (3, "deps[0].repo")]
+    text = Path("build.yml").read_text().replace(f'"{md5}"', md5)
+    assert f'  a: {{url: "https://data.example.org/a.csv", md5: {md5}}}\n' in text
+    write("a\n1\n", "a.csv")
+    assert converted(run, "dvc", ".", "--force") == [(8, "frozen"), (3, "deps[0].repo")]
+    sha256 = hashlib.sha256(b"a\n1\n").hexdigest()
+    assert f'/a.csv", sha256: {sha256}, md5: {md5}}}' in Path("build.yml").read_text().replace(
+        '"' + md5 + '"', md5
+    ).replace('"' + sha256 + '"', sha256)
     assert "  b: {file: b.csv}\n" in text
 
 

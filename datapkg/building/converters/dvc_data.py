@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ _WITHOUT_MEANING = {
     "frozen": "a build reads an address again with --update only",
     "always_changed": "a build reads an address again with --update only",
 }
+_PIECE = 1 << 20
 _SUMS = ("md5", "md5-dos2unix", "size", "hash", "nfiles", "isexec", "etag", "checksum", "version_id", "files")
 
 
@@ -92,7 +94,7 @@ class DataReader:
             return
         is_folder = md5.endswith(".dir") or (self.root / path).is_dir()
         if address and not is_folder:
-            sums = {"md5": md5} if out.text("hash") == "md5" else {}
+            sums = self._sums(path, md5, out)
             node = self._node(path, {"url": address, **sums}, meta, out)
             self.found[path] = Tracked(path, node, False, f"contents.{node}")
             return
@@ -105,6 +107,22 @@ class DataReader:
             keywords = {f"{path}/**/*": {}}
         node = self._node(path, keywords, meta, out, is_folder=is_folder)
         self.found[path] = Tracked(path, node, is_folder, {"file": path})
+
+    def _sums(self, path: str, md5: str, out: Section) -> dict[str, str]:
+        """Return the sums of an address: that of DVC, and that of a copy on this machine with the same bytes."""
+        stated = {"md5": md5} if md5 and out.text("hash") == "md5" else {}
+        if stated and ((self.root / path).is_file() or self.cache.restore(path, md5)):
+            found = [hashlib.sha256(), hashlib.md5(usedforsecurity=False)]
+            with (self.root / path).open("rb") as stream:
+                while piece := stream.read(_PIECE):
+                    for each in found:
+                        each.update(piece)
+            if found[1].hexdigest() == md5:
+                return {"sha256": found[0].hexdigest(), **stated}
+        out.leave_out(
+            "path", "the address has no sha256 yet; the first build finds it out: datapkg build USER/NAME --update"
+        )
+        return stated
 
     def _node(
         self, path: str, keywords: dict[str, Any], meta: dict[str, Any], out: Section, *, is_folder: bool = False
