@@ -123,31 +123,37 @@ def status(inner: str, entry: Entry) -> os.stat_result:
 
 
 def open_(spot: Spot, real: Callable[..., Any], mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+    """Open the file behind the path for reading, as `open` does; raise `ReadOnly` for a mode that writes."""
     if isinstance(mode, str) and set(mode) & set("wax+"):
         refuse(spot, real)
     return real(spot.file(), mode, *args, **kwargs)
 
 
 def os_open(spot: Spot, real: Callable[..., Any], flags: int, *args: Any, **kwargs: Any) -> Any:
+    """Return a descriptor of the file behind the path, as `os.open` does; raise `ReadOnly` for flags that write."""
     if flags & WRITES:
         refuse(spot, real)
     return real(spot.file(), flags, *args, **kwargs)
 
 
 def os_stat(spot: Spot, real: Callable[..., Any], **kwargs: Any) -> os.stat_result:
+    """Return the status of the node at the path, as `os.stat` does."""
     return status(spot.inner, spot.look())
 
 
 def os_listdir(spot: Spot, real: Callable[..., Any]) -> list[Any]:
+    """Return the names in a folder, as bytes if the path was given as bytes."""
     names = [entry.name for entry in spot.entries()]
     return names if isinstance(spot.given, str) else [os.fsencode(name) for name in names]
 
 
 def os_scandir(spot: Spot, real: Callable[..., Any]) -> Scan:
+    """Return an iterator over the entries of a folder, as `os.scandir` does."""
     return Scan(iter([PackageDirEntry(spot, entry) for entry in spot.entries()]))
 
 
 def os_access(spot: Spot, real: Callable[..., Any], mode: int, **kwargs: Any) -> bool:
+    """Return whether the node may be used in this way: files can be read, folders also searched, nothing written."""
     try:
         entry = spot.look()
     except FileNotFoundError:
@@ -156,6 +162,7 @@ def os_access(spot: Spot, real: Callable[..., Any], mode: int, **kwargs: Any) ->
 
 
 def os_listxattr(spot: Spot, real: Callable[..., Any], **kwargs: Any) -> list[str]:
+    """Return an empty list, since nodes have no extended attributes."""
     spot.look()
     return []
 
