@@ -25,6 +25,9 @@ SIZE := small
 CHAOS_SECONDS := 600
 SEED :=
 
+# Files of tests, in memory where there is room; pytest's own choice otherwise.
+export PYTEST_DEBUG_TEMPROOT = $(shell scripts/memory.sh)
+
 # The tests start hundreds of processes, and without files of bytecode each of them compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -45,6 +45,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # The files of no folder have the longest tests: at the end, one process would run them while the other is idle.
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
     everything = config.getoption("--everything")
     for item in items:
         if lacking := _absent_programs(item, "where_available"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 from _pytest.mark import ParameterSet
 
@@ -14,6 +17,11 @@ def examples(few: int, many: int) -> int:
     return many if everything else few
 
 
+def first(few: int, values: Iterable[Any]) -> list[ParameterSet]:
+    """Return the values as parameters of a test; all but the first few are marked `big`."""
+    return [pytest.param(each, marks=[] if at < few else pytest.mark.big) for at, each in enumerate(values)]
+
+
 def seeds(few: int, many: int) -> list[ParameterSet]:
     """Return the numbers 0 … many - 1 as parameters of a test; all but the first few are marked `big`."""
-    return [pytest.param(seed, marks=[] if seed < few else pytest.mark.big) for seed in range(many)]
+    return first(few, range(many))

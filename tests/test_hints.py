@@ -12,6 +12,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import click
@@ -62,7 +63,12 @@ class Text:
                 yield command
 
 
-def texts() -> Iterator[Text]:
+@cache
+def texts() -> list[Text]:
+    return list(_texts())
+
+
+def _texts() -> Iterator[Text]:
     """All texts of both packages, docstrings left out."""
     for package in ("datapkg", "registry_server"):
         for path in sorted((ROOT / package).rglob("*.py")):

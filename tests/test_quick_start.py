@@ -167,6 +167,7 @@ def test_the_tutorial_works_as_it_is_typed(clone: Path, tmp_path: Path) -> None:
         assert re.fullmatch(pattern, printed.strip(), re.DOTALL), f"$ {command}\n{printed}\nexpected:\n{expected}"
 
 
+@pytest.mark.big
 def test_each_step_of_the_demo_fits_a_screen(tmp_path: Path) -> None:
     env = environ(tmp_path / "home", 0)
     done = subprocess.run(

@@ -23,6 +23,7 @@ from datapkg.objects.progress import silent
 from datapkg.remote.session import RegistrySession
 from datapkg.store.refs import Current, LogEvent
 from tests.conftest import Person
+from tests.examples import first
 from tests.faulty_proxy import Fault, faulty_way
 from tests.live_registry import LiveRegistry
 
@@ -178,17 +179,20 @@ def test_concurrent_pushes_to_other_paths_are_kept(person: Person, ref: Ref, tmp
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        Fault("garbage", "/chunks"),
-        Fault("flip", "/chunks"),
-        Fault("half", "/chunks", 1),
-        Fault("500", "/chunks"),
-        Fault("flip", "/manifests/", 1),
-        Fault("whole", "/manifests/"),
-        Fault("half", "/manifests/", 3),
-        Fault("500", "/delta"),
-        Fault("drop", "/delta", 1),
-    ],
+    first(
+        3,
+        [
+            Fault("flip", "/chunks"),
+            Fault("half", "/manifests/", 3),
+            Fault("500", "/delta"),
+            Fault("garbage", "/chunks"),
+            Fault("half", "/chunks", 1),
+            Fault("500", "/chunks"),
+            Fault("flip", "/manifests/", 1),
+            Fault("whole", "/manifests/"),
+            Fault("drop", "/delta", 1),
+        ],
+    ),
     ids=lambda fault: f"{fault.kind} {fault.where}",
 )
 def test_transfer_faults_cost_only_bytes(person: Person, ref: Ref, tmp_path: Path, fault: Fault) -> None:

@@ -320,6 +320,7 @@ def test_removed_folder_does_not_empty_the_package(person: Person, folder: Path)
     assert len(latest(person, ref).nodes) == 3
 
 
+@pytest.mark.big
 def test_unreachable_registry_is_retried(tmp_path: Path, folder: Path) -> None:
     with live_registry(tmp_path) as live:
         token, port = live.add_user("me"), live.url.rpartition(":")[2]

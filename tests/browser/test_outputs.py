@@ -12,6 +12,7 @@ import pytest
 from datapkg.home import Home
 from datapkg.reading.load import load
 from tests.browser.pages import CONTRAST, THEMES, browser, in_theme, watched
+from tests.examples import first
 from tests.reading.packages import array_node, file_node, group_node, install, table_node
 
 pytestmark = pytest.mark.needs("chromium")
@@ -73,7 +74,7 @@ def flowers() -> dict[str, str]:
     return {"": package._repr_html_(), **{name: package[name]._repr_html_() for name in package}}
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", first(2, THEMES))
 def test_outputs_are_readable_in_every_theme(chromium: Any, flowers: dict[str, str], theme: str) -> None:
     found = watched(chromium)
     found.page.set_content(in_theme(theme, *flowers.values()))
@@ -110,7 +111,7 @@ def test_one_click_selects_the_whole_reference(chromium: Any, flowers: dict[str,
     assert page.evaluate("getSelection().toString()").strip() == f"me/flowers@sha256:{load('me/flowers', Home()).hash}"
 
 
-@pytest.mark.parametrize("width", [360, 700, 1_600])
+@pytest.mark.parametrize("width", first(1, [360, 700, 1_600]))
 def test_outputs_are_not_wider_than_their_cell(chromium: Any, flowers: dict[str, str], width: int) -> None:
     page = watched(chromium, width).page
     page.set_content(in_theme("light", *flowers.values()))

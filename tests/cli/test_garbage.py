@@ -96,7 +96,7 @@ def ready(run: Run, iris: Path, registry: LiveRegistry, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     "template",
-    [pytest.param(each, marks=pytest.mark.big if number % 4 else []) for number, each in enumerate(TEMPLATES)],
+    [pytest.param(each, marks=pytest.mark.big if number % 8 else []) for number, each in enumerate(TEMPLATES)],
 )
 def test_garbage_ends_cleanly(ready: Run, template: str) -> None:
     for what, text in GARBAGE.items():

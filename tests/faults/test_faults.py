@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.examples import examples
 from tests.live_registry import ROOT
 
-SECONDS = 12
+SECONDS = examples(6, 20)
 
 
 def test_commands_with_faults_by_chance() -> None:

@@ -29,6 +29,7 @@ from datapkg.format import wire
 from registry_server import __main__ as program
 from registry_server.services import registry as registry_module
 from registry_server.settings import read_settings
+from tests.examples import first
 from tests.live_registry import ROOT, live_registry
 from tests.registry_server.asgi import Contents, House
 from tests.registry_server.test_checks import OTHER, ROWS, contents, parquet, stated
@@ -228,6 +229,7 @@ def test_check_reports_a_damaged_database(tmp_path: Path) -> None:
     assert "no such table: tokens" in error["message"]
 
 
+@pytest.mark.big
 def test_check_content_checks_unchecked_tables(tmp_path: Path) -> None:
     house, body = House(tmp_path, max_check_bytes=0), parquet(OTHER)
     lie = contents([stated(ROWS, body)], body)
@@ -308,7 +310,7 @@ def test_port_in_use_is_an_error(tmp_path: Path) -> None:
     assert (error["code"], str(port) in error["message"]) == ("conflict", True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", first(1, [signal.SIGTERM, signal.SIGINT]))
 def test_server_stops_cleanly(tmp_path: Path, number: int) -> None:
     with live_registry(tmp_path) as registry:
         session = requests.Session()
@@ -386,6 +388,7 @@ def test_second_server_for_a_folder_is_rejected(tmp_path: Path) -> None:
             assert requests.get(second.url, timeout=10).ok
 
 
+@pytest.mark.big
 def test_hints_name_the_folder_and_counts_have_the_right_plural(tmp_path: Path) -> None:
     with live_registry(tmp_path):
         folder = tmp_path / "registry"

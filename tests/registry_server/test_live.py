@@ -23,6 +23,7 @@ from datapkg.format import wire
 from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.objects.packs import PackedObjects
+from tests.examples import examples
 from tests.live_registry import LiveRegistry, live_registry
 from tests.registry_server.asgi import Contents, sha256
 
@@ -111,7 +112,7 @@ def test_registry_is_intact_after_a_kill_at_any_moment(tmp_path: Path) -> None:
         assert ada.push("ada/iris", first).status_code == 200
         push_s = time.monotonic() - began  # on a busy machine the kills come later too
     done = [first.manifest.hash]
-    for attempt in range(6):
+    for attempt in range(examples(2, 6)):
         with live_registry(tmp_path) as registry, Person(registry, token) as ada, ThreadPoolExecutor(1) as pool:
             killer = pool.submit(kill_later, registry, chance.random() * 4 * push_s)
             with contextlib.suppress(requests.RequestException, KeyError, ValueError):
@@ -196,6 +197,7 @@ def test_large_object_is_streamed_in_little_memory(registry: LiveRegistry) -> No
         assert peak_mib(registry) - before < 60
 
 
+@pytest.mark.big
 def test_ten_thousand_objects_in_one_push(registry: LiveRegistry) -> None:
     contents = Contents({f"f{number:05}": b"%d" % number for number in range(10_000)})
     with Person(registry, registry.add_user("ada")) as ada:
@@ -342,6 +344,7 @@ def opened(registry: LiveRegistry, receive_bytes: int = 0) -> socket.socket:
     return connection
 
 
+@pytest.mark.big
 def test_stalled_readers_are_disconnected(tmp_path: Path) -> None:
     contents = Contents({f"f{number}": os.urandom(900_000) for number in range(12)})
     hashes = [sha256(data) for data in contents.files.values()]
