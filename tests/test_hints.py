@@ -41,8 +41,9 @@ FILLED = (
     (r"origin|url|registry", "https://data.example.org"),
     (r"limit|size|bytes", "1000"),
     (r"named|self\._otherwise", "name"),
+    (r"\bcores\b", "4"),
     (r"bundles|output", "x.dpkg"),
-    (r"\brefs?\b|_ref\b|wanted|package|exact|full_name|requirement|name", "u/p"),
+    (r"\brefs?\b|_ref\b|wanted|package|exact|full_name|requirement|near|name", "u/p"),
 )
 
 

@@ -20,7 +20,7 @@ _SHOWN = 200
     "import-from",
     cls=Command,
     examples="""
-    datapkg import-from dvc .
+    datapkg import-from dvc my-project
     datapkg import-from polyaxon polyaxonfile.yml -o sweep.yml
     datapkg import-from gradient workflow.yaml --force
     """,

@@ -90,8 +90,9 @@ def chosen_groups(known: Collection[str], wanted: Collection[str], unwanted: Col
     """
     for name in [*wanted, *unwanted]:
         if name not in known:
-            hint = f"datapkg add --group {name if _GROUP.match(name) else _allowed_group(name)} user/name"
-            raise InvalidLock(f"there is no group {quoted(name)}{advice(name, known)}", hint=hint)
+            group = name if _GROUP.match(name) else _allowed_group(name)
+            problem = f"there is no group {quoted(name)}{advice(name, known)}"
+            raise InvalidLock(problem, hint=f"datapkg add --group {group} user/name")
     return {*wanted, *({DEFAULT_GROUP} & set(known))} - set(unwanted)
 
 

@@ -26,11 +26,11 @@ _OPTIONS = {
     "cache": "all outputs are kept by their hash",
     "persist": "an output begins empty in each run",
     "push": "a package is pushed as a whole",
-    "remote": "a package is pushed to a registry: datapkg push",
+    "remote": "a package is pushed to a registry: datapkg push USER/NAME",
 }
 _OF_STAGE = {
     "frozen": "a stage that has never run on this machine runs",
-    "always_changed": "a stage runs again where something changed, or with: datapkg build --from STAGE",
+    "always_changed": "a stage runs again where something changed, or with: datapkg build USER/NAME --from STAGE",
 }
 _OF_PIPELINE = {
     "plots": "plots are not drawn; their files are nodes",

@@ -19,7 +19,7 @@ _WITHOUT_MEANING = {
     "cache": "all data of a package are kept by their hash",
     "persist": "data of a package never change",
     "push": "a package is pushed as a whole",
-    "remote": "a package is pushed to a registry: datapkg push",
+    "remote": "a package is pushed to a registry: datapkg push USER/NAME",
     "frozen": "a build reads an address again with --update only",
     "always_changed": "a build reads an address again with --update only",
 }

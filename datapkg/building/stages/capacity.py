@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import sys
@@ -55,8 +56,8 @@ def check_fits(stages: Iterable[Stage], machine: Machine) -> None:
     found = [(each.place, problem) for each in stages if (problem := _excess(each, machine))]
     problems = list(dict.fromkeys(found))
     if problems:
-        cores = [each for each in stages if each.resources.cpu > machine.cpu]
-        hint = f"datapkg build USER/NAME --jobs {max(each.resources.cpu for each in cores):g}" if cores else ""
+        cores = max((each.resources.cpu for each in stages), default=0)
+        hint = f"datapkg build USER/NAME --jobs {math.ceil(cores)}" if cores > machine.cpu else ""
         raise InvalidInput("; ".join(f"{place}: {what}" for place, what in problems), hint=hint, problems=problems)
 
 
