@@ -89,6 +89,7 @@ class Lock:
             if pin.needed_by:
                 needed.setdefault(pin.package, {})[pin.hash] = pin
         agreed = {package: next(iter(found.values())) for package, found in needed.items() if len(found) == 1}
+        # Reversed, so that the first pin of a package wins.
         return agreed | {pin.package: pin for pin in reversed(self.direct)}
 
     @cached_property

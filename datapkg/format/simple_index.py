@@ -115,6 +115,7 @@ def _file(each: IndexFile) -> dict[str, Any]:
         "size": each.size,
         "upload-time": each.uploaded_at,
         "yanked": False if each.yanked is None else one_line(each.yanked) or True,
+        # Both names (PEP 714): older tools know only the second.
         "core-metadata": metadata,
         "dist-info-metadata": metadata,
     }

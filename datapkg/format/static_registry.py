@@ -269,6 +269,7 @@ def applied(heads: Heads, change: LogChange) -> Heads:
     if change.kind in ("push", "tag") and change.tag:
         tags[change.tag] = here
     if change.kind in ("push", "version") and change.version:
+        # A version never moves, whatever an entry states.
         versions.setdefault(change.version, here)
     if change.kind == "untag" and change.tag:
         tags.pop(change.tag, None)

@@ -98,6 +98,7 @@ def thin_wheel(manifest: Manifest, package: str, registry_url: str, version: str
         f"{info}/METADATA": metadata,
         f"{info}/WHEEL": wheel_metadata("datapkg"),
     }
+    # Made with an empty stub first, to find out how much room is left for it.
     room = MAX_BYTES - len(wheel_archive(members, info)) - _SIZE_DIGITS
     members[f"{module}.pyi"] = module_stub(package, manifest, room).encode()
     data = wheel_archive(members, info)

@@ -82,6 +82,7 @@ class Writable(Readable):
 
         Raise `HashMismatch`, and leave the file as it is, if their hash is not `expected`.
         """
+        # A map ends after `size` bytes, while the file may go on.
         with open(path, "rb") as file, mmap(file.fileno(), size, access=ACCESS_READ) as data:
             self.put(cast(BinaryIO, data), expected)
 

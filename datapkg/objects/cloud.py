@@ -132,6 +132,7 @@ class CloudObjects(PackedObjects):
 
     def signed_url(self, hash: str, seconds: int) -> str | None:
         places = self.places(hash)
+        # A signed address is that of a whole key, so an object in a pack or of a recipe has none.
         is_single = [self.key(place.path) for place in places] == [single_key(hash)]
         return self.blobs.signed_url(single_key(hash), seconds) if is_single else None
 

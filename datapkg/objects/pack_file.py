@@ -188,6 +188,7 @@ def open_place(place: PackLocation, start: int = 0, stop: int | None = None) -> 
     raw = _open(place)
     end = place.size if stop is None else min(stop, place.size)
     raw.seek(place.offset + min(start, place.size))
+    # BufferedReader takes no buffer of 0 bytes.
     return cast(BinaryIO, io.BufferedReader(Window(raw, end - start), min(READ_BUFFER_BYTES, max(place.size, 1))))
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datapkg.format.names import Ref
 
     class Observer(Protocol):
-        """What is told of reads; refs are exact. Its methods are called in the thread that reads."""
+        """Gets reports of reads; refs are exact. Its methods are called in the thread that reads."""
 
         def opened(self, ref: Ref, is_named: bool) -> None:
             """Note a state that was imported or loaded; `is_named` if the code asked for this state itself."""

@@ -72,6 +72,7 @@ def reporting_to(path: str) -> Facts:
         except OSError:
             return
         try:
+            # In one write, which is appended as a whole, whatever other processes append.
             os.write(file, json.dumps([kind, str(ref)]).encode() + b"\n")
         finally:
             os.close(file)

@@ -324,6 +324,7 @@ class RegistrySession:
         pieces, size, pace = [], 0, self.pace()
         announced = number_in(response.headers, "Content-Length") or 0
         with self.reading():
+            # Not begun where the header announces too much.
             for piece in unpacked_pieces(response) if announced <= limit else ():
                 pieces.append(piece)
                 pace.add(len(piece))

@@ -118,6 +118,7 @@ class Transport:
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update({"User-Agent": f"datapkg/{__version__}", **headers})
         for prefix in ("http://", "https://"):
+            # No retries of urllib3's: `RegistrySession.retried` has one time limit for all tries.
             self._session.mount(prefix, _TimedAdapter(max_retries=0, pool_maxsize=pool_size))
 
     def close(self) -> None:

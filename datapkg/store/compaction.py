@@ -67,6 +67,7 @@ class _Compaction:
     def compact(self, bases: Mapping[str, int], candidates: Mapping[str, int]) -> int:
         """Turn those of the candidates (hash to size) into recipes that share enough with the bases; return bytes."""
         home, recipes = self.store.objects.packed, dict[str, list[Step]]()
+        # Only a file of its own can be deleted; what is in a pack would go on taking its space.
         here = {hash for hash in long_ones(candidates) if home.loose.path(hash).exists()}
         # Recipes are flat: an object that others are ranges of cannot become a recipe itself.
         wanted = here - self.relied_on - self.planned.keys()

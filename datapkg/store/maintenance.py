@@ -126,6 +126,7 @@ def _mend(store: Store, path: Path) -> set[str]:
         return set()
     bad = {digest.hex(): place for digest, place in pack.entries() if not place or hash_place(place) != digest.hex()}
     with _unless_read_only():
+        # Before the rewrite, which deletes the only copy of these bytes.
         for hash, place in bad.items():
             store.objects.keep_aside(hash, readable_bytes(place) if place else b"")
         store.objects.packed.rewrite(pack, without=set(bad))

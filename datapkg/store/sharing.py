@@ -43,6 +43,7 @@ class SharingObjects(VerifiedObjects):
             writable = (each for each in self._others if _is_writable(each.packed.folder))
             target = next(writable, None)
             if target is not None:
+                # `Store.prepare`, which does this for the user's own store, is not called for a shared one.
                 sweep_temp(target.packed.tmp)
             self._downloads = _SharedDownloads(self, target) if target else self
         return self._downloads

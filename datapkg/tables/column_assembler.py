@@ -59,6 +59,7 @@ def _memory(kind: Any, rows: int) -> Any:
     """Return memory for values of a fixed number of bytes; None for other types."""
     if not types.is_primitive(kind) or types.is_boolean(kind):
         return None
+    # Raw bytes: values are copied without a look at their type.
     return np.empty(rows, np.dtype(f"V{kind.bit_width // 8}"))
 
 

@@ -44,6 +44,7 @@ def write(connection: Connection, name: str, file: IO[bytes]) -> int:
     if name in (objects.name, damaged_objects.name, recipe_bases.name):
         query = query.where(table.c.hash.in_(select(objects.c.hash).where(_is_exported())))
     file.write(_line([column.name for column in table.columns]))
+    # In the order of the key: unchanged rows give the same object, which is not copied again.
     for row in connection.execute(query.order_by(*table.primary_key).execution_options(yield_per=AT_ONCE)):
         file.write(_line(list(row)))
         count += 1

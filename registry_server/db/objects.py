@@ -106,6 +106,7 @@ def unreferenced_after(connection: Connection, hash: str, limit: int) -> list[st
 
 def remove(connection: Connection, hashes: Collection[str]) -> None:
     """Delete the rows of objects that nothing refers to."""
+    # First the rows that refer to these (foreign keys).
     recipes.remove(connection, hashes)
     set_whole(connection, hashes)
     connection.execute(delete(objects).where(is_among(connection, objects.c.hash, hashes)))

@@ -21,6 +21,7 @@ def keep(connection: Connection, hash: str, bases: Mapping[str, int], now: datet
         return False
     other = recipe_bases.c.base.not_in(list(bases))
     connection.execute(delete(recipe_bases).where(recipe_bases.c.hash == hash, other))
+    # A remainder was never sent by itself, so it has no row yet to refer to.
     insert_new(connection, objects, [{"hash": base, "size": bases[base], "created_at": now} for base in sorted(bases)])
     insert_new(connection, recipe_bases, [{"hash": hash, "base": base} for base in sorted(bases)])
     return True

@@ -112,6 +112,7 @@ def _pages(registry: Registry) -> Iterator[dict[str, int]]:
 def _note(registry: Registry, whole: set[str], bad: dict[str, str]) -> list[str]:
     """Mark objects as damaged or whole; return the damaged ones, without those that were swept meanwhile."""
     with registry.db.read() as connection:
+        # Read first: mostly there is nothing to note, and a write transaction waits for all others.
         mended = whole & objects.damaged(connection)
     if not mended and not bad:
         return []

@@ -125,6 +125,7 @@ def _prepare_folder(settings: Settings, create: bool) -> str:
         for name in FOLDERS:
             if os.path.lexists(settings.data / name) and not (settings.data / name).is_dir():
                 raise NotADirectoryError(20, f"{name} is not a folder")
+        # SQLite would make the file with the rights that the umask leaves to others.
         settings.database.touch(mode=0o600)
     except OSError as error:
         raise InvalidInput(

@@ -102,6 +102,7 @@ class BucketBlobs(Blobs):
 
         def win(number: int) -> bool:
             start.wait()
+            # Bytes of its own: equal ones would count as those of an earlier try that arrived.
             return self._create(key, b"%d" % number)
 
         try:

@@ -60,6 +60,7 @@ def run(shown: MountedTree, folder: Path, options: dict[str, Any], ready: Callab
     words: Words = queue.SimpleQueue()
     shown.ready = lambda: words.put(("ready", None))
     fuse = library()
+    # libfuse has this option since 3.12, and refuses to mount with options that it does not know.
     if (fuse.fuse_version_major, fuse.fuse_version_minor) >= (3, 12):
         options = {**options, "max_threads": READS_AT_ONCE}
     arguments = (fuse, shown, folder, {**OPTIONS, **options}, words)

@@ -29,6 +29,7 @@ from datapkg.tables.block_reader import read_footer
 
 _MAGIC, _TAIL = b"PAR1", 8
 _FIRST_GUESS = 16 << 10
+"""How much of the end of an object is fetched before the length of its footer is known."""
 _LONG_CHUNK, _PAGE_GUESS, _MOST_PAGES = 1 << 20, 64 << 10, 8
 _MOST = 0.8
 _NEXT_INTEGER = 0x15  # the header of a 32-bit field with the next id, in Thrift's compact protocol
@@ -120,6 +121,7 @@ def _footers(source: Source, opened: list[_LazyBlock]) -> list[pq.FileMetaData]:
         found = [_footer_bytes(each) for each in some]
         source.through.fetch([each.fetches([_end(each, size)]) for each, size in zip(some, found, strict=True)])
         lengths += found
+        # An eighth more: the footer of a later block may be a little longer.
         guess = max(lengths) + max(lengths) // 8
     return [_footer(each, length) for each, length in zip(opened, lengths, strict=True)]
 

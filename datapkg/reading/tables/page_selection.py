@@ -210,7 +210,7 @@ def _values(column: pq.ColumnSchema, kind: pa.DataType, stored: list[bytes]) -> 
 
 
 def _spans(rows: Picks) -> list[range]:
-    """Return positions as ranges; more than `_MAX_SPANS` are one range, from the first to the last."""
+    """Return positions as ranges; raise ValueError for more than `_MAX_SPANS`."""
     if isinstance(rows, range) and rows.step == 1:
         return [rows]
     positions = np.asarray(rows)

@@ -66,6 +66,7 @@ class RegistryLog:
         position = start
         for data in self._following(start):
             position = self._after(position, data)
+        # Without `heads.json`, an entry that was deleted would look like the end of the log.
         if position.heads.number and not start.heads.number:
             self._check_end(position.heads.number)
         self._check_seen(position)

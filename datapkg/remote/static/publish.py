@@ -50,6 +50,8 @@ def publish(package: StaticPackage, push: str, request: wire.Publish, *, is_firs
         names.check_parent(ref, heads, request)
         version = request.version if request.version and _is_free(ref, heads, request) else None
         sizes = {"manifest_size": manifest.size_bytes, "bytes_logical": sum(manifest.objects().values())}
+        # Before the entry, so that whoever reads that finds the objects; of a push that fails, the file is collected
+        # later.
         objects.places.write(push, heads.latest, needed, {"number": heads.number + 1, **sizes})
         parents = parents_of_push(ref.package, request, heads.latest, lambda hash: package.is_state(heads, hash))
         wheels = _wheels(package, heads, manifest, version)
@@ -59,6 +61,7 @@ def publish(package: StaticPackage, push: str, request: wire.Publish, *, is_firs
 
     position, change = package.log.append(pushed, package.author)
     objects.places.heal()
+    # Only now: before its entry is in the log, nothing kept `collect` from moving what the state needs.
     objects.places.keep(needed)
     if change is None:
         position = _publish_names(package, request, position, needed)

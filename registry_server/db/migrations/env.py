@@ -9,6 +9,7 @@ from registry_server.db.tables import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
+    # SQLite cannot alter a column: the table is made anew.
     render_as_batch=True,
     compare_type=True,
 )
