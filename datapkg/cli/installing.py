@@ -28,13 +28,14 @@ from datapkg.errors import InvalidInput
 from datapkg.format.manifest.shards import parse_part
 from datapkg.format.names import Ref, State, check_tag, check_version
 from datapkg.format.selection import Selection, parse_size
-from datapkg.format.texts import size_text
+from datapkg.format.texts import listed, size_text
 
 if TYPE_CHECKING:
     from datapkg.api.checkout import CheckoutResult
     from datapkg.api.results import InstallResult, PackageOutcome
     from datapkg.objects.progress import Progress
 
+SHOWN_EDITS = 5
 
 part_option = click.option(
     "--part", type=TEXT, metavar="K/N", help="Only part K of N, counted from 0, such as 0/4: for N workers."
@@ -126,14 +127,14 @@ def install(
             outcomes = install_packages(session.home, wanted, progress=progress, **options)
         else:
             outcomes = install_locked(session.home, Path.cwd(), progress=progress, **project, **options)
-        checkouts = [] if wanted or dry_run else _checkouts(session, requirements, outcomes, progress)
+        checkouts = [] if wanted else _checkouts(session, requirements, outcomes, progress, dry_run=dry_run)
     if wanted:
         outcomes = [_confirmed(session, *pair, options) for pair in zip(wanted, outcomes, strict=True)]
     report_installed(session, outcomes, checkouts)
 
 
 def _checkouts(
-    session: Session, requirements: Path | None, outcomes: list[PackageOutcome], progress: Progress
+    session: Session, requirements: Path | None, outcomes: list[PackageOutcome], progress: Progress, *, dry_run: bool
 ) -> list[CheckoutResult]:
     """Update the checkout folders of the project whose packages were installed, where that did not fail."""
     from datapkg.api.checkout import checkout_folders
@@ -141,7 +142,7 @@ def _checkouts(
 
     if any(each.error for each in outcomes) or (requirements and requirements.name != REQUIREMENTS):
         return []
-    return checkout_folders(session.home, Path.cwd(), requirements, progress=progress)
+    return checkout_folders(session.home, Path.cwd(), requirements, dry_run=dry_run, progress=progress)
 
 
 def _install_bundles(session: Session, paths: Sequence[Path], options: dict[str, Any]) -> None:
@@ -221,8 +222,12 @@ def report_installed(
     if done and all(each.transfer for each in done):
         lines = [f"would install {pinned(each.package, each.hash)}: {_would(each)}" for each in done]
         states = [pinned(each.package, each.hash) for each in done]
-        out.answer({"planned": [asdict(each) for each in done], "dry_run": True}, lines, quiet=states)
-        session.out.raise_failures([(each.ref, each.error) for each in outcomes if each.error is not None])
+        lines += [_planned_line(each) for each in checkouts if not each.error]
+        planned: dict[str, Any] = {"planned": [asdict(each) for each in done], "dry_run": True}
+        planned |= {"checkout": [_checkout_value(each) for each in checkouts]} if checkouts else {}
+        out.answer(planned, lines, quiet=states)
+        failed = [(each.ref, each.error) for each in outcomes if each.error is not None]
+        out.raise_failures([*failed, *((each.folder, each.error) for each in checkouts if each.error is not None)])
         return
     lines = [line for each in done for line in install_lines(each)]
     lines += [_checkout_line(each) for each in checkouts if not each.error]
@@ -239,6 +244,11 @@ def report_installed(
 
 def _checkout_value(each: CheckoutResult) -> dict[str, Any]:
     return {**vars(each), "error": each.error.to_wire() if each.error else None}
+
+
+def _planned_line(each: CheckoutResult) -> str:
+    edited = f"; edited since the last install: {listed(each.edited, SHOWN_EDITS)}" if each.edited else ""
+    return f"would update {each.folder} to {each.ref}{edited}"
 
 
 def _checkout_line(each: CheckoutResult) -> str:

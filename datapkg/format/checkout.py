@@ -1,4 +1,4 @@
-"""The `checkout` of a `datapkg.yml`: which folders of a project have the files of which packages or groups."""
+"""The `checkout` of a `datapkg.yml`: which folders or files of a project have which packages or nodes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _KEYS = {"ref", "link"}
 
 @dataclass(frozen=True)
 class CheckoutFolder:
-    """A folder, relative to the project, the package or group that it has, and how its files get their bytes."""
+    """A folder, relative to the project, the package or node that it has, and how its files get their bytes.
+
+    One table or file is a file in its place.
+    """
 
     folder: str
     ref: Ref

@@ -200,13 +200,12 @@ def test_folder_that_was_there_is_kept(
     raw.mkdir(parents=True)
     assert install() == [], "an empty folder is free"
     (project / "datapkg.yml").write_text(
-        f"packages: [{person.name}/p@1.0]\n"
-        f"checkout: {{mine: {person.name}/p/raw, one: {person.name}/p/raw/same.txt, no: u/absent}}\n"
+        f"packages: [{person.name}/p@1.0]\ncheckout: {{mine: {person.name}/p/raw, no: u/absent}}\n"
     )
     (project / "mine").mkdir()
     (project / "mine" / "own.txt").write_text("own")
     errors = install()
-    assert ["exists" in errors[0], "is one file" in errors[1], "is not locked" in errors[2]] == [True] * 3
+    assert ["exists" in errors[0], "is not locked" in errors[1]] == [True] * 2
     assert files(project / "mine") == {"own.txt": "own"}
     assert Home(person.environ()).store.holds(versions["1.0"])
 
@@ -225,3 +224,64 @@ def test_python_updates_the_folders(
     with pytest.raises(Conflict, match=r"changed\.txt"):
         datapkg.install()
     assert files(raw) == {**FILES["1.0"], "changed.txt": "edited"}
+
+
+@pytest.mark.parametrize("link", ["copy", "symlink"])
+def test_one_file_follows_the_lock(person: Person, project: Path, install: Callable[[], list[str]], link: str) -> None:
+    def pinned(version: str) -> None:
+        ref = f"{person.name}/p/raw/changed.txt"
+        checkout = f"checkout: {{data/one.txt: {{ref: {ref}, link: {link}}}}}\n"
+        (project / "datapkg.yml").write_text(f"packages: [{person.name}/p@{version}]\n{checkout}")
+
+    one = project / "data" / "one.txt"
+    for version, text in (("1.0", "one"), ("2.0", "two"), ("1.0", "one")):
+        pinned(version)
+        assert install() == []
+        assert one.read_text() == text
+        (again,) = checkout_folders(person.home(), project)
+        assert (again.written, again.unchanged) == (0, 1)
+    one.unlink()
+    one.write_text("edited")
+    assert install() == [], "the pinned state has it as before"
+    assert one.read_text() == "edited"
+    (planned,) = checkout_folders(person.home(), project, dry_run=True)
+    assert (planned.edited, planned.error) == (["one.txt"], None)
+    pinned("2.0")
+    assert "was edited" in install()[0]
+    assert one.read_text() == "edited"
+    (done,) = checkout_folders(person.home(), project)
+    assert done.error is not None
+    command = [sys.executable, "-m", *done.error.hint.split()]
+    subprocess.run(command, env={**os.environ, **person.environ()}, cwd=project, check=True)
+    assert one.read_text() == "two"
+    assert install() == []
+    pinned("1.0")
+    assert install() == [], "what the hint wrote counts as written by an install"
+    assert one.read_text() == "one"
+
+
+def test_file_that_nobody_wrote_is_kept(person: Person, project: Path, install: Callable[[], list[str]]) -> None:
+    (project / "data").mkdir()
+    (project / "data" / "file").write_text("mine")
+    (project / "data" / "folder").mkdir()
+    (project / "data" / "folder" / "own").write_text("own")
+    ref = f"{person.name}/p/raw/same.txt"
+    checkout = f"checkout: {{data/file: {ref}, data/folder: {ref}}}\n"
+    (project / "datapkg.yml").write_text(f"packages: [{person.name}/p@1.0]\n{checkout}")
+    before = files(project / "data")
+    errors = install()
+    assert ["edited or made" in errors[0], "is a folder" in errors[1]] == [True] * 2
+    planned = checkout_folders(person.home(), project, dry_run=True)
+    assert [isinstance(each.error, Conflict) for each in planned] == [True] * 2
+    assert files(project / "data") == before
+
+
+def test_dry_run_names_folders_and_edits(person: Person, project: Path, install: Callable[[], list[str]]) -> None:
+    assert install() == []
+    raw = project / "data" / "raw"
+    (raw / "same.txt").write_text("SAME")
+    command = [sys.executable, "-m", "datapkg", "install", "--dry-run"]
+    environ = {**os.environ, **person.environ()}
+    done = subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, "would update data/raw to" in done.stdout, "'same.txt'" in done.stdout) == (0, True, True)
+    assert (raw / "same.txt").read_text() == "SAME"

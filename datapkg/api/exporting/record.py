@@ -66,23 +66,28 @@ class ExportRecord(msgspec.Struct, frozen=True):
     files: tuple[ExportedFile, ...] = ()
 
 
-def read_record(data: Path, dest: Path, package: str) -> ExportRecord | None:
-    """Return the record of the last export of this package into a folder that exists; None if there is none."""
+def read_record(data: Path, dest: Path, package: str, folder: Path | None = None) -> ExportRecord | None:
+    """Return the record of the last export of this package into a folder that exists; None if there is none.
+
+    `folder` is that of a target which is one file.
+    """
     try:
         record = msgspec.json.decode(_path(data, dest).read_bytes(), type=ExportRecord)
-        is_same = record.package == package and os.lstat(dest).st_ino == record.folder
+        is_same = record.package == package and os.lstat(folder or dest).st_ino == record.folder
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     is_safe = all(name not in ("", ".", "..") and "/" not in name for each in record.files for name in each.parts)
     return record if is_same and is_safe and all(each.parts for each in record.files) else None
 
 
-def write_record(data: Path, dest: Path, package: str, files: Iterable[ExportedFile]) -> None:
+def write_record(
+    data: Path, dest: Path, package: str, files: Iterable[ExportedFile], folder: Path | None = None
+) -> None:
     """Write the record of an export; a data folder that cannot be written is left without one."""
     with contextlib.suppress(OSError, DatapkgError):
         path = _path(data, dest)
         private_folder(path.parent)
-        record = ExportRecord(package, os.lstat(dest).st_ino, tuple(files))
+        record = ExportRecord(package, os.lstat(folder or dest).st_ino, tuple(files))
         write_atomic(path, msgspec.json.encode(record), path.parent)
 
 

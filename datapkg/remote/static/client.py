@@ -185,7 +185,7 @@ class StaticClient(Client):
         return self.package_of(ref).remove_tag(tag)
 
     def versions(self, ref: Ref) -> list[wire.VersionEntry]:
-        return names.version_entries(self.package_of(ref).heads())
+        return self.package_of(ref).versions()
 
     def add_version(self, ref: Ref, version: str, hash: str) -> wire.VersionList:
         return self.package_of(ref).add_version(version, hash)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from datapkg.errors import InvalidInput, Unreachable
 from datapkg.format import wire
 from datapkg.format.dates import check_past, moment, no_state_then
@@ -15,6 +17,7 @@ from datapkg.format.names import Ref, State, check_new_version, check_tag, check
 from datapkg.format.record_lists import CHECK_LISTS, read_lists
 from datapkg.format.record_packages import packages_of
 from datapkg.format.static_registry import LATEST, Heads, LogChange
+from datapkg.format.thin_wheel import wheel_version
 from datapkg.objects.blobs.base import Blobs
 from datapkg.remote.manifests import MAX_MANIFEST_BYTES
 from datapkg.remote.static import names, search
@@ -205,6 +208,13 @@ class StaticPackage:
             checks=[each for each in lists["checks"] if isinstance(each, dict)],
             rules=[each if isinstance(each, str) else "" for each in lists["rules"]],
         )
+
+    def versions(self) -> list[wire.VersionEntry]:
+        """Return the versions in PEP 440 order, with their wheels."""
+        heads = self.heads()
+        named = {version: wheel_version(version, 0, pointer.hash) for version, pointer in heads.versions.items()}
+        wheels = self.wheels.hashes(heads, named.values())
+        return [replace(each, wheel=wheels.get(named[each.version])) for each in names.version_entries(heads)]
 
     def set_tag(self, tag: str, hash: str) -> wire.TagList:
         """Make a tag name a state; moving `latest` returns the package to an earlier push."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from email.parser import BytesParser
@@ -104,6 +104,17 @@ class PackageWheels:
                 self._blobs.delete(key)
         if heads.latest:
             self._seen.keep_page(self._ref, position.entry, data)
+
+    def hashes(self, heads: Heads, wanted: Collection[str]) -> dict[str, str]:
+        """Return the sha256 of the wheels with these versions, from the entries of the log that built them."""
+        left, found = set(wanted), dict[str, str]()
+        for change in self._log.entries() if left else ():
+            if change.number < heads.first or not left:
+                break
+            for version in left & change.wheels.keys():
+                found[version] = change.wheels[version]
+            left -= found.keys()
+        return found
 
     def _files(self, position: Position) -> list[IndexFile]:
         """Return the wheels of the package: those of the page that was written here last, and what came after it."""

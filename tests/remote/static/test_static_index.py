@@ -70,6 +70,9 @@ def test_pages_show_the_wheels_of_the_log(static: Static) -> None:
     wanted = [(None, 1, one), ("1.0", 0, one), (None, 2, two), ("2.0", 0, two)]
     assert found.keys() == logged(static).keys() == {wheel_version(*each) for each in wanted}
     assert {version: each["hashes"]["sha256"] for version, each in found.items()} == logged(static)
+    assert [(each.version, each.wheel) for each in client.versions(REF)] == [
+        (version, logged(static)[wheel_version(version, 0, hash)]) for version, hash in (("1.0", one), ("2.0", two))
+    ]
     client.set_yanked(REF, "2.0", "wrong <units>")
     assert {version for version, each in page(static).items() if each["yanked"] == "wrong <units>"} == {
         wheel_version(*each) for each in wanted[2:]
