@@ -264,6 +264,10 @@ def test_nothing_is_overwritten_or_written_elsewhere(run: Run) -> None:
     Path("empty").mkdir()
     assert run("import-from", "dvc", "empty").code == 3
     assert run("import-from", "airflow", ".").code == 2
+    ended = run("import-from", "dvc", "dvc.yaml", "--force")
+    assert (ended.code, ended.err.splitlines()[1]) == (2, "hint: datapkg import-from dvc .")
+    ended = run("import-from", "polyaxon", "empty")
+    assert (ended.code, ended.err.splitlines()[1]) == (2, "hint: ls empty")
 
 
 GROUP = f"""\

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from datapkg.building.converters.code_files import inner_path
@@ -42,7 +43,10 @@ _OF_PIPELINE = {
 def convert_dvc(root: Path, conversion: Conversion) -> list[Path]:
     """Convert the DVC files below a folder, and return them; raise `NotFound` if there are none."""
     if not root.is_dir():
-        raise NotFound(f"there is no folder {quoted(root)}", path=str(root))
+        raise InvalidInput(
+            f"{quoted(root)} is not the folder of a repository",
+            hint=f"datapkg import-from dvc {quote(str(root.parent))}",
+        )
     files = list(_dvc_files(root))
     if not files:
         raise NotFound(f"there is no {PIPELINE} and no .dvc file below {quoted(root)}", path=str(root))

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from datapkg.building.converters.conversion import Conversion
@@ -35,6 +36,8 @@ class Section:
     @classmethod
     def of_file(cls, path: Path, shown: str, conversion: Conversion) -> Section:
         """Return the mapping in a file; raise `InvalidInput` if it is another kind of document."""
+        if path.is_dir():
+            raise InvalidInput(f"{quoted(path)} is a folder; expected a file", hint=f"ls {quote(str(path))}")
         if not path.is_file():
             raise NotFound(f"there is no file {quoted(path)}", path=str(path))
         item = read_document(path)
