@@ -131,6 +131,7 @@ def _hits(view: memoryview, offsets: Sequence[int]) -> list[int]:
     hits: list[int] = []
     for first in range(0, len(ends) - 1, _LINES_AT_ONCE):
         some = ends[first : first + _LINES_AT_ONCE + 1]
+        # Not TARGET_BYTES itself: the product would be 2^64, which becomes 0.
         bound = np.minimum(np.diff(some), TARGET_BYTES - 1).astype(np.uint64) * np.uint64((1 << 64) // TARGET_BYTES)
         hits += some[1:][_line_hashes(words, some) < bound].tolist()
     return hits
@@ -139,6 +140,7 @@ def _hits(view: memoryview, offsets: Sequence[int]) -> list[int]:
 def _line_hashes(words: np.ndarray, ends: np.ndarray) -> np.ndarray:
     import numpy as np
 
+    # Of a line shorter than these words, bytes of its neighbours count too: that may move a cut, and is never wrong.
     places = [ends[:-1] + _WORD * number for number in range(_WORDS_OF_START)]
     places += [ends[1:] - _WORD * number for number in range(1, _WORDS_OF_END + 1)]
     hashes = np.zeros(len(ends) - 1, np.uint64)
@@ -159,6 +161,7 @@ def gaps(old: Sequence[Chunk], new: Sequence[Chunk]) -> list[Gap]:
     old_at = at = 0
     for chunk in new:
         same = known.get(chunk.digest, deque())
+        # Chunks match in one order only: one that moved before what was matched counts as new.
         while same and same[0].start < old_at:
             same.popleft()
         if not same:

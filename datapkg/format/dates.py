@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from datapkg.errors import InvalidName, VersionNotFound
 from datapkg.format.texts import quoted
 
+# ASCII, since `\d` matches the digits of all scripts otherwise.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?\Z", re.ASCII)
 
 

@@ -18,6 +18,7 @@ from datapkg.errors import CorruptObject
 
 MAGIC = b"dplocat1"
 WHOLE, RECIPE = "whole", "recipe"
+# Instead of the number of a pack; no file has so many.
 _SPECIAL = {0xFFFFFFFF: WHOLE, 0xFFFFFFFE: RECIPE}
 _HEAD_BYTES = len(MAGIC) + 6 * 8
 _ENTRY_BYTES = 52

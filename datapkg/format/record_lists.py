@@ -45,6 +45,7 @@ def _members(lines: Iterable[bytes]) -> Iterator[bytes]:
     member: list[bytes] = []
     for line in lines:
         member.append(line)
+        # As likely as the line is long, so that a member has 64 KiB of text on average.
         if zlib.crc32(line) * _MEMBER_BYTES < len(line) << 32:
             yield zlib.compress(b"".join(member), wbits=_GZIP)
             member.clear()
@@ -66,10 +67,12 @@ def read_lists(
     left = max_bytes
     try:
         with gzip.GzipFile(fileobj=stream) as file:
+            # One byte more than allowed, so that a longer text is noticed; a line of any length is not read whole.
             while line := file.readline(-1 if left is None else left + 1):
                 if left is not None and (left := left - len(line)) < 0:
                     raise QuotaExceeded(f"the lists of the record have more than {max_bytes:,} bytes", limit=max_bytes)
                 key, element = decode(line)
+                # They come first, so the rest need not be decompressed.
                 if keys is not None and key not in keys:
                     break
                 lists.setdefault(key, []).append(element)

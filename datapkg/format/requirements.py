@@ -168,6 +168,7 @@ class _Parser:
         self._note(f": {key}", f"unknown key{did_you_mean(near)}; only {known} are known", hint)
 
     def note_repeated(self, keys: list[tuple[str, Node]], where: str) -> None:
+        # YAML takes the last one silently.
         for key in dict.fromkeys(key for key, _ in keys):
             lines = [node.start_mark.line + 1 for each, node in keys if each == key]
             if len(lines) > 1:
@@ -260,4 +261,5 @@ def _may_agree(one: Ref, other: Ref) -> bool:
     values = [state.value for state in states]
     if kinds == {"hash"}:
         return values[0].startswith(values[1]) or values[1].startswith(values[0])
+    # PEP 440: 1.0 and 1.0.0 are equal.
     return len({re.sub(r"(\.0)+\Z", "", value) for value in values}) == 1

@@ -195,6 +195,7 @@ class Heads(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     yanked: dict[str, str] = {}
 
     def __post_init__(self) -> None:
+        # Names become keys, and names of files.
         for tag in self.tags:
             check_tag(tag)
         for version in (*self.versions, *self.retired, *self.yanked):

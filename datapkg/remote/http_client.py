@@ -103,6 +103,7 @@ class HttpClient(Client):
             with self.session.request("GET", path, headers=IDENTITY) as response:
                 return self.session.body(response, limit)
 
+        # A broken connection is tried again inside (`retried`), a wrong byte outside (`twice`).
         def checked() -> bytes:
             data = self.session.retried(attempt)
             check_bytes(data, hash, "manifest")

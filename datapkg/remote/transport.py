@@ -63,6 +63,7 @@ class _TimedHead:
     @staticmethod
     def _shut(sock: socket.socket | None) -> None:
         with contextlib.suppress(OSError, AttributeError):
+            # Closing the socket would not wake the thread that reads from it.
             sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
 
 

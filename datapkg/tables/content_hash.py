@@ -241,6 +241,7 @@ class _Digest:
         array = _plain(array)
         self._feed_validity(array)
         if array.null_count:
+            # What is stored below a null is undefined, and differs between writers.
             array = array.drop_null()
         if not len(array):
             return

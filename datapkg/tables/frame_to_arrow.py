@@ -130,6 +130,7 @@ def _stored_names(labels: Sequence[Any]) -> list[str]:
 def _with_labels(table: pa.Table, labels: pandas.Index) -> pa.Table:
     """Write the true labels into the description, from which readers rename the columns."""
     description = pandas_metadata(table.schema)
+    # The columns of the index follow in the description.
     for entry, label in zip(description["columns"], labels, strict=False):
         entry["name"] = _plain_label(label)
     kind, dtype = _LEVEL_TYPES.get(labels.inferred_type, ("mixed", "object"))

@@ -42,6 +42,7 @@ class _FieldReader:
         while head := self.byte():
             field = field + (head >> 4) if head >> 4 else self.number()
             kind = head & 15
+            # A boolean field has its value in its head.
             fields[field] = kind, self.value(kind, depth) if kind > _FALSE else kind == _TRUE
         return fields
 
@@ -55,6 +56,7 @@ class _FieldReader:
         if kind in (_LIST, _SET) and depth:
             head = self.byte()
             count = self.varint() if head >> 4 == 15 else head >> 4
+            # Each value takes at least one byte, so a false count allocates nothing.
             if count > len(self.data):
                 raise ValueError("a list is longer than its bytes")
             return List(head & 15, [self.value(head & 15, depth - 1) for _ in range(count)])

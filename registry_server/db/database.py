@@ -72,10 +72,12 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin in `_begin_sqlite`, not where the driver would start one
     try:
         for pragma in (
+            # First, since the next one may have to wait for a lock.
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             "journal_mode=wal",
             # With a write-ahead log, a power cut may lose the last transactions, but does not damage the database.
             "synchronous=normal",
+            # SQLite ignores them otherwise, in each connection.
             "foreign_keys=on",
         ):
             connection.execute(f"PRAGMA {pragma}")

@@ -84,6 +84,7 @@ def prepare(connection: Connection, revision: str) -> None:
             hint="upgrade datapkg-registry",
         )
     if revision != scripts.get_current_head():
+        # The tables were made in the current version when the registry was opened.
         metadata.drop_all(connection)
         connection.execute(text("DELETE FROM alembic_version"))
         command.upgrade(config, revision)

@@ -161,6 +161,7 @@ def page(
     chosen = select(packages).where(seen)
     if after is not None and recent:
         older = or_(pushed < -after[0], and_(pushed == -after[0], tuple_(*names) > tuple_(*after[1:])))
+        # The first condition follows from the second, but only the first can use the index.
         chosen = chosen.where(pushed <= -after[0], older)
     elif after is not None:
         chosen = chosen.where(tuple_(*names) > tuple_(*after[1:]))
@@ -208,6 +209,7 @@ _PLACES = (search.c.name, search.c.about, search.c.nodes, search.c.readme)
 
 
 def _has(word: str) -> ColumnElement[bool]:
+    # `%` and `_` in a word are no wildcards.
     return or_(*(place.contains(word, autoescape=True) for place in _PLACES))
 
 

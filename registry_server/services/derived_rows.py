@@ -67,6 +67,7 @@ def _differences(
     registry: Registry, connection: Connection, package_id: int, package: str, manifest: Manifest
 ) -> list[str]:
     wanted = _held(manifest)
+    # More is no difference: the package holds the objects of its other states too.
     held = objects.held_by(connection, package_id, wanted)
     found = [f"the objects held ({len(wanted.keys() - held.keys()):,} missing)"] if wanted.keys() - held.keys() else []
     if any(held[hash] != size for hash, size in wanted.items() if hash in held):

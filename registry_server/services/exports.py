@@ -171,6 +171,7 @@ def _copy(source: Readable, target: PackedObjects, sizes: dict[str, int]) -> Non
     made = {}
     if isinstance(source, PackedObjects):
         made = {hash: source.recipes.find(hash) for hash in target.missing(sizes.keys() & set(source.recipes))}
+    # What recipes are made of first: each recipe is checked against it.
     transfer(source, target, plan({hash: size for hash, size in sizes.items() if hash not in made}, target))
     for hash, ranges in made.items():
         check_recipe(target, hash, ranges)

@@ -161,6 +161,7 @@ def find_file(registry: Registry, actor: Actor, project: str, file_name: str) ->
         start = _stem(package.full_name)
         version = name.removeprefix(start).removesuffix(FILE_END)
         wheel = wheels.find(connection, package.user, package.name, version) if name.startswith(start) else None
+        # The name again, since `removesuffix` accepts one without this end.
         if wheel is None or name != f"{start}{version}{FILE_END}" or not _is_current(connection, package, wheel):
             raise NotFound(f"file {quoted(file_name)} of {quoted(project)} not found, or you lack access")
     served = Served(wheel.object, wheel.size, package.public, registry)

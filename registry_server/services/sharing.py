@@ -59,6 +59,7 @@ def revoke(request: PackageRequest, who: str) -> wire.Access:
             changed = grants.remove(connection, package.id, who)
         if changed:
             request.record(connection, "package:revoke", who=who)
+        # Read again, since `public` may have changed.
         return _access(connection, policy.writable(connection, request, "package:share"))
 
 

@@ -79,6 +79,7 @@ def diff(old: Manifest, new: Manifest) -> list[Change]:
         if path in before:
             if what := _differing(before[path], node):
                 changes.append(Change("changed", path, what=what))
+        # Taken out, since a node is renamed to one other only.
         elif node.kind != "group" and (old_path := gone.pop(_identity(node), None)) is not None:
             renamed.add(old_path)
             changes.append(Change("renamed", path, old_path))

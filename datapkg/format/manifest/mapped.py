@@ -217,6 +217,7 @@ class MappedManifest(Manifest):
 
     def first(self, key: tuple[str, ...]) -> int:
         """Return the first line whose path is not before this one."""
+        # Line 0 is the head.
         return 1 + bisect_left(range(1, self._count), key, key=self.key)
 
     def _kind(self, number: int, depth: int) -> Kind:

@@ -138,6 +138,7 @@ class Manifest:
         keys: list[tuple[str, ...]] = []
         previous: Node | None = None
         sizes: dict[str, int] = {}
+        # The head is line 1.
         for number, line in enumerate(lines, start=2):
             try:
                 node, key = parse_node(line) if isinstance(line, bytes) else (line, line.parts)

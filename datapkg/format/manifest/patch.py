@@ -70,6 +70,7 @@ def _check_lines(manifest: MappedManifest, gap: Gap, sizes: dict[str, int]) -> N
     for number in range(first, min(end + 1, manifest.end)):
         try:
             line = manifest.line(number)
+            # The line after the gap was validated in the older manifest; only its place is new.
             node, key = parse_node(line) if number < end else (decoded(line), manifest.key(number))
             check_order(previous, previous.parts if previous else (), node, key)
             _note_sizes(node, sizes)

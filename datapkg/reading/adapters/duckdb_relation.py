@@ -55,6 +55,7 @@ def _scan(table: TableLike, connection: duckdb.DuckDBPyConnection) -> duckdb.Duc
     if any(_PATTERN & set(name) for name in names):
         return None
     try:
+        # The name of a folder such as `year=2020` must not become a column.
         found = connection.read_parquet(names, hive_partitioning=False, union_by_name=False)
         wanted = connection.from_arrow(_known(table.schema.empty_table()))
     except duckdb.Error:

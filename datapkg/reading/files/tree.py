@@ -73,6 +73,7 @@ class FileTree:
         where = f"{self.source.ref.package}/{above}".rstrip("/")
         if not found.is_folder:
             return NodeNotFound(f"{where} is a file, not a folder", path=full)
+        # Of the whole package: `above` begins at its root, wherever the top of this tree is.
         names = [entry.name for entry in FileTree(self.source).listing(above)]
         error = NodeNotFound(f"{where} has nothing called {quoted(name)}{advice(name, names)}", path=full)
         source = self.source
@@ -101,6 +102,7 @@ class FileTree:
         ((hash, size),) = entry.objects
         stream = self.source.open(entry.node_path, hash, whole=whole)
         try:
+            # Listings and the kernel of a mount have the size of the manifest.
             if (found := stream.seek(0, io.SEEK_END)) != size:
                 difference = f"the manifest says {size:,} bytes, and the object has {found:,}"
                 raise CorruptObject(f"{self.shown(path)}: {difference}; they were not used", hash=hash)

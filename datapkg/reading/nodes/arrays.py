@@ -40,6 +40,7 @@ class Array(NotLoaded, Node):
                 if (shape, dtype) != (self.shape, np.dtype(self.dtype)):
                     found = f"its object has {dtype.str} {shape}"
                     raise InvalidInput(f"the manifest says {self.dtype} {self.shape}, and {found}")
+                # Before numpy reads, which allocates whatever the header states.
                 check_size(shape, dtype, entry.size - stream.tell())
                 stream.seek(0)
                 array: np.ndarray[Any, Any] = np.load(stream, allow_pickle=False)

@@ -82,6 +82,7 @@ def _below(group: str, path: str) -> str:
 def _holds(found: object, wanted: object) -> bool:
     if isinstance(wanted, Mapping):
         return isinstance(found, Mapping) and all(key in found and _holds(found[key], wanted[key]) for key in wanted)
+    # In Python 1 == True, but not in JSON.
     return isinstance(found, bool) == isinstance(wanted, bool) and found == wanted
 
 
@@ -95,6 +96,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
         raise InvalidInput(
             f"pattern {quoted(pattern)} is not allowed: it is names with / between them, such as a/*.jpg"
         )
+    # `**/**` means the same as `**`, but the time to match would grow with each.
     parts = [part for part, after in pairwise([*parts, ""]) if not part == after == "**"]
     steps = ["(?:[^/]+/)*" if part == "**" else f"{_part(part)}/" for part in parts[:-1]]
     steps.append(".+" if parts[-1] == "**" else _part(parts[-1]))
@@ -119,6 +121,7 @@ def _word(word: str) -> str:
     if len(word) == 1:
         return re.escape(word)
     negated = word[1] == "!"
+    # Doubled, some of these are reserved for operators on sets (Python warns of them).
     inside = re.sub(r"([\\\[\]^&~|])", r"\\\1", word[1 + negated : -1])
     return f"[^/{inside}]" if negated else f"[{inside}]"
 

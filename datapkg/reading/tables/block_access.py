@@ -52,6 +52,7 @@ def _mapped(table: StoredTable, number: int) -> pa.Buffer:
     block = table.node.blocks[number]
     if (part := table.source.part(block.hash, block.size)) is not None:
         with part:
+            # The map stays valid after the file is closed.
             return pa.py_buffer(part.mapped())
     for is_last in (False, True):
         with table.source.explained(table.node.path):

@@ -149,6 +149,7 @@ def _lines(batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, d
     for column in columns:
         cells = _cells(batch.column(column.at), column, dialect, digits.get(column.at))
         missing = dialect.marker(column.label)
+        # A null alone on its line would be a blank line, which readers skip.
         missing = missing if missing or len(columns) > 1 else dialect.quote * 2
         arrays.append(cells.fill_null(missing) if cells.null_count else cells)
     arrays[-1] = pc.binary_join_element_wise(arrays[-1], _large("\n"), _large(""))
@@ -163,6 +164,7 @@ def _cells(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | 
         return _cells(array.dictionary, column, dialect, digits).take(array.indices)
     text = _rendered(array, column, dialect, digits).cast(pa.large_string())
     is_number = types.is_integer(column.kind) or types.is_floating(column.kind)
+    # No number has one of these characters, so none needs quotes.
     if is_number and dialect.separator in ",;\t|" and dialect.decimal != dialect.separator:
         return text
     return quoted(text, dialect.separator, dialect.quote)

@@ -168,6 +168,7 @@ def columns_of(condition: pc.Expression, schema: pa.Schema) -> list[str]:
     if "FieldPath(" in text:
         return list(schema.names)
     empty = schema.remove_metadata().empty_table()
+    # Other names than identifiers may be written in another way there.
     maybe = (name for name in dict.fromkeys(schema.names) if name in text or not name.isidentifier())
     return [name for name in maybe if not _holds_without(name, condition, empty)]
 

@@ -127,6 +127,7 @@ def _bring(source: Client, ref: Ref, copy: StaticPackage, push: wire.LogEntry, p
     transfer(source.objects(ref), objects, planned, progress)
     objects.put_bytes(data, push.hash)
     sizes = {"manifest_size": len(data), "bytes_logical": sum(manifest.objects().values())}
+    # A server gives nobody more of a record than its checks.
     record = {key: value for key, value in msgspec.to_builtins(source.checks(ref, push.hash)).items() if value}
 
     wheels = {}

@@ -73,6 +73,7 @@ class StaticPackage:
         return wire.PackageInfo(
             package=self.ref.package,
             public=True,
+            # Nothing is known of owners: who may write the files may do everything.
             role="owner",
             latest=heads.latest,
             tags={tag: pointer.hash for tag, pointer in sorted(heads.tags.items())},
@@ -147,6 +148,7 @@ class StaticPackage:
     def push_of(self, heads: Heads, state: str) -> LogChange | None:
         """Return the push of a state by the number that is written with the places of its objects, None without one."""
         found = self.places.of_state(state) if is_hash(state) else None
+        # A file from before a deletion names an entry of the former package.
         change = self.log.change(found.number) if found and heads.first <= found.number <= heads.number else None
         return change if change and (change.kind, change.hash) == ("push", state) else None
 
@@ -154,6 +156,7 @@ class StaticPackage:
         """Return the bytes of a state's manifest, which are right; no more than `size` where that is known."""
         limit = MAX_MANIFEST_BYTES if size is None else min(size, MAX_MANIFEST_BYTES)
         self.places.of_state(check_hash(hash))
+        # One byte more than allowed shows a longer one.
         with self.objects().open(hash, 0, limit + 1) as stream:
             data = stream.read(limit + 1)
         if len(data) > limit:

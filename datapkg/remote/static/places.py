@@ -52,6 +52,7 @@ class ObjectPlaces:
         """Return where an object is by what was read until now."""
         if found := self.added.get(hash):
             return found
+        # Of a copy: other threads add files meanwhile.
         places = (place for each in list(self._read.values()) if each and (place := each.find(hash)))
         return next((place for place in places if place.pack not in self._lost), None)
 

@@ -61,6 +61,7 @@ def _keep(blobs: Blobs, ref: Ref, summary: Summary) -> None:
     index = common(blobs)
     known = index.packages.get(ref.package)
     if known is None or known.number < summary.number:
+        # A common file that was lost or damaged is made anew from the summaries.
         packages = {**(index.packages or _summaries(blobs)), ref.package: summary}
         data = layout.encode(SearchIndex(format=layout.FORMAT, packages=packages))
         blobs.put(layout.SEARCH_INDEX, io.BytesIO(data))

@@ -86,6 +86,7 @@ class SeenLogs:
     def _read(self, ref: Ref) -> dict[str, Any]:
         try:
             value = read_json(self.path(ref), "memory of a log", f"rm {self.path(ref)}")
+        # It only guards against others: without it, the log can still be read.
         except InvalidInput:
             return {}
         return value if isinstance(value, dict) else {}
