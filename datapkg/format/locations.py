@@ -4,7 +4,7 @@ A file is: magic; 8 bytes each of the number of the state's entry in the log (0 
 the manifest, that of all objects, and the counts of bases, packs and entries; the bases and the packs, 32 bytes of
 sha256 each; the entries sorted by hash (32 bytes of sha256, 4 of pack, 8 of offset, 8 of size); the sha256 of all this.
 Integers are little-endian. A base is another state of the package whose file is searched too, so that a small change of
-a package with many objects writes a small file. The file is derived: what it says is verified by the object's hash.
+a package with many objects writes a small file. The file is derived: what it states is verified by the object's hash.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class StateLocations:
     entries: bytes
 
     def find(self, hash: str) -> ObjectLocation | None:
-        """Return where an object is, None where this file does not say."""
+        """Return where an object is, None if this file does not list it."""
         digest = bytes.fromhex(hash)
         low, high = 0, len(self.entries) // _ENTRY_BYTES
         while low < high:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 REQUIREMENTS = "datapkg.yml"
 LOCK = "datapkg.lock"
-# The group that is installed unless somebody says otherwise, as in uv.
+# The group that is installed by default, as in uv.
 DEFAULT_GROUP = "dev"
 FORMAT = 2
 MAX_BYTES = 16 << 20

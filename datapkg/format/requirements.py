@@ -1,4 +1,4 @@
-"""The requirements of a project (`datapkg.yml`): which packages it wants, as a value.
+"""The requirements of a project (`datapkg.yml`): which packages it needs, as a value.
 
 `packages` is a list of references; `groups` has further lists by name, such as `dev`, for those who ask for them.
 """
@@ -121,7 +121,7 @@ def members(node: Node | None) -> list[tuple[str, Node]]:
 def parse_requirements(data: bytes, place: str = REQUIREMENTS, *, may_disagree: bool = False) -> Requirements:
     """Parse `datapkg.yml`; raise `InvalidLock` that lists every mistake.
 
-    With `may_disagree`, it is none that requirements of a package can never have one state.
+    With `may_disagree`, requirements of a package that can never have one state are not a mistake.
     """
     keys = members(compose(data, place))
     names = [key for key, _ in keys]

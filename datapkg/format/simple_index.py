@@ -146,7 +146,7 @@ def read_projects(page: bytes) -> list[str]:
 
 
 def time_text(at: datetime) -> str:
-    """Return a time in UTC as PEP 700 wants it."""
+    """Return a time in UTC in the form of PEP 700."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 

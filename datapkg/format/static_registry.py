@@ -60,12 +60,12 @@ def heads_key(ref: Ref) -> str:
 
 
 def locations_key(ref: Ref, state: str) -> str:
-    """Return the key of the file that says where the objects of a state are (`format/locations.py`)."""
+    """Return the key of the file with the locations of a state's objects (`format/locations.py`)."""
     return f"{package_key(ref)}/states/{state}.loc"
 
 
 def begun_key(ref: Ref, state: str) -> str:
-    """Return the key of the file that says what a push of a state, which did not end yet, has stored."""
+    """Return the key of the file that lists what an unfinished push of a state has stored."""
     return f"{package_key(ref)}/begun/{state}.loc"
 
 
@@ -95,7 +95,7 @@ def previews_key(state: str) -> str:
 
 
 def wheel_key(ref: Ref, version: str, sha256: str) -> str:
-    """Return the key of a thin wheel (`format/thin_wheel.py`), which ends in the name of its file, as pip wants it."""
+    """Return the key of a thin wheel (`format/thin_wheel.py`), which ends in the file name that pip requires."""
     return f"wheels/{sha256}/datapkg_{ref.user}_{ref.name}-{version}-py3-none-any.whl"
 
 

@@ -1,6 +1,6 @@
 """Thin wheels: a state of a package as a distribution for pip, uv and poetry, which pins it and has no data.
 
-A wheel holds three files in the package tree of datapkg. `NAME.pin.json` says which state of which registry is meant.
+A wheel holds three files in the package tree of datapkg. `NAME.pin.json` names the state and its registry.
 `NAME.py` has the same bytes in every wheel, so that nothing of a publisher is ever executed. `NAME.pyi` is for type
 checkers. Equal manifests give equal bytes, in every version of datapkg that has the same text of stubs; the registry
 builds a wheel once and keeps it.

@@ -79,7 +79,7 @@ class DirectoryObjects(Objects):
         return hash in self._pending or os.path.exists(self._path(hash))
 
     def missing(self, hashes: Iterable[str]) -> set[str]:
-        """Return the hashes that are not here; one for which there is no folder needs no look at the disk."""
+        """Return the hashes that are not here; one for which there is no folder is not looked up on the disk."""
         wanted = set(hashes)
         if len(wanted) > MANY:
             try:

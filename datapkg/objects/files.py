@@ -33,7 +33,7 @@ SEALED_MTIME_NS = 946_684_800 * 10**9  # the year 2000
 def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> NotFound:
     """Return the error for a path of the user at which there is nothing; it names the folder, and a name that is near.
 
-    `note` is a clause that says what was not done because of it.
+    `note` is a clause on what was not done because of it.
     """
     import shlex
 
@@ -256,7 +256,7 @@ def read_json(path: Path, what: str, hint: str) -> Any:
 
 
 def may_be_whole(error: BaseException) -> bool:
-    """Return whether reading a file failed for another reason than its bytes: rights, say, or open files."""
+    """Return whether reading a file failed for another reason than its bytes, such as rights or open files."""
     return isinstance(error, OSError) and not isinstance(error, DatapkgError) and error.errno not in _LOST
 
 

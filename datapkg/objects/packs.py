@@ -344,7 +344,7 @@ class PackedObjects(PackedReads):
 
 @contextmanager
 def _passing_over_unreadable() -> Iterator[None]:
-    """Inside, ignore what is wrong with one file; other errors (too many open files, say) concern all of them."""
+    """Inside, ignore what is wrong with one file; other errors, such as too many open files, concern all of them."""
     try:
         yield
     except (CorruptObject, FileNotFoundError, IsADirectoryError, PermissionError):

@@ -13,7 +13,7 @@ Progress = Callable[[str, int, int], None]
 Share = Callable[[float], None]
 """Called with how much of one thing is done, from 0 to 1; a smaller share than before changes nothing.
 
-`AGAIN` says that it begins again.
+`AGAIN` means that it begins again.
 """
 AGAIN = -1.0
 

@@ -20,7 +20,7 @@ PREFIX = "trash/"
 class Trash:
     """The keys `trash/…` of a home, laid out like the home. A move is a rename, so a kill leaves every file whole.
 
-    The time of a file tells when it was moved here. While there may be files, the folder `trash` exists, which is one
+    The time of a file is when it was moved here. While there may be files, the folder `trash` exists, which is one
     of this machine also where the home is a bucket.
     """
 
@@ -30,7 +30,7 @@ class Trash:
         self._packs: dict[str, Pack] = {}
 
     def move(self, key: str) -> None:
-        """Move a file of the home here; one that is gone is no error."""
+        """Move a file of the home here; one that is gone is not an error."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         with contextlib.suppress(NotFound):
             self._home.blobs.rename(key, PREFIX + key)

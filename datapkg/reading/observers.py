@@ -48,7 +48,7 @@ def note_opened(ref: Ref, is_named: bool) -> None:
 
 
 def is_observed() -> bool:
-    """Return whether anybody wants to know of reads."""
+    """Return whether there are observers of reads."""
     return bool(_observers)
 
 

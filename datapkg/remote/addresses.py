@@ -28,7 +28,7 @@ def is_folder(text: str) -> bool:
 
 
 def check_address(text: str) -> str:
-    """Return the address of a registry in its normal form; raise `InvalidInput` for what is none.
+    """Return the address of a registry in its normal form; raise `InvalidInput` for anything else.
 
     A path of this machine becomes a `file:` address. No address ends with a slash.
     """

@@ -10,7 +10,7 @@ from datapkg.errors import NotFound, Unreachable
 from datapkg.objects.blobs.bucket import BucketBlobs
 from datapkg.remote.download_file import Downloaded, DownloadFile
 
-# What each provider's own programs read their credentials from; one of them says that there are some.
+# Where each provider's own programs read their credentials from; if one of these is set, there are some.
 _CREDENTIALS = {
     "s3": (
         "AWS_ACCESS_KEY_ID",

@@ -56,7 +56,7 @@ class DownloadFile:
 
     @property
     def validator(self) -> str:
-        """What says that the file at the address is still the one of which a piece is here; "" if nothing does."""
+        """The validator of the version of which a piece is here, to compare with the address; "" without one."""
         return noted_validator(self.path)
 
     def forget(self) -> None:
@@ -70,7 +70,7 @@ class DownloadFile:
         return Downloaded(_hash_of(self.path, size).hexdigest(), size, size)
 
     def receive(self, pieces: Iterable[bytes], start: int, total: int, validator: str) -> Downloaded:
-        """Write the pieces from `start` on; `total` is the size of the whole, 0 if nobody says it."""
+        """Write the pieces from `start` on; `total` is the size of the whole, 0 if it is not known."""
         self._check_size(total)
         check_space(self.path.parent, max(total - start, 0) + SPARE_BYTES, "a download")
         # The validator of the old piece would vouch for the bytes of the new one.
@@ -90,7 +90,7 @@ class DownloadFile:
                 size += len(piece)
                 pace.add(len(piece))
                 self._check_size(size)
-                if size >= checked + SPARE_BYTES:  # a server need not say how long a file is
+                if size >= checked + SPARE_BYTES:  # a server need not state the length of a file
                     check_space(self.path.parent, SPARE_BYTES, "a download")
                     checked = size
                 self._progress(DOWNLOADING, size, total)

@@ -24,7 +24,7 @@ def fetch_by_chunks(
 ) -> bytes:
     """Return the bytes of a manifest (at most `limit`), whose hash is right; what the older one has does not travel.
 
-    Raise one of our errors where it is better to fetch the whole: for a registry that knows of no chunks, for one
+    Raise one of our errors where it is better to fetch the whole: for a registry without chunk maps, for one
     whose answers do not make up the manifest, and where most of it is new.
     """
     with session.request("GET", chunks_path, headers=IDENTITY) as response:

@@ -142,7 +142,7 @@ class RegistryObjects(PushTarget):
                         del left[hash]
                         yield hash, data
                     if left:
-                        self.open(next(iter(left))).close()  # asked for alone, the registry says why it did not come
+                        self.open(next(iter(left))).close()  # requested alone, the registry answers why it did not come
                         raise ObjectNotFound(f"object {next(iter(left))} did not come with the others asked for")
                 except Unreachable as error:
                     if len(left) < before:

@@ -284,7 +284,7 @@ class RegistrySession:
         return error
 
     def _locate(self, error: PackageNotFound) -> None:
-        """Say where a package was looked for, and how to find it: log in where that was not done, else search."""
+        """Add where a package was looked for, and the hint: to log in if that was not done, else to search."""
         package = str(error.detail.get("package", ""))
         try:
             name = Ref.parse(package).name

@@ -26,7 +26,7 @@ _SHORTEST_S = 0.05
 
 
 class RateLimit:
-    """Slows all connections together down to so many bytes a second; 0 is no limit."""
+    """Slow all connections together down to so many bytes a second; 0 is no limit."""
 
     def __init__(self, bytes_per_s: int = 0) -> None:
         self.bytes_per_s = bytes_per_s

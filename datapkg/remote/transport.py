@@ -273,5 +273,5 @@ def reason_of(error: BaseException) -> str:
     text = re.sub(r"^\w+\(host=.*?\): ", "", str(error).rpartition(">: ")[2]) or type(error).__name__
     text = re.sub(
         r"^Failed to establish a new connection: \[Errno -?\d+\] ", "", text
-    )  # what the system said is enough
+    )  # the system's own text is enough
     return visible(" ".join(text.split())[:200])

@@ -136,7 +136,7 @@ class Refs:
         self._write(self._package(ref) / "kept" / hash, {"hash": hash})
 
     def unkeep(self, ref: Ref, hash: str) -> None:
-        """Remove the pin of a state; one without a pin is no error."""
+        """Remove the pin of a state; one without a pin is not an error."""
         (self._package(ref) / "kept" / hash).unlink(missing_ok=True)
 
     def _pointers(self, ref: Ref, kind: str) -> dict[str, str]:

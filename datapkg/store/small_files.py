@@ -68,5 +68,5 @@ def damaged(path: Path, what: object) -> CorruptObject:
 
 
 def warn(error: CorruptObject, then: str) -> None:
-    """Warn of a corrupt file, and say what is done without it."""
+    """Warn of a corrupt file; `then` is what is done without it."""
     warnings.warn(f"{error.message}; {then}; datapkg verify sets it aside", DamagedFile, stacklevel=3)

@@ -1,7 +1,7 @@
 """Results of stages on this machine: what a stage gave for the same inputs, command, params and code.
 
 What a run imported is known only after it, so a result is found in two steps: by a key of all that is known before, and
-then by the hashes of the code that the run used. The outputs are a manifest in the store, which `gc` knows of.
+then by the hashes of the code that the run used. The outputs are a manifest in the store, which `gc` keeps.
 """
 
 from __future__ import annotations

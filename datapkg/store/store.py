@@ -230,7 +230,7 @@ class Store:
         return None if found is None else self.record_of(found)
 
     def record_of(self, event: LogEvent) -> Mapping[str, Any]:
-        """Return the whole record of an event; lists that are lost are empty, which a `DamagedFile` warning says."""
+        """Return the whole record of an event; lists that are lost are empty, with a `DamagedFile` warning."""
         if not event.record_object:
             return event.record
         from datapkg.format.record_lists import Record

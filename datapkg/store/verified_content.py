@@ -56,7 +56,7 @@ class VerifiedContent:
     def problem(self, table: TableNode, objects: Readable, *, again: bool = False, share: Share = ignore_share) -> str:
         """Return how the objects, which must be here, differ from the table's stated content; "" if they do not.
 
-        They are read unless the table is already verified; with `again`, in any case; `share` is told how far.
+        They are read unless the table is already verified; with `again`, in any case. `share` reports the progress.
         """
         key = claim_key(table)
         if not again and self.is_verified(table):

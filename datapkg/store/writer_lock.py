@@ -1,8 +1,8 @@
-"""The lock that all writers of a store share, so that a process that frees space can tell whether it is alone.
+"""The lock that all writers of a store share, so that a process that frees space can find out whether it is alone.
 
 The kernel releases the lock of a process that ends, however it ends. Readers take no lock. A writer that is alone when
-it begins sets the modification time of the lock file, which thus tells since when writers overlap. The library filelock
-has no shared lock of this kind: its locks are exclusive.
+it begins sets the modification time of the lock file, which thus is the time since when writers overlap. The library
+filelock has no shared lock of this kind: its locks are exclusive.
 """
 
 from __future__ import annotations

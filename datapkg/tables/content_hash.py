@@ -1,6 +1,6 @@
 """The `content` of a table: a hash of its values that is the same for every writer, chunking and version of a library.
 
-**Blocks.** The rows are cut by `tables/block_boundaries`, whatever objects they lie in. Each column of each
+**Blocks.** The rows are cut by `tables/block_boundaries`, whatever objects they are in. Each column of each
 block has a digest.
 
 **A column's digest** is sha256 over V ‖ L ‖ X ‖ the digests of its children, where

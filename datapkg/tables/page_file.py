@@ -38,7 +38,7 @@ class PageRange(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What the column index says of a page: the least and greatest values as stored, None if all are null."""
+    """The entry of the column index for a page: the least and greatest values as stored, None if all are null."""
 
     least: bytes | None
     greatest: bytes | None
@@ -95,7 +95,7 @@ class Footer:
         return pages
 
     def bounds(self, index: bytes) -> list[Bounds]:
-        """Return what a column index says of each page; raise ValueError, KeyError."""
+        """Return the bounds of each page in a column index; raise ValueError, KeyError."""
         fields = thrift.read(index)
         nulls, least, greatest = (fields[field][1].values for field in (1, 2, 3))
         counts = fields[5][1].values if 5 in fields else [1] * len(nulls)

@@ -209,7 +209,7 @@ _PLACES = (search.c.name, search.c.about, search.c.nodes, search.c.readme)
 
 
 def _has(word: str) -> ColumnElement[bool]:
-    # `%` and `_` in a word are no wildcards.
+    # `%` and `_` in a word are not wildcards.
     return or_(*(place.contains(word, autoescape=True) for place in _PLACES))
 
 

@@ -271,7 +271,7 @@ search = Table(
     Column("originals", Text),
 )
 
-# The audit: never changed, and kept when what it tells of is gone.
+# The audit: never changed, and kept when its subject is gone.
 events = Table(
     "events",
     metadata,

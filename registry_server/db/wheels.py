@@ -14,7 +14,7 @@ from registry_server.db.tables import log, packages, states, versions, wheels
 
 
 class Wheel(NamedTuple):
-    """A wheel by its version: the state that it pins, its object with the size in bytes, and what an index tells of it.
+    """A wheel by its version: the state that it pins, its object with the size in bytes, and what an index shows of it.
 
     `metadata` is the sha256 of its core metadata.
     """

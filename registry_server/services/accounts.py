@@ -24,7 +24,7 @@ TOKEN_RANDOM_BYTES = 32
 def authenticate(registry: Registry, token: str) -> Actor:
     """Return the user of a token; raise `NotLoggedIn` if it is unknown, even for requests that need no token."""
     with registry.db.read() as connection:
-        # By its hash: how long this takes tells nothing about the tokens that exist.
+        # By its hash: how long this takes reveals nothing about the tokens that exist.
         user = accounts.user_of_token(connection, _hash(token))
     if user is None:
         raise NotLoggedIn(

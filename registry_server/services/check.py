@@ -130,7 +130,7 @@ def _problem(registry: Registry, hash: str, size: int, quick: bool) -> str:
             found, count = hash_stream(stream)
     except ObjectNotFound:
         return "missing"
-    except Unreachable:  # a storage that does not answer says nothing about the object
+    except Unreachable:  # a storage that does not answer is no sign of damage
         raise
     except (DatapkgError, OSError) as error:
         if (lack := exhausted(error, f"checking object {hash}")) is not None:

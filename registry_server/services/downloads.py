@@ -227,7 +227,7 @@ def _frames(wanted: Sequence[Served]) -> Iterator[bytes]:
                 # Before the head is sent: a small object is verified by then, and can still be left out.
                 first = next(pieces, b"")
             except (CorruptObject, ObjectNotFound, OSError):
-                # The client asks for what is lacking alone, and is told the reason then.
+                # The client requests what is lacking by itself, and gets the reason then.
                 continue
             yield frame_head(served.hash, served.size)
             yield first

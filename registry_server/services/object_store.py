@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_objects(settings: Settings, *, create: bool) -> PackedObjects:
-    """Return the objects of a registry; with `create`, the settings say where those of a new one are to be.
+    """Return the objects of a registry; with `create`, the settings decide where those of a new one are.
 
     Raise `InvalidInput` for another URL than the registry was made with, `Conflict` for objects of another registry.
     """
@@ -90,7 +90,7 @@ def open_blobs(url: str) -> Blobs:
 
 
 class StorageBlobs(BucketBlobs):
-    """A bucket behind a registry: its users are not told where it is, and cannot do anything about its credentials."""
+    """A bucket behind a registry: its users do not learn where it is, and cannot change its credentials."""
 
     def _refusal(self, reason: str) -> Unreachable:
         logger.error("%s refuses the request: %s; check the credentials of the registry", self.url, reason)

@@ -98,7 +98,7 @@ def forget(registry: Registry, hashes: Collection[str]) -> None:
 
 
 def note_all(registry: Registry, connection: Connection) -> None:
-    """Note what all recipes here rely on as the files say it, whatever was noted before."""
+    """Note what all recipes here rely on by their files, whatever was noted before."""
     home = registry.objects
     made = set(home.recipes)
     recipes.keep_only(connection, made)

@@ -42,7 +42,7 @@ def _now() -> datetime:
 class Registry:
     """One registry.
 
-    `created` tells whether it was made when it was opened. `objects` is for reading. To write, call `new_writer`: a
+    `created` is whether it was made when it was opened. `objects` is for reading. To write, call `new_writer`: a
     batch is durable at its end only if no other batch is under way in the same home, so each writer is a home of its
     own. `trash` has the files of objects that nothing refers to, until they are deleted.
     """
@@ -150,7 +150,7 @@ def _open_database(settings: Settings, create: bool, remains: str) -> tuple[Data
         raise
 
 
-# What SQLite says where the database is not damaged.
+# Texts of SQLite's errors for a database that is not damaged.
 _UNDAMAGED: dict[str, tuple[type[DatapkgError], str]] = {
     "disk is full": (QuotaExceeded, "make room in {data}, and run it again"),
     "readonly": (Refused, "see who may write there: ls -ld {data} {data}/*.db"),

@@ -52,7 +52,7 @@ def _is_whole(registry: Registry, hash: str) -> bool:
     try:
         with registry.objects.open(hash) as stream:
             return hash_stream(stream)[0] == hash
-    except Unreachable:  # a storage that does not answer says nothing about the object
+    except Unreachable:  # a storage that does not answer is no sign of damage
         raise
     except (DatapkgError, OSError) as error:
         if (lack := exhausted(error, f"checking object {hash}")) is not None:

@@ -116,7 +116,7 @@ def begun_bytes(registry: Registry, user_id: int) -> int:
 def check_push(request: PushRequest, size: int = 0, elsewhere: int = 0) -> None:
     """Raise unless the actor may send so many bytes in this push; called before the first is read.
 
-    `elsewhere` are bytes that the actor has sent past the registry and that are no objects yet.
+    `elsewhere` are bytes that the actor has sent past the registry and that are not objects yet.
     """
     # Before the first byte of the body is read, so that a client does not send gigabytes for nothing.
     check_room(request.registry, size)

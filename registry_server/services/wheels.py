@@ -174,7 +174,7 @@ def restore(registry: Registry, hashes: Collection[str]) -> list[str]:
 
 
 def build_all_missing(registry: Registry, is_stopped: Callable[[], bool]) -> None:
-    """Build the wheels that are missing in all packages; end early, between two packages, once `is_stopped` says so."""
+    """Build the wheels that are missing in all packages; end early, between two packages, if `is_stopped()`."""
     with registry.db.read() as connection:
         left = wheels.incomplete(connection)
     for package_id, user, name in left:

@@ -21,7 +21,7 @@ _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*\Z")
 
 
 class BlobInfo(NamedTuple):
-    """What a list tells of a key: its bytes, and when they were written or renamed (UTC)."""
+    """An entry of a listing: a key, its size in bytes, and when it was written or renamed (UTC)."""
 
     key: str
     size: int
@@ -64,7 +64,7 @@ class Blobs(ABC):
 
     def read(self, key: str, limit: int) -> bytes:
         """Return all bytes of a key; raise `NotFound`, and `QuotaExceeded` where there are more than `limit`."""
-        # One byte more than allowed tells a value at the limit from a longer one, without a second request for its
+        # One byte more than allowed shows whether a value is longer than the limit, without a second request for its
         # size.
         with self.open(key, 0, limit + 1) as stream:
             pieces: list[bytes] = []
@@ -103,7 +103,7 @@ class Blobs(ABC):
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Remove a key; one that is absent is no error."""
+        """Remove a key; one that is absent is not an error."""
 
     @abstractmethod
     def copy(self, key: str, target: str) -> None:

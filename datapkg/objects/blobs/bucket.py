@@ -1,4 +1,4 @@
-"""Bytes under keys in a bucket: S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage.
+"""Bytes under keys in a bucket: S3 and compatible stores, Google Cloud Storage, Azure Blob Storage.
 
 The library obstore sends the requests. It takes credentials, endpoint and region from the environment variables that
 the programs of each provider use, such as `AWS_ACCESS_KEY_ID` and `AWS_ENDPOINT_URL`.
@@ -168,7 +168,7 @@ class BucketBlobs(Blobs):
         return self._create(key, data)
 
     def _create(self, key: str, data: bytes) -> bool:
-        """Create a key; where an answer was lost, what is there tells whose it is."""
+        """Create a key; after a lost answer, compare what is there to find out who created it."""
         import obstore
 
         for number in range(TRIES):
@@ -254,7 +254,7 @@ class BucketBlobs(Blobs):
     def _asked(self, key: str, ask: Callable[[], T]) -> T:
         """Return the answer to a request that may be sent twice, and is where its connection broke.
 
-        The library itself tries again after an answer that says so, and after some of the broken connections.
+        The library itself retries after an answer that allows it, and after some of the broken connections.
         """
         for number in count(1):
             try:

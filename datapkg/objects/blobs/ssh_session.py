@@ -25,7 +25,7 @@ class SshSession:
         thread = threading.Thread(target=self._loop.run_forever, name="datapkg-ssh", daemon=True)
         thread.start()
         try:
-            # asyncssh's own limit ends first, and its error says more than a timeout here.
+            # asyncssh's own limit ends first, and its error is more precise than a timeout here.
             connection, self._sftp = self._wait(_connected(host, port, user), CONNECT_TIMEOUT_S + 5)
         except BaseException:
             _end(self._loop, thread, None)

@@ -105,7 +105,7 @@ def _end(hook: OpenHook) -> None:
 def locate(path: Any) -> Spot | str | None:
     """Return where a path leads into a package; None for any other path.
 
-    A text stands for a path that enters the folder and leaves it again (`..`): the same path without the detour.
+    A text is returned for a path that enters the folder and leaves it again (`..`): the same path without the detour.
     """
     if type(path) is str:
         text = path

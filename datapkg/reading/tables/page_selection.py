@@ -174,7 +174,7 @@ class _Chooser:
         return [range(ends[number], ends[number + 1]) for number in sorted(int(each.path) for each in left)]
 
     def _stated(self, at: int, bounds: Bounds) -> pc.Expression | None:
-        """Return what the bounds of a page say of its values; None if they are not values of the type of the column."""
+        """Return the bounds of a page as a condition on its values; None if they do not have the type of the column."""
         name = self.made.names[at]
         column, kind = pc.field(name), self.schema.field(name).type
         if bounds.least is None or bounds.greatest is None:

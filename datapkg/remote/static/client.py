@@ -109,7 +109,7 @@ class StaticClient(Client):
         return search.find(self.blobs, query)
 
     def package_of(self, ref: Ref, *, is_new: bool = False) -> StaticPackage:
-        """Return a package; only a new one may be in a place that is no registry yet."""
+        """Return a package; only a new one may be in a place that is not a registry yet."""
         blobs = self._raw if is_new else self.blobs
         if ref.package not in self._packages:
             self._packages[ref.package] = StaticPackage(blobs, ref, self.seen, self._author)

@@ -80,7 +80,7 @@ class RegistryLog:
             heads = layout.decode(data, Heads, "heads.json", self._blobs.url)
             entry = self.raw(heads.number)
             change = layout.decode(entry, LogChange, "entry") if entry else None
-        except (NotFound, IntegrityError, QuotaExceeded):  # it was never written, or is not ours: the log says the same
+        except (NotFound, IntegrityError, QuotaExceeded):  # it was never written, or is not ours: the log has the same
             return None
         if entry is None or change is None or change.heads != hash_bytes(data) or heads.package != self._ref.package:
             return None

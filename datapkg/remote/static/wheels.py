@@ -71,7 +71,7 @@ class PackageWheels:
         return self.build(manifest, version, 0)
 
     def _address(self) -> str:
-        """Return what a wheel says of where its registry is."""
+        """Return the address of the registry that is written into its wheels."""
         try:
             data = self._blobs.read(layout.MARKER, layout.MAX_MARKER_BYTES)
         except NotFound:
