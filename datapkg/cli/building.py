@@ -89,7 +89,7 @@ def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
 @click.option("--update", is_flag=True, help="Download again, and update the checksums in the build file.")
 @click.option("--allow-code", is_flag=True, help="Allow the build file of a repository to run code here.")
 @click.option("--force", is_flag=True, help="Ignore caches: download and read every source again.")
-@click.option("--explain", is_flag=True, help="Show for each node why it was built or reused.")
+@click.option("--explain", is_flag=True, help="Show for each node and stage why it was built or reused.")
 @click.option("--dry-run", is_flag=True, help="Build and check without keeping the result.")
 @gitignore_option
 @click.option("--allow-empty", is_flag=True, help="Allow an empty package.")
@@ -184,7 +184,7 @@ def _report_build(out: Output, result: BuildResult, pushed: PushResult | None, *
         # What those stages would give is not known.
         value |= {"hash": None, "nodes": None, "bytes_logical": None}
         state, nodes = result.package, f"the rest: {nodes}"
-    lines = [f"{'would build' if dry_run else 'built'} {state}", f"  {nodes}", *_stage_lines(result), *reasons]
+    lines = [f"{'would build' if dry_run else 'built'} {state}", f"  {nodes}", *_stage_lines(result, explain), *reasons]
     lines += [*_left_out_lines(result), *(push_lines(pushed) if pushed else ())]
     out.answer(value, lines, quiet=[state])
     if pushed:
@@ -204,10 +204,10 @@ def _build_notes(result: BuildResult) -> Iterator[str]:
         yield f"left out {len(skipped):,}: {', '.join(skipped[:_SKIPPED_SHOWN])}{more}"
 
 
-def _stage_lines(result: BuildResult) -> Iterator[str]:
-    """Yield a line for each stage that ran, would run or failed, and one for those that were reused."""
+def _stage_lines(result: BuildResult, explain: bool) -> Iterator[str]:
+    """Yield a line for each stage that ran, would run or failed, and to explain those that were reused too."""
     for each in result.stages:
-        if each["action"] != "reused":
+        if explain or each["action"] != "reused":
             time = f" in {each['seconds']:.1f} s" if "seconds" in each else ""
             why = f": {each['why']}" if each["why"] else ""
             yield f"  stage {each['stage']} {each['action']}{time}{why}"
