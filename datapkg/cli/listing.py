@@ -346,7 +346,8 @@ def _print_found(session: Session, query: str, registry: str | None, nothing: st
         ]
         header = ("package", "access", "size", "pushed (UTC)", "title", *(["found in"] if query else []))
         out.table(header, rows, right=[2])
-        out.say("", f"  install one  datapkg install {found[0]['package']}")
+        named = f" --registry {quote(registry)}" if registry else ""
+        out.say("", f"  install one  datapkg install {found[0]['package']}{named}")
 
 
 def _place(match: dict[str, str]) -> str:

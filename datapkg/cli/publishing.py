@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,16 +60,16 @@ def push(session: Session, ref: Ref, onto: str | None, yes: bool, dry_run: bool,
         pushed = push_package(
             session.home, ref, parent=onto, confirm=yes, dry_run=dry_run, progress=progress, **options
         )
-    _report_push(session.out, pushed, dry_run)
+    _report_push(session.out, pushed, dry_run, options["registry"])
 
 
-def _report_push(out: Output, pushed: PushResult, dry_run: bool) -> None:
+def _report_push(out: Output, pushed: PushResult, dry_run: bool, registry: str | None) -> None:
     for warning in pushed.warnings:
         out.note(warning)
     lines = [*push_lines(pushed), *(["", *change_lines(pushed.changes)] if dry_run else [])]
     out.answer({**asdict(pushed), "dry_run": dry_run}, lines, quiet=[pinned(pushed.package, pushed.hash)])
     if not dry_run:
-        report_pushed(out, pushed)
+        report_pushed(out, pushed, registry)
 
 
 def push_lines(pushed: PushResult) -> list[str]:
@@ -76,9 +77,10 @@ def push_lines(pushed: PushResult) -> list[str]:
     return [_push_line(pushed, pinned(pushed.package, pushed.hash)), f"  {pushed.url}"]
 
 
-def report_pushed(out: Output, pushed: PushResult) -> None:
-    """Print what can be done with a package that was pushed."""
-    out.say("", f"  install it  datapkg install {pushed.package}", *_readers(pushed))
+def report_pushed(out: Output, pushed: PushResult, registry: str | None = None) -> None:
+    """Print what can be done with a package that was pushed, to the registry that was named."""
+    named = f" --registry {quote(registry)}" if registry else ""
+    out.say("", f"  install it  datapkg install {pushed.package}{named}", *_readers(pushed))
 
 
 def _push_line(pushed: PushResult, state: str) -> str:

@@ -206,3 +206,14 @@ def test_log_of_a_copy_names_its_original(run: Run, built: Path) -> None:
     (event,) = run("log", "alice/copy", "--json").json["log"]
     assert event["copied_from"] == f"alice/sales@sha256:{event['hash']}"
     assert f"copy of alice/sales@sha256:{event['hash'][:12]}; for Bob" in run("log", "alice/copy").out
+
+
+def test_lines_to_install_name_the_registry_that_was_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "iris.csv").write_text("n\n1\n")
+    place = str(tmp_path / "the registry")
+    assert run("build", "me/iris", str(tmp_path / "iris.csv")).code == 0
+    line = f"datapkg install me/iris --registry '{place}'"
+    for words in (["push", "me/iris"], ["search", "iris"]):
+        done = run(*words, "--registry", place)
+        assert line in done.out + done.err, words
+    assert run(*shlex.split(line)[1:]).code == 0
