@@ -60,6 +60,7 @@ def _text(data: bytes, size: int) -> str:
     """Return the first lines of a text; "" for a binary file."""
     is_cut = size > len(data)
     try:
+        # Cut after a line: a character of several bytes that is cut would make the text a binary file.
         words = (data.rsplit(b"\n", 1)[0] if is_cut and b"\n" in data else data).decode()
     except UnicodeDecodeError:
         return ""

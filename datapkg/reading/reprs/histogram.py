@@ -62,10 +62,12 @@ def _over_range(values: pa.ChunkedArray) -> Histogram | None:
     if not len(numbers):
         return None
     least, greatest = float(numbers.min()), float(numbers.max())
+    # The difference of two finite floats may be infinite, which numpy rejects.
     if not np.isfinite(greatest - least):
         return None
     is_whole = types.is_integer(values.type)
     bars = min(BARS, int(greatest - least) + 1) if is_whole else BARS if greatest > least else 1
+    # Each of a few whole numbers is the middle of its bar.
     edge = 0.5 if is_whole and not is_time and greatest - least < BARS else 0.0
     if least == greatest:
         return Histogram([(len(numbers), _labels([least], kind)[0])])

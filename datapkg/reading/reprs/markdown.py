@@ -38,7 +38,7 @@ _INLINE = re.compile(
 
 
 def to_html(text: str) -> str:
-    """The text, all of whose characters are visible ones, as a piece of a page."""
+    """Return a text, whose characters are all visible ones, as a piece of a page."""
     return "".join(_blocks(text.split("\n")))
 
 
@@ -64,8 +64,9 @@ def _blocks(lines: list[str]) -> Iterator[str]:
 
 
 def _several(lines: list[str], at: int) -> tuple[str, int]:
-    """A block of several lines that begins here, and where the next begins."""
+    """Return the block of several lines that begins here, and where the next begins."""
     line = lines[at]
+    # Cut, since many blanks take this pattern quadratic time.
     if "|" in line and at + 1 < len(lines) and "-" in lines[at + 1] and _DASHES.match(lines[at + 1][:2_000]):
         end = _end(lines, at + 2, lambda each: "|" in each)
         return _table(lines[at], lines[at + 2 : end]), end
@@ -83,7 +84,7 @@ def _several(lines: list[str], at: int) -> tuple[str, int]:
 
 
 def _end(lines: list[str], start: int, goes_on: Callable[[str], bool]) -> int:
-    """The first line from `start` on that is empty or does not go on."""
+    """Return the first line from `start` on that is empty, or for which `goes_on` is false."""
     for at in range(start, len(lines)):
         if not lines[at].strip() or not goes_on(lines[at]):
             return at
@@ -95,7 +96,7 @@ def _begins_a_block(line: str) -> bool:
 
 
 def _heading(text: str, level: int) -> str:
-    """No <h1>: a notebook's outline and numbering are its writer's, and not a package's."""
+    """Return a heading, never as <h1>: a notebook's outline and numbering belong to its author, not to a package."""
     return f'<div class="dp-h{min(level, 4)}">{_inline(text)}</div>'
 
 
@@ -113,7 +114,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _list(lines: list[str]) -> str:
-    """Items below each other, set in as their text is; one that goes on over several lines is one."""
+    """Return items as a list, indented as they are in the text; an item may have several lines."""
     items: list[tuple[int, str, bool]] = []
     for line in lines:
         if match := _ITEM.match(line):

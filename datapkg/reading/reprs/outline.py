@@ -107,6 +107,7 @@ def tree(source: Source, path: str, depth: int = 0) -> Iterator[Line]:
     """Yield the lines below a group: the first nodes of each, as many as `LIMITS` has for its depth."""
     names = source.children(path).names
     limit = LIMITS[depth]
+    # One more than the limit is shown: the line `… and 1 more` would take as much space.
     shown = names if len(names) <= limit + 1 else names[:limit]
     for name in shown:
         last = name is names[-1]

@@ -40,6 +40,7 @@ class _Tree:
         names = self.source.children(path).names
         limit = min(LIMITS[depth], max(self.lines, 0))
         shown = names if len(names) <= limit else names[:limit]
+        # Before the groups below are drawn, so that nodes near the top come first.
         self.lines -= len(shown)
         for name in shown:
             at = f"{path}/{name}" if path else name
