@@ -8,6 +8,7 @@ import json
 import sys
 from typing import Any
 
+import cloudpickle
 import duckdb
 import numpy as np
 import pandas as pd
@@ -219,6 +220,11 @@ class TestDask:
 
     def test_in_other_processes(self, node: Table) -> None:
         assert node.dask().n.sum().compute(scheduler="processes", num_workers=1) == 45
+
+    def test_tasks_carry_no_rows(self, home: Home) -> None:
+        frames = [pd.DataFrame({"n": np.random.default_rng(number).random(100_000)}) for number in range(2)]
+        tasks = stored(home, *frames).dask().optimize().__dask_graph__()
+        assert len(cloudpickle.dumps(tasks)) < 20_000
 
     @pytest.mark.needs_library("distributed")
     @pytest.mark.filterwarnings("ignore")
