@@ -33,6 +33,7 @@ BUSY_TIMEOUT_MS = 30_000
 POOL_CONNECTIONS = 64
 T = TypeVar("T")
 BATCH = 5_000
+_WRITERS = 0x64617461  # the lock that writers of a database hold; "data"
 """SQLite allows 32,766 parameters in a statement (since 3.32), PostgreSQL 65,535."""
 
 
@@ -65,6 +66,8 @@ def _engine(url: str | URL) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
@@ -90,6 +93,14 @@ def _begin_sqlite(connection: Connection) -> None:
     # SQLite refuses to turn a read transaction into a write transaction if another one wrote meanwhile; so lock first.
     writes = connection.get_execution_options().get("datapkg_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    # One writer at a time, as in SQLite: what a transaction decides follows from rows that it reads, such as a tag.
+    if connection.get_execution_options().get("datapkg_writes"):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+    else:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 def insert_new(connection: Connection, table: Table, rows: Collection[Mapping[str, Any]]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,3 +169,25 @@ def test_versions_of_before_yanks_are_not_yanked(kind: str, tmp_path: Path) -> N
             assert [each.yanked for each in states.versions_of(connection, package.id)] == [None]
             states.set_yanked(connection, package.id, "1", "why")
             assert [each.yanked for each in states.versions_of(connection, package.id)] == ["why"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_writers_wait_for_each_other(kind: str, tmp_path: Path) -> None:
+    with database(kind, tmp_path) as db:
+        with db.write() as connection:
+            connection.execute(text("CREATE TABLE counter (number INTEGER)"))
+            connection.execute(text("INSERT INTO counter VALUES (0)"))
+
+        def add_one(_: int) -> None:
+            with db.write() as connection:
+                number = connection.execute(text("SELECT number FROM counter")).scalar_one()
+                time.sleep(0.01)
+                connection.execute(text("UPDATE counter SET number = :number"), {"number": number + 1})
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(add_one, range(12)))
+        with db.read() as before:
+            seen = [before.execute(text("SELECT number FROM counter")).scalar_one()]
+            add_one(0)
+            seen.append(before.execute(text("SELECT number FROM counter")).scalar_one())
+        assert seen == [12, 12], "a reader sees one moment"
