@@ -11,6 +11,7 @@ from importlib import import_module as _import_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datapkg.api.inventory import access, config, gc, lock, log, ls, rm, status, tag, version
+    from datapkg.api.metrics import log_metrics
     from datapkg.api.public import (
         build,
         bundle,
@@ -85,6 +86,7 @@ _PLACES = {
         *("push", "search", "sync", "verify"),
     ),
     "datapkg.api.inventory": ("access", "config", "gc", "lock", "log", "ls", "rm", "status", "tag", "version"),
+    "datapkg.api.metrics": ("log_metrics",),
     "datapkg.api.tracking": ("track",),
     "datapkg.api.urls": ("urls",),
     "datapkg.reading.nodes.base": ("kind", "meta", "name", "ref", "size"),
@@ -148,6 +150,7 @@ __all__ = [
     "load",
     "lock",
     "log",
+    "log_metrics",
     "login",
     "ls",
     "merge",

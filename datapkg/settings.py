@@ -27,6 +27,15 @@ LEAST_RATE = 20_000
 OBSERVED = "DATAPKG_OBSERVED"
 
 
+METRICS_VARIABLE = "DATAPKG_METRICS"
+
+
+def metrics_file() -> Path | None:
+    """Return the file to which this program, if it is a run of a stage, appends its metrics; else None."""
+    text = os.environ.get(METRICS_VARIABLE)
+    return Path(text) if text else None
+
+
 @dataclass(frozen=True)
 class Setting:
     """One value and where it comes from: an environment variable, the settings file, or the default."""

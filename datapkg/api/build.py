@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from datapkg.building.spec.generate import Generated
     from datapkg.building.spec.model import BuildSpec
     from datapkg.building.stages.capacity import Machine
-    from datapkg.building.stages.schedule import StageOutcome, StageTools
+    from datapkg.building.stages.outcome import StageOutcome
+    from datapkg.building.stages.schedule import StageTools
     from datapkg.format.manifest.parsed import Manifest
     from datapkg.format.names import Ref
     from datapkg.home import Home

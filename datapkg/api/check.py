@@ -59,7 +59,7 @@ def check(
 
 def _needed(spec: BuildSpec, asked: list[NodeSpec]) -> BuildSpec:
     """Return the nodes that checks read, without their checks, since all results are needed, not the first failure."""
-    from datapkg.building.spec.model import StageSource
+    from datapkg.building.spec.stages import OfStage
 
     references = [
         argument
@@ -73,7 +73,7 @@ def _needed(spec: BuildSpec, asked: list[NodeSpec]) -> BuildSpec:
         for node in spec.nodes
         if node.checks or any(each.startswith((f"{node.path}.", f"{node.path}/")) for each in references)
     ]
-    if any(isinstance(node.source, StageSource) for node in nodes):  # stages read nodes that have no checks
+    if any(isinstance(node.source, OfStage) for node in nodes):  # stages read nodes that have no checks
         nodes = [replace(node, checks=()) for node in spec.nodes]
     else:
         spec = replace(spec, stages=())

@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 
 from datapkg.building.spec.folder_files import BUILD_FILE
-from datapkg.building.spec.model import BuildSpec, StageSource
+from datapkg.building.spec.model import BuildSpec
 from datapkg.building.spec.parser import read_build_file
-from datapkg.building.spec.stages import is_within
+from datapkg.building.spec.stages import OfStage, is_within
 from datapkg.errors import InvalidInput
 from datapkg.format.suggestions import choices
 from datapkg.format.texts import quoted, visible
@@ -59,7 +59,7 @@ def graph_of(spec: BuildSpec) -> Graph:
                 kinds[each.text] = "input"
                 arrows.append((each.text, name))
     for node in spec.nodes:
-        if isinstance(node.source, StageSource):
+        if isinstance(node.source, OfStage):
             kinds[f"contents.{node.path}"] = "node"
             arrows.append((node.source.stage, f"contents.{node.path}"))
     return Graph(kinds, list(dict.fromkeys(arrows)))

@@ -15,7 +15,15 @@ from datapkg.building.sources.upstream import (
     check_repository,
     check_url_source,
 )
-from datapkg.building.spec.model import FileSource, FilesSource, PackageSource, StageSource, UrlSource, ValueSource
+from datapkg.building.spec.model import (
+    FileSource,
+    FilesSource,
+    PackageSource,
+    ResultsSource,
+    StageSource,
+    UrlSource,
+    ValueSource,
+)
 from datapkg.errors import DatapkgError
 from datapkg.format.urls import without_credentials
 from datapkg.objects.progress import silent
@@ -30,7 +38,7 @@ if TYPE_CHECKING:
 
     Check = Callable[[], UpstreamSource]
 
-_LOCAL = (FileSource, FilesSource, StageSource, ValueSource)
+_LOCAL = (FileSource, FilesSource, StageSource, ResultsSource, ValueSource)
 _SHOWN_DIGITS = 12
 
 

@@ -27,7 +27,7 @@ from datapkg.objects.threads import PendingCall, ThreadPool
 # Reasons that mean that nothing was read and all objects were present. "" is the reason of nodes of another package.
 # The part of the work on a file that is hashed before it is parsed.
 _HASHED = 0.2
-KNOWN = ("", "unchanged", "same bytes", "same inputs")
+KNOWN = ("", "unchanged", "same bytes", "same inputs", "same runs")
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from datapkg.building.scheduler import Outcome, build_all
 from datapkg.building.sources.base import FindPackage, Secret
 from datapkg.building.sources.warnings_capture import capture_warnings
 from datapkg.building.spec.model import BuildSpec, NodeSpec
+from datapkg.building.stages.outcome import StageOutcome
 from datapkg.building.stages.output_nodes import before_stages
 from datapkg.building.stages.record import recorded_stages
-from datapkg.building.stages.schedule import StageOutcome, StageSchedule, StageTools
+from datapkg.building.stages.schedule import StageSchedule, StageTools
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput
 from datapkg.format.manifest.parsed import GroupNode, Manifest, Node, TableNode
 from datapkg.format.texts import first_lines
@@ -117,6 +118,7 @@ def _build_stages(
     schedule = StageSchedule(spec, context, collected.nodes, tools)
     for outcomes in schedule.run(context.progress, keep_going=keep_going):
         collected.stages += outcomes
+        collected.warnings += [line for each in outcomes for line in each.warnings]
         failures = {f"stages.{each.stage.name}": each.error for each in outcomes if each.error is not None}
         collected.failures |= failures
         built = [node for each in outcomes for node in schedule.nodes_of(each)]

@@ -14,9 +14,11 @@ _KNOWN = {
     "unchanged": "size and times of the file are the same",
     "same bytes": "the file was touched, its bytes are the same",
     "same inputs": "the function, its files and its kwargs are the same",
+    "same runs": "the runs and what they reported are the same",
 }
 _ALWAYS = {
     "a value": "values in memory are always read",
+    "runs": "runs have ended since",
     "asked": "queries and functions run at every build",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -206,11 +207,14 @@ def _build_notes(result: BuildResult) -> Iterator[str]:
 
 def _stage_lines(result: BuildResult, explain: bool) -> Iterator[str]:
     """Yield a line for each stage that ran, would run or failed, and to explain those that were reused too."""
+    stopped = [each for each in result.stages if each["action"] == "stopped"]
     for each in result.stages:
-        if explain or each["action"] != "reused":
+        if each["action"] != "stopped" and (explain or each["action"] != "reused"):
             time = f" in {each['seconds']:.1f} s" if "seconds" in each else ""
             why = f": {each['why']}" if each["why"] else ""
             yield f"  stage {each['stage']} {each['action']}{time}{why}"
+    for why, count in Counter(each["why"] for each in stopped).items():
+        yield f"  {count_text(count, 'run')} not begun: {why}"
     reused = sum(each["action"] == "reused" for each in result.stages)
     if reused:
         yield f"  {count_text(reused, 'stage')} reused"

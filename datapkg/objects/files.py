@@ -151,6 +151,13 @@ def write_all(file: IO[bytes], data: bytes) -> None:
         view = view[file.write(view) :]
 
 
+def append_line(path: Path, line: bytes, mode: int = 0o600) -> None:
+    """Append a line to a file, in one write: lines of several processes do not mix, and a kill leaves whole lines."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, mode)
+    with os.fdopen(fd, "wb", buffering=0) as file:
+        write_all(file, line)
+
+
 @contextlib.contextmanager
 def naming(path: Path | str) -> Iterator[None]:
     """Inside, an error of the system that names no file (a full disk) names this one."""

@@ -9,6 +9,7 @@ from datapkg.building.sources.file import FileHandler
 from datapkg.building.sources.files import FilesHandler
 from datapkg.building.sources.function import FunctionHandler
 from datapkg.building.sources.package import PackageHandler
+from datapkg.building.sources.results import ResultsHandler
 from datapkg.building.sources.sql import SqlHandler
 from datapkg.building.sources.stage import StageHandler
 from datapkg.building.sources.url import UrlHandler
@@ -18,6 +19,7 @@ from datapkg.building.spec.model import (
     FilesSource,
     PackageSource,
     PythonSource,
+    ResultsSource,
     Source,
     SqlSource,
     StageSource,
@@ -33,6 +35,7 @@ HANDLERS: dict[type, SourceHandler[Any]] = {
     PythonSource: FunctionHandler(),
     PackageSource: PackageHandler(),
     StageSource: StageHandler(),
+    ResultsSource: ResultsHandler(),
     ValueSource: ValueHandler(),
 }
 

@@ -6,7 +6,7 @@ from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
 TOP = ("contents", "meta", "checks", "stages")
-SOURCES = ("file", "url", "package", "sql", "python", "stage")
+SOURCES = ("file", "url", "package", "sql", "python", "stage", "results_of")
 # Set on a group, these apply to everything below it.
 SETTINGS = ("transform", "kwargs", "checks", "meta")
 UNSUPPORTED = ("environments",)
@@ -22,13 +22,26 @@ OF_SOURCE: dict[str, tuple[str, ...]] = {
     "sql": ("connection", *OF_ALL),
     "python": ("file", "files", "kwargs", "transform", *OF_ALL),
     "stage": ("output", *_READ_AS, *OF_ALL),
+    "results_of": ("steps", *OF_ALL),
 }
 OF_STAGE = (
     *("run", "python", "shell", "inputs", "as", "params", "outputs", "env", "code", "timeout", "retries"),
-    *("isolated", "foreach", "matrix", "search", "concurrency", "resources", "image", "network"),
+    *("isolated", "foreach", "matrix", "search", "concurrency", "resources", "image", "network", "early_stopping"),
 )
 # For nodes only. Below a group, a mapping at one of these names (except `columns`) is a group of that name.
-OF_NODES = ("columns", "concat", "connection", "extract", "files", "output", "sha256", *CLAIMS, "sheet", "table")
+OF_NODES = (
+    "columns",
+    "concat",
+    "connection",
+    "extract",
+    "files",
+    "output",
+    "sha256",
+    *CLAIMS,
+    "sheet",
+    "steps",
+    "table",
+)
 RESERVED = frozenset((*SOURCES, *SETTINGS, *UNSUPPORTED, *OF_NODES))
 
 

@@ -116,6 +116,35 @@ class StageSource:
 
 
 @dataclass(frozen=True)
+class RunResult:
+    """What became of one run of a stage: its label, its state ("done", "failed" or "stopped") and its params.
+
+    `inputs` say what it read, each as an exact ref of a package or a hash; `metrics` is the hash of what it reported,
+    "" for nothing.
+    """
+
+    label: str
+    state: str
+    params: dict[str, Any]
+    inputs: dict[str, str]
+    metrics: str
+
+
+@dataclass(frozen=True)
+class ResultsSource:
+    """What the runs of a stage reported: a row for each run or, with `steps`, for each report.
+
+    `runs` are known when all have ended; `line` and `members` are as in `StageSource`.
+    """
+
+    stage: str
+    steps: bool = False
+    line: int = field(default=1, compare=False)
+    members: dict[str, str] = field(default_factory=dict, compare=False)
+    runs: tuple[RunResult, ...] = ()
+
+
+@dataclass(frozen=True)
 class ValueSource:
     """A value in memory: a DataFrame, an Arrow table or a numpy array."""
 
@@ -123,7 +152,17 @@ class ValueSource:
 
 
 # A new kind of source has its handler in `sources.handlers`, and in a build file its reader in `source_keywords`.
-Source = FileSource | FilesSource | UrlSource | SqlSource | PythonSource | PackageSource | StageSource | ValueSource
+Source = (
+    FileSource
+    | FilesSource
+    | UrlSource
+    | SqlSource
+    | PythonSource
+    | PackageSource
+    | StageSource
+    | ResultsSource
+    | ValueSource
+)
 
 
 @dataclass(frozen=True)
@@ -148,6 +187,15 @@ class Resources:
     cpu: float = 1
     memory_bytes: int = 0
     gpu: int = 0
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """No further run of a sweep begins once one has reported this metric at most, or else at least, at a value."""
+
+    metric: str
+    value: float
+    is_minimum: bool
 
 
 @dataclass(frozen=True)
@@ -177,6 +225,7 @@ class Stage:
     concurrency: int | None = None
     image: str = ""
     network: bool = False
+    early_stopping: tuple[StopRule, ...] = ()
 
     @property
     def command(self) -> str:

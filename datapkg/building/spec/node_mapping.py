@@ -52,6 +52,16 @@ class NodeMapping:
         self.wrong(word, f"expected {expected}, got {kind_of(item)}")
         return None
 
+    def flag(self, word: str) -> bool:
+        """Return whether a keyword is true, False if it is absent; record a mistake for anything but true and false."""
+        if word not in self:
+            return False
+        item = self.words[word]
+        if item.kind == "scalar" and item.text in ("true", "false"):
+            return item.text == "true"
+        self.wrong(word, "expected true or false")
+        return False
+
     def others(self, known: Iterable[str]) -> list[str]:
         """Return the keywords that are not among the known ones."""
         return [word for word in self.words if word not in set(known)]

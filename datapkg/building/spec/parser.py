@@ -26,7 +26,7 @@ from datapkg.building.spec.node_mapping import NodeMapping
 from datapkg.building.spec.plain_values import Problems, pairs_of, path_text, to_meta
 from datapkg.building.spec.source_keywords import files_as_one, read_source
 from datapkg.building.spec.source_paths import Parts, SourceFolder
-from datapkg.building.spec.stages import StageReader
+from datapkg.building.spec.stages import OfStage, StageReader
 from datapkg.building.spec.transform_options import TransformOptions, transform_of
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
@@ -101,12 +101,12 @@ class _Reader:
     def ordered_stages(self) -> tuple[Stage, ...]:
         """Return the stages in an order in which they can run; nodes of stages get the names of their outputs."""
         for number, node in enumerate(self.nodes):
-            if isinstance(source := node.source, StageSource):
+            if isinstance(source := node.source, OfStage):
                 found = self._stages.named(source, node.path)
                 self.nodes[number] = replace(node, source=found)
-                if found.members:
+                if found.members and isinstance(found, StageSource):
                     self.groups[node.path] = node.meta
-        sources = {node.path: node.source if isinstance(node.source, StageSource) else None for node in self.nodes}
+        sources = {node.path: node.source if isinstance(node.source, OfStage) else None for node in self.nodes}
         return self._stages.ordered(sources)
 
     def _group(self, item: Item, parts: Parts, inherited: _Inherited) -> None:

@@ -14,6 +14,7 @@ from datapkg.building.spec.model import (
     FilesSource,
     PackageSource,
     PythonSource,
+    ResultsSource,
     SqlSource,
     StageSource,
     UrlSource,
@@ -27,7 +28,7 @@ from datapkg.errors import InvalidName
 from datapkg.format.names import Ref
 from datapkg.format.urls import file_name
 
-Source = FileSource | FilesSource | UrlSource | SqlSource | PythonSource | PackageSource | StageSource
+Source = FileSource | FilesSource | UrlSource | SqlSource | PythonSource | PackageSource | StageSource | ResultsSource
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def read_source(
         return _python(mapping, folder)
     if kind == "stage":
         return _stage(mapping, reading)
+    if kind == "results_of":
+        return _results(mapping)
     return _url(mapping, reading, update) if kind == "url" else _file(mapping, folder, reading)
 
 
@@ -73,6 +76,8 @@ def _stray(word: str, kind: str) -> str:
         return "a node of a package is taken as it is; leave this out"
     if kind == "sql" and word in ("transform", "kwargs"):
         return "a query gives a table as it is; leave this out"
+    if kind == "results_of" and word in ("transform", "kwargs"):
+        return "results are a table as they are; leave this out"
     return keywords.unknown(word, (kind, *keywords.OF_SOURCE[kind]), f"a `{kind}`")
 
 
@@ -132,6 +137,12 @@ def _stage(mapping: NodeMapping, reading: TransformOptions) -> SourceReader | No
         return None
     transform, kwargs, how = reading.later("")
     return SourceReader(StageSource(stage, output, how, mapping.line), transform, kwargs)
+
+
+def _results(mapping: NodeMapping) -> SourceReader | None:
+    stage = mapping.text("results_of", "the name of a stage")
+    steps = mapping.flag("steps")
+    return SourceReader(ResultsSource(stage, steps, mapping.line)) if stage is not None else None
 
 
 def _package(mapping: NodeMapping) -> SourceReader | None:

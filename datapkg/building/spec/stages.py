@@ -12,9 +12,10 @@ from typing import Any
 
 from datapkg.building.spec import keywords, stage_limits
 from datapkg.building.spec.document import Item
+from datapkg.building.spec.early_stopping import stop_rules
 from datapkg.building.spec.function_ref import find_function
 from datapkg.building.spec.globs import is_glob
-from datapkg.building.spec.model import FileSource, PythonSource, Stage, StageInput, StageSource
+from datapkg.building.spec.model import FileSource, PythonSource, ResultsSource, Stage, StageInput, StageSource
 from datapkg.building.spec.node_mapping import NodeMapping, kind_of
 from datapkg.building.spec.path_index import PathIndex
 from datapkg.building.spec.plain_values import Problems, pairs_of, path_text, to_meta
@@ -32,7 +33,8 @@ _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}\Z")
 _KINDS = {"node": "contents.", "stage": "stages."}
 _EXPLICIT = ("file", "package")
-Makers = PathIndex[StageSource | None]
+OfStage = StageSource | ResultsSource
+Makers = PathIndex[OfStage | None]
 """The nodes of a build by their paths, each with the output of a stage that it is built from, if any."""
 PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}")
 
@@ -78,7 +80,7 @@ class StageReader:
         inputs = self._inputs(mapping, form)
         params = to_meta(mapping["params"], mapping.where("params"), self._problems) if "params" in mapping else {}
         outputs = self._outputs(mapping)
-        shell = _flag(mapping, "shell")
+        shell = mapping.flag("shell")
         run = self._run(mapping, shell) if "run" in mapping else ()
         stage = Stage(
             name,
@@ -92,12 +94,13 @@ class StageReader:
             tuple(self._code(mapping)),
             stage_limits.timeout(mapping),
             stage_limits.retries(mapping),
-            _flag(mapping, "isolated"),
+            mapping.flag("isolated"),
             self._problems.place(mapping.line, mapping.place),
             stage_limits.resources(mapping),
             stage_limits.concurrency(mapping),
             _image(mapping),
-            _flag(mapping, "network"),
+            mapping.flag("network"),
+            stop_rules(mapping),
         )
         several = combinations(mapping)
         self._check_names(mapping, stage, [] if several is None else [name for each in several for name in each])
@@ -264,30 +267,37 @@ class StageReader:
         names = [*stage.inputs, *stage.params, *stage.outputs, *dict.fromkeys(varied)]
         for name in sorted({name for name in names if names.count(name) > 1}):
             self._problems.add(mapping.line, mapping.place, f"has two things of the name {quoted(name)}")
-        if not stage.outputs:
-            self._problems.add(mapping.line, mapping.place, "has no `outputs`")
         used = [match[1] for word in stage.run for match in PLACEHOLDER.finditer(word) if match[1]]
         for name in dict.fromkeys(used):
             if name not in names:
                 advice = suggestion(name, tuple(names)) or "; write {{ for a brace"
                 mapping.wrong("run", f"{{{name}}} is no input, param or output{advice}")
 
-    def named(self, source: StageSource, node: str) -> StageSource:
+    def named(self, source: OfStage, node: str) -> OfStage:
         """Return the source of a node with the name of the output; record a mistake if there is no such output."""
+        if isinstance(source, ResultsSource):
+            if problem := self._stage_problem(source.stage):
+                self._problems.add(source.line, path_text("contents", *node.split("/")), problem)
+            return replace(source, members=self._members.get(source.stage, {}))
         problem = self.output_problem(source.stage, source.output)
         if problem:
             self._problems.add(source.line, path_text("contents", *node.split("/")), problem)
         output = self.output_of(source.stage, source.output) or source.output
         return replace(source, output=output, members=self._members.get(source.stage, {}))
 
-    def ordered(self, nodes: Mapping[str, StageSource | None]) -> tuple[Stage, ...]:
+    def ordered(self, nodes: Mapping[str, OfStage | None]) -> tuple[Stage, ...]:
         """Return the stages in an order in which they can run; `nodes` are those of the build by their path.
 
         Record inputs that do not exist, and circles, as mistakes.
         """
         index = indexed(nodes)
+        reporting = {each.stage for each in nodes.values() if isinstance(each, ResultsSource)}
         for stage in self.stages.values():
             self._check_inputs(stage, nodes, index)
+        for name in {stage.name.partition("@")[0]: None for stage in self.stages.values() if not stage.outputs}:
+            if name not in reporting:
+                what = f"has no `outputs`, and no node has its results: results: {{results_of: {name}}}"
+                self._problems.add(self._lines[name], path_text("stages", name), what)
         needs = {name: needed_stages(stage, index) for name, stage in self.stages.items()}
         try:
             order = list(TopologicalSorter(needs).static_order())
@@ -298,7 +308,7 @@ class StageReader:
             return ()
         return tuple(self.stages[name] for name in order if name in self.stages)
 
-    def _check_inputs(self, stage: Stage, nodes: Mapping[str, StageSource | None], index: Makers) -> None:
+    def _check_inputs(self, stage: Stage, nodes: Mapping[str, OfStage | None], index: Makers) -> None:
         """Record inputs that do not exist as mistakes, and give those that are outputs their full names."""
         for name, each in list(stage.inputs.items()):
             problem = ""
@@ -316,14 +326,18 @@ class StageReader:
 
     def output_problem(self, stage: str, output: str) -> str:
         """Return the problem of a reference to an output; "" if there is such an output, or its stage is in error."""
-        if stage not in self._lines:
-            return f"there is no stage {quoted(stage)}{suggestion(stage, tuple(self._lines))}"
+        if problem := self._stage_problem(stage):
+            return problem
         found = self._any(stage)
         if found and self.output_of(stage, output) is None:
             outputs = tuple(found.outputs)
             expected = f"; expected {' or '.join(outputs)}" if outputs else ""
             return f"stage {quoted(stage)} has no output {quoted(output)}{suggestion(output, outputs) or expected}"
         return ""
+
+    def _stage_problem(self, stage: str) -> str:
+        known = stage in self._lines and "@" not in stage
+        return "" if known else f"there is no stage {quoted(stage)}{suggestion(stage, tuple(self._lines))}"
 
     def _any(self, stage: str) -> Stage | None:
         """Return a stage, one of those that it stands for, or None for one that is in error."""
@@ -338,7 +352,7 @@ class StageReader:
         return output if output in outputs else None
 
 
-def indexed(nodes: Mapping[str, StageSource | None]) -> Makers:
+def indexed(nodes: Mapping[str, OfStage | None]) -> Makers:
     """Return an index of the nodes of a build."""
     index: Makers = PathIndex()
     for path, source in nodes.items():
@@ -353,7 +367,8 @@ def needed_stages(stage: Stage, nodes: Makers) -> list[str]:
         if each.kind == "stage":
             found += each.members.values() or [each.text.partition("/")[0]]
         if each.kind == "node":
-            for source in filter(None, nodes.touching(each.text)):
+            makers = [source for source in nodes.touching(each.text) if source is not None]
+            for source in makers:
                 found += source.members.values() or [source.stage]
     return list(dict.fromkeys(found))
 
@@ -373,13 +388,3 @@ def _image(mapping: NodeMapping) -> str:
     if not _IMAGE.match(text):
         mapping.wrong("image", f"expected the name of an image, such as python:3.12, got {quoted(text)}")
     return text
-
-
-def _flag(mapping: NodeMapping, word: str) -> bool:
-    if word not in mapping:
-        return False
-    item = mapping[word]
-    if item.kind == "scalar" and item.text in ("true", "false"):
-        return item.text == "true"
-    mapping.wrong(word, "expected true or false")
-    return False

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datapkg.building.spec.model import Stage
+from datapkg.building.stages import metrics
 from datapkg.building.stages.capacity import VISIBLE_GPUS
 from datapkg.errors import MissingDependency, StageFailed
 from datapkg.format.texts import quoted
@@ -161,7 +162,7 @@ def container_for(
         stage.image,
         stage.network,
         list(dict.fromkeys([root, *own])),
-        [folder / name for name in ("outputs", "notes")],
+        [folder / name for name in ("outputs", "notes", metrics.FOLDER)],
         root,
         [name for name in stage.env if name in environ and name not in given],
         {"HOME": "/tmp", **given},

@@ -15,8 +15,10 @@ from datapkg.building.spec.folder_files import walk
 from datapkg.building.spec.ignore_rules import left_out_by
 from datapkg.building.spec.model import FileSource, StageInput
 from datapkg.errors import BuildFailed, NotFound
+from datapkg.format.canonical import encode, prepare
+from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import ArrayNode, FileNode, GroupNode, Node, TableNode
-from datapkg.format.names import Ref
+from datapkg.format.names import Ref, State
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Readable
 
@@ -32,6 +34,11 @@ class NodesInput:
     objects: Readable
     path: str
     form: str
+    ref: str = ""
+
+    def named(self) -> str:
+        """Return what this is, exactly: the ref of a node of a package, else the hash of the content."""
+        return self.ref or _named_content(self.identity())
 
     def identity(self) -> list[list[str]]:
         """Return what determines the files: names and content, for each node."""
@@ -76,6 +83,10 @@ class PathInput:
     shown: str
     cache: KnownHashes
 
+    def named(self) -> str:
+        """Return the hash of the file, or one over all files of the folder."""
+        return _named_content(self.identity())
+
     def identity(self) -> list[list[str]]:
         """Return the names and hashes of the files."""
         return [[name, known_hash(file, self.cache)[0]] for name, file in self.files()]
@@ -119,7 +130,8 @@ def package_input(given: StageInput, find_package: FindPackage) -> NodesInput:
     nodes = list(manifest.below(ref.path))
     if not nodes:
         raise NotFound(f"{ref} has no node to read")
-    return NodesInput(nodes, objects, ref.path, given.form)
+    exact = Ref(ref.user, ref.name, ref.path, State("hash", manifest.hash))
+    return NodesInput(nodes, objects, ref.path, given.form, str(exact))
 
 
 def file_name(node: Node, form: str) -> str:
@@ -134,6 +146,13 @@ def _content(node: Node, form: str) -> list[str]:
     if isinstance(node, TableNode):
         return [node.content, form]
     return [node.hash] if isinstance(node, FileNode | ArrayNode) else []
+
+
+def _named_content(identity: list[list[str]]) -> str:
+    """Return the hash of the only file or table, else one over the names and hashes of all."""
+    if len(identity) == 1 and len(identity[0]) > 1:
+        return identity[0][1]
+    return hash_bytes(encode(prepare(identity)))
 
 
 def _parents(path: str) -> Iterator[str]:

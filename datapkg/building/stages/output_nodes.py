@@ -10,6 +10,7 @@ from pathlib import Path
 from datapkg.building.readers import node_name
 from datapkg.building.spec.folder import name_problem
 from datapkg.building.spec.model import FileSource, NodeSpec, StageSource
+from datapkg.building.spec.stages import OfStage
 from datapkg.building.stages.inputs import nodes_below
 from datapkg.errors import BuildFailed
 from datapkg.format.manifest.parsed import FileNode
@@ -20,7 +21,7 @@ from datapkg.store.store import Store
 
 def before_stages(nodes: Iterable[NodeSpec]) -> list[NodeSpec]:
     """Return the nodes that are built before any stage runs."""
-    return [node for node in nodes if not isinstance(node.source, StageSource)]
+    return [node for node in nodes if not isinstance(node.source, OfStage)]
 
 
 def made_by(nodes: Iterable[NodeSpec]) -> dict[str, list[tuple[NodeSpec, StageSource]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from datapkg.building.stages.schedule import StageOutcome
+from datapkg.building.stages.outcome import StageOutcome
 from datapkg.format.manifest.parsed import FileNode
 
 IMPORTED = "imported."

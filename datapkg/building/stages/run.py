@@ -13,7 +13,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from datapkg.building.sources.function import source_files
 from datapkg.building.spec.folder import name_problem
 from datapkg.building.spec.model import Stage
 from datapkg.building.spec.stages import PLACEHOLDER
+from datapkg.building.stages import metrics
 from datapkg.building.stages.capacity import VISIBLE_GPUS
 from datapkg.building.stages.container import NOT_STARTED, container_for
 from datapkg.building.stages.inputs import Input, place_all
@@ -30,6 +31,7 @@ from datapkg.errors import StageFailed
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Node
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
+from datapkg.settings import METRICS_VARIABLE
 
 # Calls the function of a stage: module, function, then paths and params as JSON.
 _CALL = """
@@ -69,11 +71,12 @@ _RETRY_PAUSE_S = 1.0
 
 @dataclass(frozen=True)
 class StageRun:
-    """What a run gave: the nodes of the outputs, the code that it used by path, and how long it took."""
+    """What a run gave: the nodes of outputs and metrics, the code that it used by path, how long it took, warnings."""
 
     nodes: list[Node]
     code: list[str]
     seconds: float
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,9 @@ def run_stage(
         raise _failure(stage, problem, place.log)
     with objects.batch():
         nodes = [node for name in stage.outputs for node in _stored(stage, name, paths[name], objects)]
-    return StageRun(nodes, _code(notes, place.root, folder), time.monotonic() - start)
+        reported, warnings = metrics.kept_metrics(folder / metrics.FOLDER / metrics.FILE, objects)
+    code, seconds = _code(notes, place.root, folder), time.monotonic() - start
+    return StageRun([*nodes, *reported], code, seconds, [f"stage {quoted(stage.name)}: {each}" for each in warnings])
 
 
 def _failure(stage: Stage, problem: str, log: Path) -> StageFailed:
@@ -129,7 +134,7 @@ def _run_once(
     stage: Stage, inputs: Mapping[str, Input], place: Workplace, folder: Path, processes: Processes
 ) -> tuple[str, dict[str, Path], Path]:
     """Run the command once; return what went wrong, the paths of the outputs, and where imports are noted."""
-    for name in ("inputs", "outputs", "code", "notes", "site"):
+    for name in ("inputs", "outputs", "code", "notes", "site", metrics.FOLDER):
         (folder / name).mkdir(parents=True)
     (folder / "site" / "sitecustomize.py").write_text(_SITE)
     given = place_all(inputs, folder / "inputs")
@@ -197,7 +202,8 @@ def _own_variables(stage: Stage, python_path: str, folder: Path, root: Path) -> 
     """Return the variables by which the modules are noted that a Python imports."""
     path = os.pathsep.join(filter(None, [str(folder / "site"), python_path]))
     noted = {"DATAPKG_STAGE_MODULES": str(folder / "notes"), "DATAPKG_STAGE_ROOT": os.path.realpath(root)}
-    return {**noted, "PYTHONPATH": path, "DATAPKG_STAGE": stage.name}
+    own = {"DATAPKG_STAGE": stage.name, METRICS_VARIABLE: str(folder / metrics.FOLDER / metrics.FILE)}
+    return {**noted, "PYTHONPATH": path, **own}
 
 
 def _copy_code(stage: Stage, root: Path, target: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from datapkg.building.sources.base import SourceContext
-from datapkg.building.spec.model import BuildSpec, NodeSpec, Stage, StageInput, StageSource
+from datapkg.building.spec.model import BuildSpec, NodeSpec, Stage, StageInput
 from datapkg.building.spec.path_index import PathIndex
-from datapkg.building.spec.stages import indexed, needed_stages
+from datapkg.building.spec.stages import OfStage, indexed, needed_stages
 from datapkg.building.stages import identity as identities
 from datapkg.building.stages.capacity import VISIBLE_GPUS, InUse, Machine
 from datapkg.building.stages.container import Images
+from datapkg.building.stages.early_stopping import EarlyStopping
 from datapkg.building.stages.inputs import Input, NodesInput, PathInput, nodes_below, package_input
+from datapkg.building.stages.metrics import kept_metrics, last_file, metrics_of
+from datapkg.building.stages.outcome import FAILED, PLANNED, RAN, REUSED, STOPPED, StageOutcome
 from datapkg.building.stages.output_nodes import made_by, output_specs
 from datapkg.building.stages.process import Processes
 from datapkg.building.stages.run import StageRun, Workplace, run_stage
+from datapkg.building.stages.sweep_results import SweepResults
 from datapkg.errors import BuildFailed, DatapkgError, StageFailed
 from datapkg.format.manifest.parsed import Manifest, Node
 from datapkg.format.texts import quoted
@@ -39,7 +43,6 @@ RUNNING = "running stages"
 MOST_AT_ONCE = 1_000
 RunStage = Callable[[Stage, Mapping[str, Input], Workplace, Objects, Processes], StageRun]
 _AGAIN = "--from"
-RAN, REUSED, PLANNED, FAILED = "ran", "reused", "would run", "failed"
 
 
 @dataclass(frozen=True)
@@ -63,19 +66,6 @@ class StageTools:
     run: RunStage = run_stage
 
 
-@dataclass
-class StageOutcome:
-    """What became of a stage: it ran, was reused, would run or failed, and why."""
-
-    stage: Stage
-    action: str
-    why: str
-    known: dict[str, str] = field(default_factory=dict)
-    result: StageResult | None = None
-    error: DatapkgError | None = None
-    log: Path | None = None
-
-
 @dataclass(frozen=True)
 class ReadyStage:
     """A stage whose inputs are there; `known` determines its outputs, `is_again` ignores what is known of them."""
@@ -84,6 +74,7 @@ class ReadyStage:
     inputs: Mapping[str, Input]
     known: dict[str, str]
     is_again: bool
+    read: dict[str, str]
 
 
 class StageSchedule:
@@ -102,10 +93,12 @@ class StageSchedule:
         self._in_use = InUse(tools.machine)
         self._images = Images(tools.environ, tools.dry_run)
         self._stages = {stage.name: stage for stage in spec.stages}
-        sources = {node.path: node.source if isinstance(node.source, StageSource) else None for node in spec.nodes}
+        sources = {node.path: node.source if isinstance(node.source, OfStage) else None for node in spec.nodes}
         index = indexed(sources)
         self._needs = {stage.name: needed_stages(stage, index) for stage in spec.stages}
         self._made = made_by(spec.nodes)
+        self._tables = SweepResults(spec.nodes)
+        self._stopping = EarlyStopping(tools.store.objects)
 
     def run(self, progress: Progress, *, keep_going: bool) -> Iterator[list[StageOutcome]]:
         """Run all stages, and yield those that are done together; the caller adds the nodes that they gave to `nodes`.
@@ -156,11 +149,13 @@ class StageSchedule:
         return [future.result() for future in finished]
 
     def nodes_of(self, outcome: StageOutcome) -> list[NodeSpec]:
-        """Return the nodes to build of the outputs of a stage; none if it would only run."""
+        """Return the nodes to build of the outputs of a stage, and of results that are complete with it."""
+        found = self._tables.add(outcome)
         if outcome.result is None:
-            return []
-        made = self._made.get(outcome.stage.name, ())
-        return [spec for node, source in made for spec in output_specs(node, source, outcome.result, self._tools.store)]
+            return found
+        for node, source in self._made.get(outcome.stage.name, ()):
+            found += output_specs(node, source, outcome.result, self._tools.store)
+        return found
 
     def _begun(self, names: Iterable[str]) -> tuple[list[StageOutcome], list[ReadyStage]]:
         """Return the outcomes of stages that need not run or cannot, and those that are to run."""
@@ -170,15 +165,20 @@ class StageSchedule:
             each = self._looked_at(self._stages[name])
             done.append(each) if isinstance(each, StageOutcome) else ready.append(each)
         found = self._known([each for each in ready if not (self._tools.forced or each.is_again)])
-        done += [
-            StageOutcome(each.stage, REUSED, "nothing changed", each.known, found[each.stage.name])
-            for each in ready
-            if each.stage.name in found
-        ]
+        done += [self._reused(each, found[each.stage.name]) for each in ready if each.stage.name in found]
         ready = [each for each in ready if each.stage.name not in found]
-        if self._tools.dry_run:
-            return done + [StageOutcome(each.stage, PLANNED, self._why(each), each.known) for each in ready], []
-        return done, ready
+        return (done + list(map(self._planned, ready)), []) if self._tools.dry_run else (done, ready)
+
+    def _reused(self, ready: ReadyStage, result: StageResult) -> StageOutcome:
+        outcome = StageOutcome(ready.stage, REUSED, "nothing changed", ready.known, result, read=ready.read)
+        outcome.metrics = metrics_of(result.nodes)
+        self._stopping.end(outcome)
+        return outcome
+
+    def _planned(self, ready: ReadyStage) -> StageOutcome:
+        if reason := self._stopping.reason(ready.stage):
+            return StageOutcome(ready.stage, STOPPED, reason, ready.known, read=ready.read)
+        return StageOutcome(ready.stage, PLANNED, self._why(ready), ready.known)
 
     def _looked_at(self, stage: Stage) -> StageOutcome | ReadyStage:
         """Return a stage with its inputs, or its outcome if one that it needs has failed or would only run."""
@@ -195,7 +195,8 @@ class StageSchedule:
         except DatapkgError as error:
             return StageOutcome(stage, FAILED, "", error=error)
         is_again = stage.name in self._tools.again or any(each.why == _AGAIN for each in needed)
-        return ReadyStage(stage, inputs, known, is_again)
+        read = {name: each.named() for name, each in inputs.items()} if self._tables.has(stage.name) else {}
+        return ReadyStage(stage, inputs, known, is_again, read)
 
     def _input(self, given: StageInput) -> Input:
         objects = self._context.objects
@@ -225,9 +226,8 @@ class StageSchedule:
         return self._indexed.within(path)
 
     def _outputs(self, stage: str, output: str) -> list[Node]:
-        result = self.outcomes[stage].result
-        assert result is not None
-        return nodes_below(result.nodes, output)
+        result = self.outcomes[stage].result  # None of a run that was stopped
+        return nodes_below(result.nodes, output) if result else []
 
     def _known(self, ready: Sequence[ReadyStage]) -> dict[str, StageResult]:
         """Return the results whose outputs are all here, by the names of their stages."""
@@ -257,14 +257,17 @@ class StageSchedule:
         return ", ".join(identities.changes(before, {**ready.known, **now})) or "its outputs are not here"
 
     def _run(self, ready: ReadyStage, gpus: Sequence[str]) -> StageOutcome:
-        """Run a stage, in a thread."""
+        """Run a stage, in a thread; a run of a sweep that has ended is not begun."""
         tools, at, stage = self._tools, datetime.now(UTC), ready.stage
+        if reason := self._stopping.reason(stage):
+            return StageOutcome(stage, STOPPED, reason, ready.known, read=ready.read)
         log = tools.logs / stage.name / f"{at:%Y%m%dT%H%M%S.%f}.log"
-        outcome = StageOutcome(stage, FAILED, self._why(ready), ready.known, log=log)
+        outcome = StageOutcome(stage, FAILED, self._why(ready), ready.known, log=log, read=ready.read)
         folder = temp_path(tools.store.tmp, "stage")
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(parents=True)
+            self._stopping.begin(stage, folder)
             environ = {**tools.environ, VISIBLE_GPUS: ",".join(gpus)} if gpus else tools.environ
             place = Workplace(self._root, folder, log, environ)
             started = time.time_ns()
@@ -272,12 +275,15 @@ class StageSchedule:
             manifest = Manifest.make(run.nodes, {})
             tools.store.save(manifest)
             outcome.result = self._kept(outcome, run, manifest, started, at)
-            outcome.action = RAN
+            outcome.metrics, outcome.warnings, outcome.action = metrics_of(run.nodes), run.warnings, RAN
         except DatapkgError as error:
             outcome.error = error
         except OSError as error:
             outcome.error = StageFailed(f"stage {quoted(stage.name)} cannot run: {error}", stage=stage.name)
         finally:
+            if outcome.error is not None and (file := last_file(folder)):
+                outcome.metrics = metrics_of(kept_metrics(file, tools.store.objects)[0])
+            self._stopping.end(outcome)
             remove_tree(folder)
         return outcome
 
