@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         sync,
         verify,
     )
-    from datapkg.api.tracking import track
+    from datapkg.api.tracking import runs, track
     from datapkg.api.urls import urls
     from datapkg.errors import (
         BuildFailed,
@@ -87,7 +87,7 @@ _PLACES = {
     ),
     "datapkg.api.inventory": ("access", "config", "gc", "lock", "log", "ls", "rm", "status", "tag", "version"),
     "datapkg.api.metrics": ("log_metrics",),
-    "datapkg.api.tracking": ("track",),
+    "datapkg.api.tracking": ("runs", "track"),
     "datapkg.api.urls": ("urls",),
     "datapkg.reading.nodes.base": ("kind", "meta", "name", "ref", "size"),
     "datapkg.reading.nodes.functions": (
@@ -163,6 +163,7 @@ __all__ = [
     "push",
     "ref",
     "rm",
+    "runs",
     "search",
     "shard",
     "size",

@@ -25,7 +25,7 @@ MARK = "<!-- What follows is written by `make docs` from docstrings. -->\n"
 # The functions of `datapkg`, by section of docs/python.md; add new ones here.
 FUNCTIONS = {
     "Use data": "search install fetch prefetch load open export bundle install_bundle open_hook urls ls log",
-    "Build and edit packages": "build check status edit merge copy log_metrics",
+    "Build and edit packages": "build check status edit merge copy log_metrics runs",
     "Publish data": "push sync tag version access",
     "Projects and this machine": "lock track config login rm gc verify",
     "Nodes of a package": "walk find filter items keys values frames to_frame shard plot kind meta name ref hash size",
