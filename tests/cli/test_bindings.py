@@ -131,6 +131,11 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         {"options": BuildOptions(again=("train", "test"), jobs=4)},
     ),
     (
+        "build a/b data --on dask --objects s3://b/o",
+        "build.build_package",
+        {"options": BuildOptions(on="dask", objects="s3://b/o")},
+    ),
+    (
         "build a/b data --push --tag nightly --version 1.2 --public --registry work",
         "build_and_push.build_and_push",
         {
