@@ -81,14 +81,9 @@ class CloudObjects(PackedObjects):
 
     def missing_whole(self, hashes: Iterable[str]) -> set[str]:
         self.look_again()
-        hashes = set(hashes)
-        packed: set[str] = {hash for pack in self.packs() for hash in _in_index(pack, hashes)}
-        with self._lock:
-            for digests in (
-                *(each for _, _, each in self._finished),
-                set(self._writer.entries if self._writer else ()),
-            ):
-                packed.update(digest.hex() for digest in digests)
+        unnamed = self._unnamed()
+        hashes = {hash for hash in hashes if not any(bytes.fromhex(hash) in entries for _, _, entries in unnamed)}
+        packed = {hash for pack in self.packs() for hash in _in_index(pack, hashes)}
         return self.loose.missing(hashes - packed)
 
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
@@ -211,7 +206,8 @@ class SingleObjects(DirectoryObjects):
 
     def find(self, hash: str) -> tuple[Path, int] | None:
         if temp := self._pending.get(hash):
-            return temp, temp.stat().st_size
+            with contextlib.suppress(FileNotFoundError):  # it was sent meanwhile
+                return temp, temp.stat().st_size
         size = self._blobs.size(single_key(hash))
         return None if size is None else (cast(Path, PurePosixPath(single_key(hash))), size)
 
@@ -222,22 +218,17 @@ class SingleObjects(DirectoryObjects):
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         if hash in self._pending:
-            return super().open(hash, start, stop)
+            with contextlib.suppress(ObjectNotFound):  # it was sent meanwhile
+                return super().open(hash, start, stop)
         with object_errors(hash):
             return self._blobs.open(single_key(hash), start, stop)
 
     def _take(self, path: Path, hash: str) -> None:
         self._blobs.take(single_key(hash), path)
 
-    def _name_pending(self) -> None:
-        pending, self._pending = self._pending, {}
-        self._puts.clear()
-        try:
-            with ThreadPoolExecutor(self._blobs.jobs) as pool:
-                list(pool.map(self._take, pending.values(), pending))
-        finally:
-            for temp in pending.values():
-                temp.unlink(missing_ok=True)
+    def _name(self, pending: Mapping[str, Path]) -> None:
+        with ThreadPoolExecutor(self._blobs.jobs) as pool:
+            list(pool.map(self._take, pending.values(), pending))
 
     def delete(self, hash: str) -> None:
         with self._lock:

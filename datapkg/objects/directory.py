@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -82,17 +82,21 @@ class DirectoryObjects(Objects):
         """Return the hashes that are not here; one for which there is no folder is not looked up on the disk."""
         wanted = set(hashes)
         if len(wanted) > MANY:
+            pending = self._pending  # before the listing: what gets its name meanwhile may get a new folder
             try:
                 folders = set(os.listdir(self.folder))
             except (FileNotFoundError, NotADirectoryError):
                 folders = set()
-            here = {hash for hash in wanted if hash in self._pending or hash[:2] in folders}
+            here = {hash for hash in wanted if hash in pending or hash[:2] in folders}
             return {hash for hash in wanted if hash not in here or not self.has(hash)}
         return {hash for hash in wanted if not self.has(hash)}
 
     def find(self, hash: str) -> tuple[Path, int] | None:
         """Return the file of an object and its size in bytes, or None."""
-        place = self._pending.get(hash) or self._path(hash)
+        if temp := self._pending.get(hash):
+            with contextlib.suppress(FileNotFoundError):  # it got its name meanwhile
+                return temp, os.stat(temp).st_size
+        place = self._path(hash)
         try:
             size = os.stat(place).st_size
         except (FileNotFoundError, NotADirectoryError):
@@ -100,25 +104,24 @@ class DirectoryObjects(Objects):
         return Path(place), size
 
     def size(self, hash: str) -> int:
-        with self._found(hash):
-            return os.stat(self._place(hash)).st_size
+        if found := self.find(hash):
+            return found[1]
+        raise not_found(hash)
 
     def open(self, hash: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        with self._found(hash):
-            raw = NamedFile(self._place(hash))
+        raw = self._raw(hash)
         if start:
             raw.seek(start)
         if stop is not None:
             return cast(BinaryIO, io.BufferedReader(Window(raw, stop - start), READ_BUFFER_BYTES))
         return io.BufferedReader(raw, READ_BUFFER_BYTES)
 
-    def _place(self, hash: str) -> Path:
-        return self._pending.get(hash) or self.path(hash)
-
-    @contextmanager
-    def _found(self, hash: str) -> Iterator[None]:
+    def _raw(self, hash: str) -> NamedFile:
+        if temp := self._pending.get(hash):
+            with contextlib.suppress(FileNotFoundError):  # it got its name meanwhile
+                return NamedFile(temp)
         try:
-            yield
+            return NamedFile(self.path(hash))
         except FileNotFoundError:
             raise not_found(hash) from None
 
@@ -233,21 +236,25 @@ class DirectoryObjects(Objects):
                     self._name_pending()
 
     def _name_pending(self) -> None:
-        pending, self._pending = self._pending, {}
-        self._puts.clear()
-        if not pending:
-            return
+        pending = self._pending
         try:
-            # One sync of the file system instead of one for each file, which a disk does one after the
-            # other.
-            sync_all(self.tmp)
-            for hash, temp in pending.items():
-                rename(temp, self.path(hash))
-            sync_folders((self.path(hash).parent for hash in pending), self.folder)
+            if pending:
+                self._name(pending)
         except BaseException:
             for temp in pending.values():
                 temp.unlink(missing_ok=True)
             raise
+        finally:  # not before: threads without a batch of their own look for these objects meanwhile
+            self._pending = {}
+            self._puts.clear()
+
+    def _name(self, pending: Mapping[str, Path]) -> None:
+        """Give verified files their names, by their hashes."""
+        # One sync of the file system instead of one for each file, which a disk does one after the other.
+        sync_all(self.tmp)
+        for hash, temp in pending.items():
+            rename(temp, self.path(hash))
+        sync_folders((self.path(hash).parent for hash in pending), self.folder)
         self._named([self.path(hash) for hash in pending])
 
     def delete(self, hash: str) -> None:

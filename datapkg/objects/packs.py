@@ -37,6 +37,8 @@ GATHERED_BYTES = 1 << 20
 """Objects are added to a pack together, in writes of about this size."""
 FEW_LOOKUPS = 64
 """For more hashes, one pass over an index takes less time than a binary search for each."""
+Unnamed = tuple[str, Path, dict[bytes, tuple[int, int]]]
+"""A pack without its name yet: its hash ("" while it is being written), its file, and the places in it by hash."""
 TICK_NS = 50_000_000  # two changes of a folder within this time may leave it the same modification time
 
 
@@ -59,7 +61,7 @@ class PackedObjects(PackedReads):
         _homes.add(self)
         self._depth = 0
         self._writer: PackWriter | None = None
-        self._finished: list[tuple[str, Path, set[bytes]]] = []
+        self._finished: list[Unnamed] = []
         self.has_new_packs = False
 
     def packs(self) -> list[Pack]:
@@ -91,15 +93,24 @@ class PackedObjects(PackedReads):
 
     def _in_pack(self, hash: str) -> PackLocation:
         digest = bytes.fromhex(hash)
-        if (writer := self._writer) and digest in writer.entries:
-            return PackLocation(writer.temp, *writer.entries[digest], pack="")
+        places = [
+            PackLocation(temp, *found, name) for name, temp, each in self._unnamed() if (found := each.get(digest))
+        ]
+        if places and not places[0].pack:
+            return places[0]
+        # A file that has its name is not where it was written any more.
         for pack in self.packs():
             if place := pack.find(digest):
                 return place
-        for name, temp, digests in self._finished:
-            if digest in digests and (place := Pack(temp).find(digest)):
-                return PackLocation(temp, place.offset, place.size, name)
+        if places:
+            return places[0]
         raise not_found(hash)
+
+    def _unnamed(self) -> list[Unnamed]:
+        """Return the packs of the open batch; ask before `packs`, so that one that gets its name meanwhile is found."""
+        # Without the lock, which is held while packs are sent; the writer first, since it becomes one of the others.
+        writing = [("", writer.temp, writer.entries)] if (writer := self._writer) else []
+        return [*writing, *self._finished]
 
     def places(self, hash: str, start: int = 0, stop: int | None = None) -> list[PackLocation]:
         """Return where the object's bytes from `start` up to `stop` are now: in one piece, or as its recipe states."""
@@ -141,15 +152,13 @@ class PackedObjects(PackedReads):
         if not absent:
             return absent
         digests = {bytes.fromhex(hash) for hash in absent}
+        for _, _, entries in self._unnamed():
+            digests = {digest for digest in digests if digest not in entries}
         for pack in self.packs():
             if len(digests) <= FEW_LOOKUPS:
                 digests -= {digest for digest in digests if pack.find(digest)}
             else:
                 digests.difference_update(pack.hashes())
-        with self._lock:
-            digests.difference_update(*(digests_ for _, _, digests_ in self._finished))
-            if self._writer:
-                digests.difference_update(self._writer.entries)
         return {digest.hex() for digest in digests}
 
     def size(self, hash: str) -> int:
@@ -228,9 +237,11 @@ class PackedObjects(PackedReads):
         self.loose.discard(hashes)
 
     def _finish_writer(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer:
-            self._finished.append((writer.finish(), writer.temp, set(writer.entries)))
+        if writer := self._writer:
+            try:
+                self._finished.append((writer.finish(), writer.temp, writer.entries))
+            finally:  # not before: its objects would be nowhere meanwhile
+                self._writer = None
 
     @contextmanager
     def batch(self) -> Iterator[None]:

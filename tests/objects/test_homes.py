@@ -18,9 +18,13 @@ import pytest
 
 from datapkg.errors import Conflict, HashMismatch, QuotaExceeded
 from datapkg.format.hashing import hash_bytes
+from datapkg.objects import directory
 from datapkg.objects.base import Objects
+from datapkg.objects.blobs.folder import FolderBlobs
+from datapkg.objects.cloud import CloudObjects
 from datapkg.objects.copy_on_write import CopyOnWriteObjects
 from datapkg.objects.directory import DirectoryObjects
+from datapkg.objects.files import rename
 from datapkg.objects.memory import MemoryObjects
 from datapkg.objects.packs import PackedObjects
 from tests.contracts import BODIES, ObjectsContract
@@ -318,3 +322,78 @@ class TestPacks(ObjectsContract):
         pack.path.write_bytes(pack.path.read_bytes()[:-3])
         again = PackedObjects(target.folder)
         assert again.missing([hash_bytes(b"a")]) == {hash_bytes(b"a")}
+
+
+class TestWhileObjectsGetTheirNames:
+    """A thread whose batch is over finds what it put, while the batch of another one ends."""
+
+    LARGE = b"x" * (1 << 20)
+
+    @pytest.fixture(params=["directory", "packed", "cloud"])
+    def target(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Objects]:
+        if request.param == "cloud":
+            yield CloudObjects(FolderBlobs(tmp_path / "bucket"), tmp_path)
+        else:
+            yield {"directory": DirectoryObjects, "packed": PackedObjects}[request.param](tmp_path / "objects")
+        assert [path for path in tmp_path.rglob("tmp/*") if path.is_file()] == [], "temporary files were left"
+
+    @pytest.fixture
+    def seen(self, target: Objects, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+        """What another thread finds at each step of giving names: before it, and after it."""
+        seen: list[Any] = []
+        bodies = {hash_bytes(body): body for body in (b"small", self.LARGE)}
+
+        def look() -> list[Any]:
+            absent = target.missing(bodies)
+            sizes = {hash: target.size(hash) for hash in bodies}
+            return [absent, sizes, {hash: target.read(hash) for hash in bodies} == bodies]
+
+        def watched(step: Any) -> Any:
+            def watching(*arguments: Any) -> Any:
+                with ThreadPoolExecutor(1) as pool:
+                    seen.append(pool.submit(look).result(10))
+                    result = step(*arguments)
+                    seen.append(pool.submit(look).result(10))
+                return result
+
+            return watching
+
+        for place in ("directory.sync_all", "directory.rename"):
+            step = getattr(directory, place.partition(".")[2])
+            monkeypatch.setattr(f"datapkg.objects.{place}", watched(step))
+        monkeypatch.setattr(FolderBlobs, "take", lambda *a, take=FolderBlobs.take: watched(take)(*a))
+        yield seen
+        sizes = {hash: len(body) for hash, body in bodies.items()}
+        assert seen
+        assert seen == [[set(), sizes, True]] * len(seen)
+
+    def test_they_are_found(self, target: Objects, seen: list[Any]) -> None:
+        with target.batch():
+            target.put_bytes(b"small")
+            with target.batch():
+                target.put_bytes(self.LARGE)
+
+    def test_pack_is_found_by_who_listed_the_packs_before(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = PackedObjects(tmp_path)
+        before = home.packs()
+        sizes = []
+
+        def watched(temp: Path, path: Path) -> None:
+            rename(temp, path)
+            with monkeypatch.context() as patch:
+                patch.setattr(home, "packs", lambda: before)
+                sizes.append(home.size(hash_bytes(b"small")))
+
+        monkeypatch.setattr("datapkg.objects.packs.rename", watched)
+        home.put_many([b"small"])
+        assert sizes == [5]
+
+    def test_what_gets_no_name_is_not_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        home = DirectoryObjects(tmp_path / "objects")
+        monkeypatch.setattr(directory, "sync_all", lambda folder: os.close(1 << 20))
+        with pytest.raises(OSError, match="descriptor"), home.batch():
+            home.put_bytes(b"small")
+        assert home.missing([hash_bytes(b"small")]) == {hash_bytes(b"small")}
+        assert list(home.tmp.iterdir()) == []
