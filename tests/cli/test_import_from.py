@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.building.converters.get_started import write_project
 from tests.cli.conftest import Run
@@ -285,6 +286,9 @@ hptuning:
     - metric: loss
       value: 0.1
       optimization: minimize
+    - metric: accuracy
+      value: 0.9
+      policy: experiment
   hyperband: {{max_iter: 10}}
   matrix:
     learning_rate:
@@ -309,15 +313,13 @@ json.dump(sys.argv[1:], open(folder + "/args.json", "w"))
 
 
 def test_group_of_polyaxon(run: Run) -> None:
-    from datapkg.building.spec.keywords import OF_STAGE
-
     write(GROUP.replace("  image: python:3.12\n", ""), "polyaxonfile.yml")
     write(MODEL, "model.py")
     left = dict(map(reversed, converted(run, "polyaxon", "polyaxonfile.yml")))  # type: ignore[arg-type]
-    expected = {"framework": 3, "hptuning.hyperband": 15, "build.build_steps": 26}
-    later = {"concurrency": ("hptuning.concurrency", 8), "early_stopping": ("hptuning.early_stopping", 11)}
-    later["resources"] = ("environment.resources", 22)
-    assert left == expected | dict(place for word, place in later.items() if word not in OF_STAGE)
+    assert left == {"framework": 3, "hptuning.hyperband": 18, "hptuning.early_stopping": 11, "build.build_steps": 29}
+    stage = yaml.safe_load(Path("build.yml").read_text())["stages"]["run"]
+    assert (stage["concurrency"], stage["resources"]) == (2, {"cpu": 1, "memory": "512MiB"})
+    assert stage["early_stopping"] == [{"metric": "loss", "value": 0.1, "optimization": "minimize"}]
     out = exported(run)
     found = [json.loads(path.read_text()) for path in sorted(out.rglob("args.json"))]
     assert len(found) == 3

@@ -10,7 +10,7 @@ from typing import Any
 from datapkg.building.readers import node_name
 from datapkg.building.spec.deferred_transform import DeferredTransform
 from datapkg.building.spec.folder import name_problem
-from datapkg.building.spec.keywords import OF_STAGE, RESERVED
+from datapkg.building.spec.keywords import RESERVED
 from datapkg.building.spec.stages import MAX_STAGES
 from datapkg.errors import InvalidInput
 
@@ -82,11 +82,6 @@ class Conversion:
 
 def _parents(path: str) -> set[str]:
     return {"/".join(path.split("/")[:depth]) for depth in range(1, path.count("/") + 1)}
-
-
-def has_keyword(word: str) -> bool:
-    """Return whether stages of this version have a keyword."""
-    return word in OF_STAGE
 
 
 def free_name(text: str, taken: Container[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.building.converters.code_files import named_files, with_modules
-from datapkg.building.converters.conversion import Conversion, escaped, free_name, has_keyword
+from datapkg.building.converters.conversion import Conversion, escaped, free_name
 from datapkg.building.converters.sections import Section, texts_of
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
@@ -84,13 +84,16 @@ class _Workflow:
 
     def add(self, job: str, section: Section) -> None:
         """Add the stage of a job and a node for each of its outputs."""
-        if job not in self._scripts:
-            uses = section.text("uses")
-            section.leave_out("uses", f"{quoted(uses or 'nothing')} is not {SCRIPT}; the job is left out")
-            for word in ("with", "inputs", "resources", "env", "if", "timeout"):
-                section.take(word)
-            section.close()
+        if job in self._scripts:
+            self._add_script(job, section)
             return
+        uses = section.text("uses")
+        section.leave_out("uses", f"{quoted(uses or 'nothing')} is not {SCRIPT}; the job is left out")
+        for word in ("with", "inputs", "resources", "env", "if", "timeout"):
+            section.take(word)
+        section.close()
+
+    def _add_script(self, job: str, section: Section) -> None:
         name, outputs = self._names[job], dict(self._outputs[job])
         inputs = self._inputs(job, section, set(outputs.values()))
         given = section.section("with")
@@ -110,11 +113,8 @@ class _Workflow:
             "code": with_modules(named_files(script, self._root), self._root),
             "inputs": dict(inputs.values()),
             "outputs": {found: f"{found}/" if output else f"{found}.txt" for output, found in outputs.items()},
+            "image": given.text("image"),
         }
-        if (image := given.text("image")) and has_keyword("image"):
-            stage["image"] = image
-        elif image:
-            given.leave_out("image", "stages of this version have no such keyword")
         given.close()
         self._resources(section)
         if (limit := section.text("timeout")) and limit.isdecimal():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.building.converters.code_files import named_files, with_modules
-from datapkg.building.converters.conversion import Conversion, escaped, free_name, has_keyword
+from datapkg.building.converters.conversion import Conversion, escaped, free_name
 from datapkg.building.converters.sections import Section, texts_of
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
@@ -112,16 +112,27 @@ def _tuning(top: Section, stage: dict[str, Any]) -> None:
         grid.close()
     for word in ("hyperband", "bo"):
         tuning.leave_out(word, "a search that learns from runs; matrix and search: {random: …} do not")
-    _if_known("concurrency", tuning, stage, tuning.value("concurrency"))
-    _if_known("early_stopping", tuning, stage, tuning.value("early_stopping"))
+    stage["concurrency"] = tuning.value("concurrency")
+    stage["early_stopping"] = _stop_rules(tuning)
     tuning.close()
+
+
+def _stop_rules(tuning: Section) -> Any:
+    """Return the rules of early stopping, without those that end single runs."""
+    rules = tuning.value("early_stopping")
+    if not isinstance(rules, list):
+        return rules
+    kept = [each for each in rules if not isinstance(each, dict) or each.get("policy", "all") == "all"]
+    if len(kept) < len(rules):
+        tuning.leave_out("early_stopping", "a run ends itself by its own program; only rules with policy: all are kept")
+    return kept
 
 
 def _place(top: Section, stage: dict[str, Any]) -> None:
     """Read the image in which a command runs, the environment variables and what a run needs."""
     build = top.section("build")
     if build is not None:
-        _if_known("image", build, stage, build.text("image"))
+        stage["image"] = build.text("image")
         build.leave_out("build_steps", "name an image in which this is done")
         build.leave_out("env_vars", "name an image in which these are set")
         build.close()
@@ -138,16 +149,8 @@ def _place(top: Section, stage: dict[str, Any]) -> None:
                 # A number is MiB in Polyaxon.
                 found[word] = f"{value}MiB" if word == "memory" and isinstance(value, int | float) else value
         resources.close()
-        _if_known("resources", environment, stage, found)
+        stage["resources"] = found
     environment.close()
-
-
-def _if_known(word: str, section: Section, stage: dict[str, Any], value: Any) -> None:
-    """Set a keyword of the stage if this version has it; else name the key."""
-    if value and has_keyword(word):
-        stage[word] = value
-    elif value:
-        section.leave_out(word, "stages of this version have no such keyword")
 
 
 def _command(text: str, names: list[str], run: Section) -> str:
