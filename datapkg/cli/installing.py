@@ -107,13 +107,8 @@ def install(
     options: dict[str, Any] = {"registry": registry, "replace": replace}
     selection = selected(include, exclude, max_size, part, meta_only=meta_only)
     if bundles := [each for each in refs if isinstance(each, Path)]:
-        if listing := next((each for each in bundles if each.suffix in (".yml", ".yaml")), None):
-            what = f"{listing} is not a bundle; -r installs the packages that a file lists"
-            raise InvalidInput(what, hint=f"datapkg install -r {quote(str(listing))}")
-        path, is_plain = bundles[0], len(bundles) == len(refs) and not selection.is_partial
-        if not is_plain or any((hash, tag, version, requirements, frozen, groups, no_groups, dry_run)):
-            what = "a bundle is installed whole and by itself, with no options but --registry and --replace"
-            raise InvalidInput(what, hint=f"datapkg install {path}")
+        others = (hash, tag, version, requirements, frozen, groups, no_groups, dry_run, selection.is_partial)
+        _check_bundles(bundles, is_alone=len(bundles) == len(refs) and not any(others))
         _install_bundles(session, bundles, options)
         return
     options["dry_run"] = dry_run
@@ -143,6 +138,16 @@ def _checkouts(
     if any(each.error for each in outcomes) or (requirements and requirements.name != REQUIREMENTS):
         return []
     return checkout_folders(session.home, Path.cwd(), requirements, dry_run=dry_run, progress=progress)
+
+
+def _check_bundles(bundles: Sequence[Path], *, is_alone: bool) -> None:
+    """Raise `InvalidInput` for a list of packages in place of a bundle, and for bundles with other arguments."""
+    if listing := next((each for each in bundles if each.suffix in (".yml", ".yaml")), None):
+        what = f"{listing} is not a bundle; -r installs the packages that a file lists"
+        raise InvalidInput(what, hint=f"datapkg install -r {quote(str(listing))}")
+    if not is_alone:
+        what = "a bundle is installed whole and by itself, with no options but --registry and --replace"
+        raise InvalidInput(what, hint=f"datapkg install {bundles[0]}")
 
 
 def _install_bundles(session: Session, paths: Sequence[Path], options: dict[str, Any]) -> None:

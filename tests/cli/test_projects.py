@@ -78,7 +78,10 @@ def test_add_and_update_name_what_is_left_to_do(ada: Person, states: list[str]) 
     unchanged = ada("add", f"{package}@1.0")
     assert "update data/raw" not in unchanged.out + unchanged.err
     Path("datapkg.yml").write_text(f"packages: [{package}@1.0]\ncheckout: {{../raw: {package}}}\n")
-    assert ada("add", f"{package}@2.0").code == 0  # what is wrong with the folders, install says
+    refused = ada("add", f"{package}@2.0", "--json")
+    assert (refused.code, refused.error["hint"]) == (2, "write checkout: {data/raw: user/name/raw}")
+    Path("datapkg.yml").write_text(f"packages: [{package}@1.0]\n")
+    assert ada("add", f"{package}@2.0").code == 0
     ada("rm", package)
     removed = ada("remove", package)
     assert (removed.code, "uninstall it" in removed.out + removed.err) == (0, False)

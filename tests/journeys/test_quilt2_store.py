@@ -194,7 +194,7 @@ def test_099_invalid_reference(here: Machine, text: str) -> None:
 
 
 def test_100_help_is_complete(here: Machine) -> None:
-    listed = re.findall(r"^  ([a-z]+)  ", here.run("--help").out, re.MULTILINE)
+    listed = re.findall(r"^  ([a-z-]+)  ", here.run("--help").out, re.MULTILINE)
     assert set(listed) >= COMMANDS.keys()
     for command in COMMANDS:
         assert f"datapkg {command}" in here.run(command, "--help").out

@@ -48,16 +48,10 @@ def publish(package: StaticPackage, push: str, request: wire.Publish, *, is_firs
         if heads.latest == push:
             return None
         names.check_parent(ref, heads, request)
-        version = request.version if request.version and _is_free(ref, heads, request) else None
-        sizes = {"manifest_size": manifest.size_bytes, "bytes_logical": sum(manifest.objects().values())}
-        # Before the entry, so that whoever reads that finds the objects; of a push that fails, the file is collected
-        # later.
+        entry, sizes = _entry(package, heads, manifest, request), _sizes(manifest)
+        # Before the entry, so that its readers find the objects; if the push fails, the file is collected later.
         objects.places.write(push, heads.latest, needed, {"number": heads.number + 1, **sizes})
-        parents = parents_of_push(ref.package, request, heads.latest, lambda hash: package.is_state(heads, hash))
-        wheels = _wheels(package, heads, manifest, version)
-        names_set = {"tag": request.tag, "version": version, "parents": parents, "wheels": wheels}
-        fields = {"message": request.message, **names_set, **_record(request)}
-        return {"kind": "push", "hash": push, "parent": heads.latest, **sizes, **fields}
+        return entry
 
     position, change = package.log.append(pushed, package.author)
     objects.places.heal()
@@ -74,6 +68,21 @@ def publish(package: StaticPackage, push: str, request: wire.Publish, *, is_firs
         changed=change is not None,
         public=True,
     )
+
+
+def _entry(package: StaticPackage, heads: Heads, manifest: Manifest, request: wire.Publish) -> dict[str, Any]:
+    """Return the log entry of a push after these heads, whose wheels it stores."""
+    ref, latest = package.ref, heads.latest
+    version = request.version if request.version and _is_free(ref, heads, request) else None
+    parents = parents_of_push(ref.package, request, latest, lambda hash: package.is_state(heads, hash))
+    wheels = _wheels(package, heads, manifest, version)
+    names_set = {"tag": request.tag, "version": version, "parents": parents, "wheels": wheels}
+    fields = {"message": request.message, **names_set, **_record(request)}
+    return {"kind": "push", "hash": manifest.hash, "parent": latest, **_sizes(manifest), **fields}
+
+
+def _sizes(manifest: Manifest) -> dict[str, int]:
+    return {"manifest_size": manifest.size_bytes, "bytes_logical": sum(manifest.objects().values())}
 
 
 def _wheels(package: StaticPackage, heads: Heads, manifest: Manifest, version: str | None) -> dict[str, str]:
