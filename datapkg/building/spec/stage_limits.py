@@ -26,11 +26,12 @@ def timeout(mapping: NodeMapping) -> float | None:
     """Return the seconds of `timeout`, None for no limit."""
     if "timeout" not in mapping:
         return None
-    text = mapping.text("timeout", "a duration such as 90s, 10m or 2h") or ""
+    text = mapping.text("timeout", "a duration such as 90s, 10m or 2h")
+    if text is None:  # of another type, which is named already
+        return None
     found = _DURATION.match(text)
     if found is None or not float(found["number"]):
-        if text:
-            mapping.wrong("timeout", f"expected a duration such as 90s, 10m or 2h, got {quoted(text)}")
+        mapping.wrong("timeout", f"expected a duration such as 90s, 10m or 2h, got {quoted(text)}")
         return None
     return float(found["number"]) * _UNIT_S[found["unit"]]
 
@@ -39,11 +40,12 @@ def retries(mapping: NodeMapping) -> int:
     """Return how often a stage is tried again."""
     if "retries" not in mapping:
         return 0
-    text = mapping.text("retries", "a number") or ""
+    text = mapping.text("retries", "a number")
+    if text is None:  # of another type, which is named already
+        return 0
     if text.isdecimal() and int(text) <= MAX_RETRIES:
         return int(text)
-    if text:
-        mapping.wrong("retries", f"expected a number from 0 to {MAX_RETRIES}, got {quoted(text)}")
+    mapping.wrong("retries", f"expected a number from 0 to {MAX_RETRIES}, got {quoted(text)}")
     return 0
 
 
@@ -51,13 +53,14 @@ def concurrency(mapping: NodeMapping) -> int | None:
     """Return how many stages of a matrix run at once at most, None for no limit."""
     if "concurrency" not in mapping:
         return None
-    text = mapping.text("concurrency", "a number") or ""
+    text = mapping.text("concurrency", "a number")
+    if text is None:  # of another type, which is named already
+        return None
     if text.isdecimal() and 1 <= int(text) <= MAX_AT_ONCE:
         if "matrix" not in mapping and "foreach" not in mapping:
             mapping.wrong("concurrency", "goes with `matrix` or `foreach`")
         return int(text)
-    if text:
-        mapping.wrong("concurrency", f"expected a number from 1 to {MAX_AT_ONCE:,}, got {quoted(text)}")
+    mapping.wrong("concurrency", f"expected a number from 1 to {MAX_AT_ONCE:,}, got {quoted(text)}")
     return None
 
 

@@ -384,7 +384,9 @@ def _image(mapping: NodeMapping) -> str:
         if "network" in mapping:
             mapping.wrong("network", "goes with `image`; other stages use the network of this machine")
         return ""
-    text = mapping.text("image", "the name of an image, such as python:3.12") or ""
+    text = mapping.text("image", "the name of an image, such as python:3.12")
+    if text is None:  # of another type, which is named already
+        return ""
     if not _IMAGE.match(text):
         mapping.wrong("image", f"expected the name of an image, such as python:3.12, got {quoted(text)}")
     return text

@@ -182,8 +182,9 @@ def test_without_an_engine_nothing_runs(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("more", ["image: [a, b]", "image: -v/:/x", "image: a b", "network: true", "image: ''"])
 def test_mistakes(tmp_path: Path, more: str) -> None:
-    with pytest.raises(InvalidBuildFile, match=r"build\.yml:8: .*(image|network)"):
+    with pytest.raises(InvalidBuildFile, match=r"build\.yml:8: .*(image|network)") as caught:
         build(tmp_path / "work", more)
+    assert len(caught.value.problems) == 1
 
 
 @pytest.mark.big

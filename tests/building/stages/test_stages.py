@@ -428,6 +428,8 @@ stages:
         ("{a: {outputs: {o: o}}}", "has neither `run` nor `python`"),
         ("{a: {run: x}}", "has no `outputs`"),
         ("{a: {run: x, outputs: {o: o}, timeout: soon}}", "expected a duration such as 90s"),
+        ("{a: {run: x, outputs: {o: o}, timeout: ''}}", "expected a duration such as 90s, 10m or 2h, got nothing"),
+        ("{a: {run: x, outputs: {o: o}, retries: ''}}", "stages.a.retries: expected a number, got nothing"),
         ("{a: {run: x, outputs: {o: o}, retires: 2}}", "unknown key 'retires'; did you mean 'retries'"),
         ("{a: {run: x, outputs: {o: o}, as: xml}}", "expected parquet, csv, arrow"),
         ("{a-b: {run: x, outputs: {o: o}}}", "letters, digits and underscores"),
