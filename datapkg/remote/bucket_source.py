@@ -58,8 +58,9 @@ class BucketSource:
             pieces, end, found = self._blobs.get(self._key, start, None, etag if start else None)
         except NotFound as error:
             raise NotFound(f"{file.shown} is not there", hint="look whether the address is right") from error
-        except Unreachable:
-            if start:  # it may have changed: then the next try begins anew
+        except Unreachable as error:
+            # Another answer may mean that the file changed, or that parts are not sent: the next try begins anew.
+            if start and not (error.detail.get("broke_off") or error.detail.get("is_busy")):
                 file.forget()
             raise
         if start >= end and start:

@@ -105,3 +105,30 @@ class TestCeph(_Bucket):
     @pytest.fixture
     def store(self, ceph: ObjectStore) -> ObjectStore:
         return ceph
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_kept"),
+    [
+        ("Generic S3 error: Error performing GET http://127.0.0.1/b/a in 1s - error sending request", True),
+        ("Server returned non-2xx status code: 503 Service Unavailable", True),
+        ("Server returned non-2xx status code: 412 Precondition Failed", False),
+        ("Generic S3 error: Received non-partial response when range requested", False),
+    ],
+)
+def test_piece_is_kept_unless_the_file_may_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, is_kept: bool
+) -> None:
+    """As a healthy store never answers."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise obstore.exceptions.GenericError(answer)
+
+    monkeypatch.setattr(obstore, "get", fail)
+    monkeypatch.setattr(obstore, "head", lambda *_: {"size": 2 * len(BODY)})
+    path, note = tmp_path / "a", tmp_path / "a.json"
+    path.write_bytes(BODY)
+    note.write_text('{"validator": "1"}')
+    with pytest.raises(Unreachable):
+        get("s3://bucket/a", path, environ={}, tries=1)
+    assert (path.exists(), note.exists()) == (is_kept, is_kept)

@@ -39,6 +39,7 @@ COPIED_BYTES = 5 << 30
 PIECE_BYTES = 256 << 10
 TRIES = 4
 PAUSE_S = 0.2
+_NOT_PARTIAL = "non-partial response"  # the library's words for a whole file in answer to a range
 TIMEOUT = timedelta(hours=6)
 """For a whole request with its body, on a slow line; `READ_TIMEOUT` ends one that no longer moves."""
 READ_TIMEOUT = timedelta(seconds=30)
@@ -284,7 +285,9 @@ class BucketBlobs(Blobs):
             if reason.startswith(("401", "403")) or "ExpiredToken" in reason:
                 raise self._refusal(reason) from None
             unreachable = self.unreachable(key, reason)
-            unreachable.detail["broke_off"] = not reason[:3].isdecimal()  # an answer has a status
+            status = reason[:3] if reason[:3].isdecimal() else ""  # without one, there was no answer
+            unreachable.detail["broke_off"] = not status and _NOT_PARTIAL not in reason
+            unreachable.detail["is_busy"] = status == "429" or status.startswith("5")
             raise unreachable from None
 
     def _refusal(self, reason: str) -> DatapkgError:
