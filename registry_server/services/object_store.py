@@ -24,6 +24,8 @@ from datapkg.objects.packs import PackedObjects
 from registry_server.settings import Settings
 
 NOTE = "objects.json"
+BEGUN = "objects-begun.json"
+"""The note before what is at the URL is marked."""
 MARK = "registry-objects.json"
 FORMAT = 1
 TELL = "tell the administrator of the registry"
@@ -55,10 +57,11 @@ def _opened(settings: Settings, create: bool) -> PackedObjects:
                 f"the objects of this registry are in {settings.data}, not in {settings.objects}",
                 hint="to move them: datapkg-registry export FOLDER, and import it with another --data and --objects",
             )
-        noted = {"format": FORMAT, "url": settings.objects, "id": uuid.uuid4().hex}
         blobs = open_blobs(settings.objects)
+        noted = _begun(settings)
         _set_mark(blobs, noted["id"])
         write_atomic(settings.data / NOTE, json.dumps(noted).encode(), settings.temporary)
+        (settings.data / BEGUN).unlink(missing_ok=True)
     elif settings.objects not in ("", noted["url"]):
         raise InvalidInput(
             f"the objects of the registry in {settings.data} are in {noted['url']}, not in {settings.objects}",
@@ -70,12 +73,26 @@ def _opened(settings: Settings, create: bool) -> PackedObjects:
     return CloudObjects(blobs, settings.data)
 
 
-def _noted(settings: Settings) -> dict[str, Any] | None:
-    noted = read_json(settings.data / NOTE, "note of where the objects are", "restore it from a backup")
+def _begun(settings: Settings) -> dict[str, Any]:
+    """Return the note of a new registry, which stays the same until the mark and the note are both written.
+
+    So a first start that failed between the two can be repeated: what is at the URL is marked as of this registry.
+    """
+    path = settings.data / BEGUN
+    begun = _noted(settings, BEGUN)
+    if begun is None or begun["url"] != settings.objects:
+        begun = {"format": FORMAT, "url": settings.objects, "id": uuid.uuid4().hex}
+        write_atomic(path, json.dumps(begun).encode(), settings.temporary)
+    return begun
+
+
+def _noted(settings: Settings, name: str = NOTE) -> dict[str, Any] | None:
+    path = settings.data / name
+    noted = read_json(path, "note of where the objects are", "restore it from a backup")
     if not noted:
         return None
     if not isinstance(noted, dict) or noted.get("format") != FORMAT or not {"url", "id"} <= noted.keys():
-        raise InvalidInput(f"{settings.data / NOTE} is not a note of this version", hint="upgrade datapkg-registry")
+        raise InvalidInput(f"{path} is not a note of this version", hint="upgrade datapkg-registry")
     return noted
 
 

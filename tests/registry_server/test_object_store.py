@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -15,10 +16,12 @@ import requests
 from datapkg.errors import Conflict, InvalidInput, Unreachable
 from datapkg.format import wire
 from datapkg.format.frames import encode_frames, read_frames
+from datapkg.objects.blobs.folder import FolderBlobs
 from datapkg.objects.cloud import CloudObjects, single_key
-from registry_server.services import exports
+from datapkg.objects.files import write_atomic
+from registry_server.services import exports, object_store
 from registry_server.services.check import check
-from registry_server.services.object_store import MARK, NOTE
+from registry_server.services.object_store import MARK, NOTE, open_objects
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import open_registry
 from registry_server.services.sweep import sweep
@@ -231,6 +234,37 @@ class TestWhereTheObjectsAre:
     def test_two_registries_do_not_share_a_place(self, house: House, tmp_path: Path, url: str) -> None:
         with pytest.raises(Conflict, match="objects of another registry"):
             open_registry(Settings(data=tmp_path / "second", objects=url), create=True)
+
+    @pytest.mark.parametrize("step", ["first note", "mark", "answer to the mark", "note"])
+    def test_a_first_start_that_failed_is_repeated(
+        self, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        settings = Settings(data=tmp_path / "first", objects=url)
+        settings.data.mkdir()
+        with monkeypatch.context() as patch:
+            create, calls = FolderBlobs.create, iter([step == "first note", step == "note"])
+
+            def written(path: Path, *arguments: Any) -> None:
+                if next(calls):
+                    raise OSError("the disk is full")
+                write_atomic(path, *arguments)
+
+            def created(blobs: FolderBlobs, key: str, data: bytes) -> bool:
+                if step == "answer to the mark":
+                    create(blobs, key, data)
+                if "mark" in step:
+                    raise Unreachable("it broke off")
+                return create(blobs, key, data)
+
+            patch.setattr(object_store, "write_atomic", written)
+            patch.setattr(FolderBlobs, "create", created)
+            with pytest.raises((OSError, Unreachable)):
+                open_objects(settings, create=True)
+        for _ in range(2):
+            assert isinstance(open_objects(settings, create=True), CloudObjects)
+        assert list(settings.data.glob("objects*.json")) == [settings.data / NOTE]
+        with pytest.raises(Conflict, match="objects of another registry"):
+            open_objects(Settings(data=tmp_path / "second", objects=url), create=True)
 
     def test_a_lost_database_is_not_made_anew(self, house: House) -> None:
         house.close()
