@@ -36,8 +36,7 @@ class SeenLogs:
     def last(self, ref: Ref) -> tuple[int, str]:
         """Return the number and the sha256 of the last entry that was seen; 0 and nothing without one."""
         value = self._read(ref)
-        number, entry = value.get("number"), value.get("entry")
-        return (number, entry) if isinstance(number, int) and isinstance(entry, str) else (0, "")
+        return value.get("number", 0), value.get("entry", "")
 
     def check_versions(self, ref: Ref, versions: Mapping[str, str]) -> None:
         """Raise `IntegrityError` where a version that was seen names another state now, or none."""
@@ -49,7 +48,7 @@ class SeenLogs:
     def keep(self, ref: Ref, number: int, entry: str, versions: Mapping[str, str]) -> None:
         """Remember the last entry of a log; one that another process saw later stays."""
         before = self._read(ref)
-        if int(before.get("number", 0)) >= number:
+        if before.get("number", 0) >= number:
             return
         value = {"entry": entry, "number": number, "url": self._url, "versions": dict(versions)}
         path = self.path(ref)
@@ -86,7 +85,15 @@ class SeenLogs:
     def _read(self, ref: Ref) -> dict[str, Any]:
         try:
             value = read_json(self.path(ref), "memory of a log", f"rm {self.path(ref)}")
-        # It only guards against others: without it, the log can still be read.
+        # It only guards against others: without it, the log can still be read, and is remembered anew.
         except InvalidInput:
             return {}
-        return value if isinstance(value, dict) else {}
+        return value if _is_memory(value) else {}
+
+
+def _is_memory(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(versions := value.get("versions"), dict):
+        return False
+    number = value.get("number")
+    is_number = isinstance(number, int) and not isinstance(number, bool) and number > 0
+    return is_number and all(isinstance(text, str) for text in [value.get("entry"), *versions.values()])

@@ -253,3 +253,23 @@ def test_an_entry_of_another_package_says_what_is_there(open_log: Any, blobs: Fo
     with pytest.raises(IntegrityError, match=r"entry 1 of .*ada/iris at .* has the contents of entry 1 of bob/") as e:
         open_log("reader").read()
     assert e.value.hint == f"datapkg verify --registry {blobs.url}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"number": "x"},
+        {"number": True},
+        {"number": -1},
+        {"entry": 7},
+        {"versions": []},
+        {"versions": {"1.0": 1}},
+    ],
+)
+def test_a_damaged_memory_is_as_none(open_log: Any, blobs: FolderBlobs, tmp_path: Path, change: dict[str, Any]) -> None:
+    open_log().append(push(1, version="1.0"))
+    path = SeenLogs(tmp_path / "own", blobs.url).path(REF)
+    before = path.read_bytes()
+    path.write_text(json.dumps(json.loads(before) | change))
+    assert open_log().read().heads.number == 1
+    assert path.read_bytes() == before
