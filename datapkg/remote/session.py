@@ -218,16 +218,20 @@ class RegistrySession:
         A read whose token is rejected is asked again without it. `work` is how many bytes the registry reads or writes
         before it answers. Without `follow`, a redirect is an answer.
         """
+
+        def is_refusal(answer: requests.Response) -> bool:
+            return _is_refused(answer) and (follow or answer.status_code not in REDIRECTS)
+
         response = self._answer(method, path, options, work, follow=follow)
         try:
-            if _is_refused(response) and (follow or response.status_code not in REDIRECTS):
+            if is_refusal(response):
                 refusal = self._refusal(response, method, path)
                 if not (isinstance(refusal, NotLoggedIn) and self._may_omit_token(method, path)):
                     raise refusal
                 response.close()
                 self._auth.was_rejected = True
-                response = self._answer(method, path, options)
-                if _is_refused(response):
+                response = self._answer(method, path, options, work, follow=follow)
+                if is_refusal(response):
                     raise refusal
                 self._warn_of_token()
             yield response

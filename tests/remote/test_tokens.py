@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
+from urllib3 import HTTPResponse
 
 from datapkg.api.accounts import login, whoami
 from datapkg.api.build import build_package
 from datapkg.api.install import install_packages
 from datapkg.api.push import push_package
 from datapkg.errors import InvalidInput, NotLoggedIn, PackageNotFound, RejectedToken
+from datapkg.format import wire
 from datapkg.home import Home
 from datapkg.remote.credentials import check_origin
+from datapkg.remote.session import RegistrySession
+from datapkg.remote.time_limits import SEND_TIMEOUT_S
 from datapkg.resolve import find_installed
 from registry_server.services import accounts, policy
 from registry_server.services.registry import open_registry
@@ -117,3 +124,25 @@ def test_address_with_more_than_a_host_names_the_right_one(address: str) -> None
     with pytest.raises(InvalidInput, match="no user, password, path") as caught:
         check_origin(address)
     assert caught.value.hint == "write it as http://127.0.0.1:8080"
+
+
+def test_read_without_its_token_is_the_same_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry that rejects the token and, without it, redirects to its storage, which must not be followed here."""
+    session = RegistrySession("http://localhost:9", "token")
+    asked: list[dict[str, Any]] = []
+
+    def answer(method: str, url: str, **options: Any) -> requests.Response:
+        asked.append(options)
+        response = requests.Response()
+        response.status_code, response.url = (401 if len(asked) == 1 else 307), url
+        body = b'{"error": {"code": "not_logged_in", "message": "no", "detail": {"type": "NotLoggedIn"}}}'
+        response.raw = HTTPResponse(io.BytesIO(body), status=response.status_code, preload_content=False)
+        response.headers["Location"] = "http://localhost:8/a"
+        return response
+
+    monkeypatch.setattr(session.transport, "answer", answer)
+    path = f"{wire.PACKAGES}/ada/iris/objects/{'0' * 64}"
+    with pytest.warns(RejectedToken), session.request("GET", path, work=10**9, follow=False) as response:
+        assert response.status_code == 307
+    assert [options["follow"] for options in asked] == [False, False]
+    assert [options["timeout"][0] for options in asked] == [SEND_TIMEOUT_S] * 2, "the registry works as long"
