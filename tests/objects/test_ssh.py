@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from datapkg.errors import InvalidInput, Refused, Unreachable
+from datapkg.errors import InvalidInput, NotFound, Refused, Unreachable
 from datapkg.objects.blobs.ssh import SshBlobs
 from tests.blob_contract import BODY, BlobsContract
 from tests.ssh_server import SshServer, ssh_server
@@ -80,3 +81,24 @@ def test_folder_that_may_not_be_written(server: SshServer, home: Path) -> None:
 def test_what_is_not_an_address(url: str) -> None:
     with pytest.raises(InvalidInput, match="not the address of a folder over SSH"):
         SshBlobs(url)
+
+
+def test_folder_that_another_process_removed_is_made_again(server: SshServer, home: Path, tmp_path: Path) -> None:
+    blobs, folder = SshBlobs(server.url(tmp_path / "data")), tmp_path / "data"
+
+    def removed() -> SshBlobs:
+        for path in folder.iterdir():
+            if path.name != "kept":
+                shutil.rmtree(path)
+        return blobs
+
+    blobs.put("kept", io.BytesIO(BODY))
+    blobs.put("a/b", io.BytesIO(BODY))
+    removed().put("a/b", io.BytesIO(BODY))
+    assert removed().create("a/c", BODY)
+    removed().copy("kept", "a/d")
+    assert blobs.read("a/d", len(BODY)) == BODY
+    removed().rename("kept", "a/e")
+    assert blobs.read("a/e", len(BODY)) == BODY
+    with pytest.raises(NotFound):
+        blobs.copy("kept", "a/f")

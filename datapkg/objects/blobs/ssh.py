@@ -16,7 +16,7 @@ import posixpath
 import stat
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
@@ -127,8 +127,7 @@ class SshBlobs(Blobs):
         async def attempt(sftp: asyncssh.SFTPClient) -> bool:
             temp = await self._new_file(sftp, io.BytesIO(data))
             try:
-                await self._make_folder(sftp, self._path(key))
-                await sftp.link(temp, self._path(key))
+                await self._in_folder(sftp, self._path(key), lambda path: sftp.link(temp, path))
             except asyncssh.SFTPFailure:
                 # This protocol has no code for a name that is taken. After an answer that was lost it may be our own.
                 if not await sftp.exists(self._path(key)):
@@ -160,9 +159,8 @@ class SshBlobs(Blobs):
                 stream.seek(start)
             temp = await self._new_file(sftp, stream)
             try:
-                await self._make_folder(sftp, self._path(key))
                 # SFTP's own rename fails where the target exists; this extension of OpenSSH replaces it.
-                await sftp.posix_rename(temp, self._path(key))
+                await self._in_folder(sftp, self._path(key), lambda path: sftp.posix_rename(temp, path))
             except BaseException:
                 await _removed(sftp, temp)
                 raise
@@ -179,10 +177,9 @@ class SshBlobs(Blobs):
         # A second name is enough: files are replaced and never changed.
         async def link(sftp: asyncssh.SFTPClient) -> None:
             await self._size(sftp, key)
-            temp = await self._temp_path(sftp)
-            await sftp.link(self._path(key), temp)
-            await self._make_folder(sftp, self._path(target))
-            await sftp.posix_rename(temp, self._path(target))
+            temp = self._temp_path()
+            await self._in_folder(sftp, temp, lambda path: sftp.link(self._path(key), path))
+            await self._in_folder(sftp, self._path(target), lambda path: sftp.posix_rename(temp, path))
             await _removed(sftp, temp)  # a rename to another name of the same file does nothing
 
         self._run(link, key)
@@ -190,8 +187,7 @@ class SshBlobs(Blobs):
     def rename(self, key: str, target: str) -> None:
         async def move(sftp: asyncssh.SFTPClient) -> None:
             await self._size(sftp, key)
-            await self._make_folder(sftp, self._path(target))
-            await sftp.posix_rename(self._path(key), self._path(target))
+            await self._in_folder(sftp, self._path(target), lambda path: sftp.posix_rename(self._path(key), path))
             # A rename keeps mtime, and SFTP has no ctime: without this, the sweep would see the age of the old name.
             with contextlib.suppress(OSError):
                 await sftp.utime(self._path(target), None)
@@ -251,9 +247,9 @@ class SshBlobs(Blobs):
 
     async def _new_file(self, sftp: asyncssh.SFTPClient, stream: BinaryIO) -> str:
         """Write a stream to a new file beside the others and make it durable; return its path."""
-        temp = await self._temp_path(sftp)
+        temp = self._temp_path()
         try:
-            async with sftp.open(temp, "xb") as file:
+            async with await self._in_folder(sftp, temp, lambda path: sftp.open(path, "xb")) as file:
                 # In a thread: what reads the stream may wait, and other transfers go on.
                 while piece := await asyncio.to_thread(stream.read, PIECE_BYTES):
                     await file.write(piece)
@@ -263,10 +259,20 @@ class SshBlobs(Blobs):
             raise
         return temp
 
-    async def _temp_path(self, sftp: asyncssh.SFTPClient) -> str:
-        temp = posixpath.join(self._root, TMP, f"blob-{os.getpid()}-{uuid.uuid4().hex}")
-        await self._make_folder(sftp, temp)
-        return temp
+    def _temp_path(self) -> str:
+        return posixpath.join(self._root, TMP, f"blob-{os.getpid()}-{uuid.uuid4().hex}")
+
+    async def _in_folder(self, sftp: asyncssh.SFTPClient, path: str, name: Callable[[str], Awaitable[T]]) -> T:
+        """Give a file its name in a folder, which is made if it is missing."""
+        import asyncssh
+
+        await self._make_folder(sftp, path)
+        try:
+            return await name(path)
+        except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):  # another process removed a folder that was known
+            self._folders.discard(posixpath.dirname(path))
+            await self._make_folder(sftp, path)
+            return await name(path)
 
     async def _make_folder(self, sftp: asyncssh.SFTPClient, path: str) -> None:
         import asyncssh
