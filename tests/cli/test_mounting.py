@@ -432,3 +432,9 @@ def test_documented_session(mounts: Mounts) -> None:
         line, _, expected = part.partition("\n")
         output = run("bash", "-c", f"cd {mounts.folder} && {line}", **{**mounts.environ, "PATH": path})
         assert re.fullmatch(re.escape(expected).replace("…", ".*"), output), line
+
+
+def test_last_line_of_libfuse_needs_no_end() -> None:
+    with mount_loop._kept_stderr() as output:
+        os.write(mount_loop.STDERR, b"fuse: one\nfuse: two")
+    assert output() == "fuse: one fuse: two"

@@ -165,4 +165,4 @@ def _kept_stderr() -> Iterator[Callable[[], str]]:
             os.dup2(own, STDERR)
             os.close(own)
             file.seek(0)
-            texts += file.read().decode(errors="replace").split("\n")[:-1]
+            texts += file.read().decode(errors="replace").splitlines()
