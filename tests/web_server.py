@@ -70,7 +70,7 @@ def web_server() -> Iterator[Web]:
 
         def _serve(self, page: Page) -> None:
             body, start = page.body, 0
-            found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            found = re.fullmatch(rf"bytes=(\d+)-({len(body) - 1})?", self.headers.get("Range", ""))
             if found and page.ranges and self.headers.get("If-Range") in (page.etag or page.modified, None):
                 start = int(found[1])
             if start and start >= len(body):

@@ -16,11 +16,12 @@ from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import NotFound, QuotaExceeded, Refused, Unreachable
 from datapkg.format.names import Ref
 from datapkg.home import Home
-from datapkg.objects.blobs.bucket import BucketBlobs
+from datapkg.objects.blobs.bucket import PIECE_BYTES, BucketBlobs
 from datapkg.remote.download import download
 from datapkg.remote.download_file import Downloaded
 from datapkg.remote.probe import probe
 from tests.object_stores import AZURITE, CEPH, ObjectStore
+from tests.web_server import web_server
 
 BODY = os.urandom(300_000)
 SUM = hashlib.sha256(BODY).hexdigest()
@@ -132,3 +133,21 @@ def test_piece_is_kept_unless_the_file_may_have_changed(
     with pytest.raises(Unreachable):
         get("s3://bucket/a", path, environ={}, tries=1)
     assert (path.exists(), note.exists()) == (is_kept, is_kept)
+
+
+def test_connection_that_breaks_for_good_leaves_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = os.urandom(3 * PIECE_BYTES)
+    with web_server() as web:
+        for name, value in {"AWS_ENDPOINT_URL": web.url, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "a"}.items():
+            monkeypatch.setenv(name, value)
+        modified = "Mon, 01 Jan 2024 00:00:00 GMT"
+        web.put("/bucket/a", body, etag='"1"', modified=modified, cuts=[2 * PIECE_BYTES, 10, 10, 10, 10, 10])
+        with pytest.raises(Unreachable, match=r"s3://bucket did not serve a: .* body error"):
+            get("s3://bucket/a", tmp_path / "a", environ={}, tries=1)
+        piece = (tmp_path / "a").read_bytes()
+        assert body.startswith(piece)
+        assert len(piece) >= PIECE_BYTES
+        web.pages["/bucket/a"].cuts.clear()
+        assert get("s3://bucket/a", tmp_path / "a", environ={}) == Downloaded(
+            hashlib.sha256(body).hexdigest(), len(body), len(piece)
+        )

@@ -137,7 +137,11 @@ class BucketBlobs(Blobs):
             if found is None:
                 return iter(()), start, str(obstore.head(self._store, key)["e_tag"])
             end = found.meta["size"] if stop is None else min(stop, found.meta["size"])
-            return iter(found.stream(PIECE_BYTES)), end, str(found.meta["e_tag"])
+            return self._pieces(key, found), end, str(found.meta["e_tag"])
+
+    def _pieces(self, key: str, found: Any) -> Iterator[Any]:
+        with self._translated(key):
+            yield from found.stream(PIECE_BYTES)
 
     def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         import obstore
@@ -316,22 +320,17 @@ class _BucketStream(PieceStream):
         self._pieces, self._end, self._etag = self._blobs.get(self._key, self._at, self._stop, self._etag)
 
     def next_piece(self) -> Any:
-        from obstore.exceptions import BaseError
-
         for number in range(TRIES):
-            reason = "it broke off"
             try:
                 if number:
                     time.sleep(PAUSE_S * 2**number)
                     self.connect()
                 if piece := next(self._pieces, b""):
                     return piece
-            except BaseError as error:
-                reason = _reason(error)
             except Unreachable:
                 if number == TRIES - 1:
                     raise
-        raise self._blobs.unreachable(self._key, reason)
+        raise self._blobs.unreachable(self._key, "it broke off")
 
 
 def check_bucket_url(url: str) -> str:
