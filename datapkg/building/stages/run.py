@@ -27,6 +27,7 @@ from datapkg.building.stages.capacity import VISIBLE_GPUS
 from datapkg.building.stages.container import NOT_STARTED, container_for
 from datapkg.building.stages.inputs import Input, place_all
 from datapkg.building.stages.process import Processes, tail
+from datapkg.building.stages.shell_text import filled_shell, is_script
 from datapkg.errors import StageFailed
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Node
 from datapkg.format.texts import quoted
@@ -180,8 +181,9 @@ def _command(stage: Stage, paths: Mapping[str, Path], place: Workplace, root: Pa
         return [python, "-c", _CALL, str(root), module, stage.python.function, given]
     values = {**{name: str(path) for name, path in paths.items()}, **{k: _text(v) for k, v in stage.params.items()}}
     if stage.shell:
-        return ["/bin/sh", "-c", _filled(stage.run[0], {name: shlex.quote(text) for name, text in values.items()})]
-    return [_filled(word, values) for word in stage.run]
+        return ["/bin/sh", "-c", filled_shell(stage.run[0], values)]
+    fill = [filled_shell if is_script(stage.run, index) else _filled for index in range(len(stage.run))]
+    return [filled(word, values) for filled, word in zip(fill, stage.run, strict=True)]
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:
