@@ -53,6 +53,7 @@ class Settings:
     push_age_s: int = 24 * 3600
     sweep_every_s: int = 3600
     signed_urls_s: int = 0
+    read_urls_s: int = 12 * 3600
     direct_uploads_s: int = 0
 
     @property

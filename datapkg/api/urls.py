@@ -20,10 +20,10 @@ def urls(node: Node, *, registry: bool = False, signed: bool = True) -> list[str
     """Return the URLs of the objects of a table, file or array, in the order of the rows; those of a table are Parquet.
 
     They begin with `file://` if all objects are on this machine, unless `registry` asks for those at the registry,
-    which other machines can read. Of a private package they are signed, for some hours or as long as its registry
-    decides; with `signed=False` they are those of the registry, which takes the token in the header `Authorization:
-    Bearer TOKEN`. Raise `WrongType` for a group, `NotFound` for a state that the registry does not have, `Refused` if
-    its storage cannot sign all of them.
+    which other machines can read. Of a private package they are signed: whoever has one can read that object without a
+    token, for 12 hours or as long as the operator of the registry decides. With `signed=False` they are those that take
+    the token in the header `Authorization: Bearer TOKEN`. Raise `WrongType` for a group, `NotFound` for a state that
+    the registry does not have, `Refused` if there are no signed ones for all objects.
     """
     source, path = node.__source__, node.__at__
     entry = source.entry(path)
@@ -39,15 +39,13 @@ def urls(node: Node, *, registry: bool = False, signed: bool = True) -> list[str
     client = home.client(registry_of(home, source.ref, remote.registry if remote else None))
     client.resolve(source.ref)
     objects = client.objects(source.ref)
-    is_server = isinstance(objects, RegistryObjects)
-    if is_server and (not signed or client.package(source.ref).public):
+    if not signed and isinstance(objects, RegistryObjects):
         return [objects.address(hash) for hash in hashes]
-    found = [url for hash in hashes if (url := objects.signed_url(hash, SIGNED_S))]
-    if len(found) < len(hashes):
-        header = "datapkg.urls(node, registry=True, signed=False), and send the header Authorization: Bearer TOKEN"
+    found = objects.signed_urls(hashes, SIGNED_S)
+    if len(found) < len(hashes):  # those in packs of a registry in a bucket
         raise Refused(
             f"{client.url} has no address that anybody can read for {len(hashes) - len(found)} of the {len(hashes)} "
             f"objects of {source.ref_of(path)}",
-            hint=header if is_server else f"datapkg export {source.ref_of(path)} FOLDER",
+            hint=f"datapkg export {source.ref_of(path)} FOLDER",
         )
     return found

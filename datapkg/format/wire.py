@@ -24,6 +24,7 @@ MANIFEST_CHUNKS = MANIFEST + "/chunks"
 OBJECT = PACKAGE + "/objects/{hash}"
 OBJECT_CHUNKS = OBJECT + "/chunks"
 OBJECTS_READ = PACKAGE + "/objects/read"
+OBJECTS_URLS = PACKAGE + "/objects/urls"
 PUSHES = PACKAGE + "/pushes"
 PUSH = PUSHES + "/{push}"
 PUSH_MISSING = PUSH + "/missing"
@@ -212,6 +213,12 @@ class Missing(_Reply, kw_only=True, frozen=True):
     """Those of the requested objects that the registry lacks."""
 
     missing: list[Hash]
+
+
+class ObjectUrls(_Reply, kw_only=True, frozen=True):
+    """URLs of objects that need no token, in the order asked for: relative to the registry, or in its storage."""
+
+    urls: list[str]
 
 
 class Received(_Reply, kw_only=True, frozen=True):

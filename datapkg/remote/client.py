@@ -20,10 +20,10 @@ class PushTarget(Writable):
         """Store an object with the bytes `new` by steps that refer to other objects of the registry."""
 
     @abstractmethod
-    def signed_url(self, hash: str, seconds: int) -> str | None:
-        """Return an address at which anybody can read an object for a time, about as long; None if there is none.
+    def signed_urls(self, hashes: Sequence[str], seconds: int) -> list[str]:
+        """Return addresses at which anybody can read objects for a time, about as long, without those that have none.
 
-        Raise `ObjectNotFound`.
+        Raise `ObjectNotFound`, `Refused` if the registry gives none.
         """
 
     def arrived(self, sizes: Mapping[str, int]) -> dict[str, int]:

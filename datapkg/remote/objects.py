@@ -23,7 +23,7 @@ from datapkg.remote.client import PushTarget
 from datapkg.remote.direct_upload import is_sent_directly
 from datapkg.remote.session import TRIES, RegistrySession, SizedBody
 from datapkg.remote.time_limits import SlowTransferGuard
-from datapkg.remote.transport import REDIRECTS, number_in, redirect_target
+from datapkg.remote.transport import number_in, redirect_target
 
 IDENTITY = {"Accept-Encoding": "identity"}
 READ_MANY_COUNT = 20_000
@@ -53,16 +53,15 @@ class RegistryObjects(PushTarget):
     def address(self, hash: str) -> str:
         return self._session.url + self._path(wire.OBJECT, hash=hash)
 
-    def signed_url(self, hash: str, seconds: int) -> str | None:
-        """Return an address in the registry's storage, which is valid as long as the registry decides."""
-        path = self._path(wire.OBJECT, hash=check_hash(hash))
-
-        def attempt() -> str | None:
-            with self._session.request("GET", path, follow=False, headers=IDENTITY) as response:
-                is_elsewhere = response.status_code in REDIRECTS
-                return redirect_target(self._session.url + path, response.headers["Location"]) if is_elsewhere else None
-
-        return self._session.retried(attempt)
+    def signed_urls(self, hashes: Sequence[str], seconds: int) -> list[str]:
+        """Return addresses that are valid as long as the registry decides."""
+        path, found = self._path(wire.OBJECTS_URLS), []
+        for group in _groups(hashes, wire.MAX_HASHES):
+            given = self._session.reply(wire.ObjectUrls, "POST", path, {"hashes": group}).urls
+            if len(given) != len(group):
+                raise Unreachable(f"{self._session.url} gave {len(given):,} addresses for {len(group):,} objects")
+            found += [redirect_target(self._session.url + path, each) for each in given]
+        return found
 
     def _path(self, template: str, **names: str) -> str:
         return template.format(**self._names, **names)

@@ -62,7 +62,7 @@ READ_SHARE = 0.5
 MAX_JSON_BYTES = 64 << 20
 MAX_ERROR_BYTES = 1 << 20
 _HINT = "check the network, that the registry is running, and its address: datapkg config registry"
-_READ_BY_POST = wire.OBJECTS_READ.rpartition("}")[2]
+_READ_BY_POST = tuple(each.rpartition("}")[2] for each in (wire.OBJECTS_READ, wire.OBJECTS_URLS))
 
 T = TypeVar("T")
 M = TypeVar("M", bound=msgspec.Struct)

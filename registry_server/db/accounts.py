@@ -42,6 +42,13 @@ def user_of_token(connection: Connection, token_hash: str) -> User | None:
     return User(*row) if row else None
 
 
+def user_with_token(connection: Connection, id: int, since: datetime) -> User | None:
+    """Return the user of this id if it has had one of its tokens since then, or None."""
+    query = select(users.c.id, users.c.name).join(tokens, tokens.c.user_id == users.c.id)
+    row = connection.execute(query.where(users.c.id == id, tokens.c.created_at <= since).limit(1)).one_or_none()
+    return User(*row) if row else None
+
+
 def add_user(connection: Connection, name: str, now: datetime) -> User:
     """Add a user; the database rejects a name that exists."""
     result = connection.execute(insert(users).values(name=name, created_at=now).returning(users.c.id))

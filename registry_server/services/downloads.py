@@ -47,8 +47,7 @@ class Served:
 
         A reader that follows it sends no token there.
         """
-        seconds = self.registry.settings.signed_urls_s
-        return self.registry.objects.signed_url(self.hash, seconds) if seconds and not self.small else None
+        return storage_url(self.registry, self.hash, self.size, self.registry.settings.signed_urls_s)
 
     def read(self, read: ReadObject | None = None) -> bytes:
         """Return all of it, verified, by a function that reads several objects; raise `CorruptObject`."""
@@ -72,6 +71,13 @@ class Served:
             yield piece
         if at < stop:
             raise CorruptObject(f"object {self.hash} ends {stop - at:,} bytes too early")
+
+
+def storage_url(registry: Registry, hash: str, size: int, seconds: int) -> str | None:
+    """Return an address of a large object in the storage, good for so long; None if the operator wants none there."""
+    if not registry.settings.signed_urls_s or size <= wire.SMALL_BYTES:
+        return None
+    return registry.objects.signed_url(hash, seconds)
 
 
 def read_checked(registry: Registry, hash: str, read: ReadObject | None = None) -> bytes:

@@ -117,7 +117,7 @@ def readable(connection: Connection, request: PackageRequest) -> PackageRow:
     """Return the package; raise the same `PackageNotFound` whether it does not exist or the actor may not see it."""
     package = request.find(connection)
     if package is None or not may("package:read", role_in(request.actor, package)):
-        raise _not_found(request)
+        raise not_found(request)
     return package
 
 
@@ -156,11 +156,12 @@ def writable(connection: Connection, request: PackageRequest, action: str) -> Pa
     check_writer(connection, request, action)
     package = request.find(connection)
     if package is None:
-        raise _not_found(request)
+        raise not_found(request)
     return package
 
 
-def _not_found(request: PackageRequest) -> PackageNotFound:
+def not_found(request: PackageRequest) -> PackageNotFound:
+    """Return the error for a package that does not exist or that the actor may not see."""
     package = request.full_name
     return PackageNotFound(
         f"package {quoted(package)} not found, or you lack access",

@@ -8,7 +8,7 @@ from fastapi import Depends, Path, Query, Request
 
 from datapkg.errors import NotLoggedIn
 from datapkg.format.hashing import check_hash
-from registry_server.services import accounts
+from registry_server.services import accounts, signed_urls
 from registry_server.services.browse import DEFAULT_LIMIT, MAX_LIMIT
 from registry_server.services.policy import ANONYMOUS, Actor, PackageRequest, PushRequest
 from registry_server.services.registry import Registry
@@ -36,6 +36,8 @@ async def _hash(hash: Annotated[str, Path()]) -> str:
 # All are `async def`: FastAPI would run a `def` in a thread, which costs more than the one query that `_actor` makes.
 TheRegistry = Annotated[Registry, Depends(_registry)]
 TheActor = Annotated[Actor, Depends(_actor)]
+TheHash = Annotated[str, Depends(_hash)]
+Signed = Annotated[str | None, Query(description="signature of an address that needs no token")]
 
 
 async def _package(registry: TheRegistry, actor: TheActor, user: str, name: str) -> PackageRequest:
@@ -46,9 +48,17 @@ async def _push(registry: TheRegistry, actor: TheActor, user: str, name: str, pu
     return PushRequest(registry, actor, user, name, push)
 
 
+async def _signed_package(
+    request: Request, registry: TheRegistry, hash: TheHash, user: str, name: str, signed: Signed = None
+) -> PackageRequest:
+    if signed is None:
+        return PackageRequest(registry, await _actor(request), user, name)
+    return signed_urls.reader(registry, user, name, hash, signed)
+
+
 ThePackage = Annotated[PackageRequest, Depends(_package)]
+TheSignedPackage = Annotated[PackageRequest, Depends(_signed_package)]
 ThePush = Annotated[PushRequest, Depends(_push)]
-TheHash = Annotated[str, Depends(_hash)]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next` of the previous page")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="maximum number of entries")]
 DEFAULT_PAGE = DEFAULT_LIMIT

@@ -10,15 +10,15 @@ from fastapi.responses import Response, StreamingResponse
 
 from datapkg.errors import InvalidInput
 from datapkg.format import wire
-from registry_server.services import downloads
+from registry_server.services import downloads, signed_urls
 from registry_server.services.downloads import Served
 from registry_server.services.registry import Registry
 from registry_server.services.reply_sizes import SLOW_BYTES
 from registry_server.web.concurrency_limits import Makers
 from registry_server.web.conditional_requests import RequestedRange, etag, wanted_part
-from registry_server.web.dependencies import TheHash, ThePackage
+from registry_server.web.dependencies import TheHash, ThePackage, TheSignedPackage
 from registry_server.web.errors import error_response
-from registry_server.web.schemas import Sent
+from registry_server.web.schemas import Reply, Sent
 
 router = APIRouter(tags=["objects"])
 
@@ -47,7 +47,7 @@ async def read_manifest_chunks(request: Request, package: ThePackage, hash: TheH
 
 
 @router.get(wire.OBJECT, response_class=Response, responses=_gives(BYTES))
-async def read_object(request: Request, package: ThePackage, hash: TheHash) -> Response:
+async def read_object(request: Request, package: TheSignedPackage, hash: TheHash) -> Response:
     """Return an object of the package, or a range of its bytes; or 307 to an address of the registry's storage."""
     served = downloads.object(package, hash)
     if request.method == "GET" and not request.scope.get("asked_by_head") and (url := served.signed_url()):
@@ -78,6 +78,12 @@ def read_objects(package: ThePackage, wanted: Sent[wire.HashList]) -> StreamingR
     return StreamingResponse(
         _gathered(package.registry, found), media_type=wire.FRAMES, headers={"cache-control": "no-store"}
     )
+
+
+@router.post(wire.OBJECTS_URLS)
+def sign_objects(package: ThePackage, wanted: Sent[wire.HashList]) -> Reply[wire.ObjectUrls]:
+    """Return addresses of objects that need no token, good for some hours; those of a public package always are."""
+    return wire.ObjectUrls(urls=signed_urls.addresses(package, wanted.hashes))
 
 
 async def reply(request: Request, served: Served, content_type: str) -> Response:

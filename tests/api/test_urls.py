@@ -52,17 +52,75 @@ def test_files_of_this_machine_in_order(package: Any) -> None:
     pd.testing.assert_frame_equal(found, ROWS, check_dtype=False)
 
 
-def test_a_private_package_takes_the_header(
-    package: Any, registry: LiveRegistry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(Refused, match="has no address") as refused:
-        datapkg.urls(package.rows, registry=True)
-    assert "Authorization: Bearer" in refused.value.hint
+def test_a_private_package_takes_the_header(package: Any) -> None:
     urls = datapkg.urls(package.rows, registry=True, signed=False)
     assert requests.get(urls[0], timeout=10).status_code == 404
     headers = {"Authorization": f"Bearer {os.environ['DATAPKG_TOKEN']}"}
     found = frame([requests.get(each, headers=headers, timeout=10).content for each in urls])
     pd.testing.assert_frame_equal(found, ROWS, check_dtype=False)
+
+
+def test_signed_addresses_of_a_private_package_need_no_token(package: Any, registry: LiveRegistry) -> None:
+    urls = datapkg.urls(package.rows, registry=True)
+    assert all(each.startswith(registry.url) for each in urls)
+    found = frame([requests.get(each, timeout=10).content for each in urls])
+    pd.testing.assert_frame_equal(found, ROWS, check_dtype=False)
+    assert requests.get(urls[0].partition("?")[0], timeout=10).status_code == 404
+
+
+def test_pandas_reads_them(package: Any) -> None:
+    found = pd.concat(map(pd.read_parquet, datapkg.urls(package.rows, registry=True)), ignore_index=True)
+    pd.testing.assert_frame_equal(found, ROWS, check_dtype=False)
+
+
+@pytest.mark.needs_library("fsspec", "aiohttp")
+def test_pyarrow_and_fsspec_read_them(package: Any) -> None:
+    import fsspec
+    from pyarrow import dataset
+
+    urls = datapkg.urls(package.rows, registry=True)
+    found = dataset.dataset(urls, filesystem=fsspec.filesystem("http"))
+    pd.testing.assert_frame_equal(found.to_table().to_pandas(), ROWS, check_dtype=False)
+    with fsspec.open(urls[-1]) as file:
+        last = pq.ParquetFile(file).read().to_pandas()
+    pd.testing.assert_frame_equal(last, ROWS[-len(last) :].reset_index(drop=True), check_dtype=False)
+
+
+@pytest.mark.needs_library("polars")
+def test_polars_reads_them(package: Any) -> None:
+    import polars
+
+    urls = datapkg.urls(package.rows, registry=True)
+    found = polars.scan_parquet(urls).collect()
+    assert found["n"].to_list() == ROWS["n"].to_list()
+    assert found["text"].to_list() == ROWS["text"].to_list()
+    assert polars.scan_parquet(urls).filter(polars.col("n") >= 199_990).collect().height == 10  # by ranges
+
+
+@pytest.mark.needs_library("duckdb", "fsspec", "aiohttp")
+def test_duckdb_reads_them_without_an_extension(package: Any) -> None:
+    import duckdb
+    import fsspec
+    from pyarrow import dataset
+
+    rows = dataset.dataset(datapkg.urls(package.rows, registry=True), filesystem=fsspec.filesystem("http"))
+    with duckdb.connect() as connection:
+        connection.register("rows", rows)
+        found = connection.sql("select count(*), sum(n), max(text) from rows").limit(1).fetchall()
+    assert found == [(len(ROWS), ROWS["n"].sum(), ROWS["text"].max())]
+
+
+@pytest.mark.needs_library("duckdb")
+def test_duckdb_reads_them_with_its_extension(package: Any) -> None:
+    import duckdb
+
+    with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
+        try:
+            connection.sql("load httpfs")
+        except duckdb.Error:
+            pytest.skip("the extension httpfs of DuckDB is not installed")
+        found = connection.read_parquet(datapkg.urls(package.rows, registry=True)).aggregate("count(*), sum(n)")
+        assert found.limit(1).fetchall() == [(len(ROWS), ROWS["n"].sum())]
 
 
 def test_a_public_package_needs_no_token(package: Any) -> None:
@@ -101,11 +159,14 @@ def test_signed_addresses_of_the_storage(azurite: ObjectStore, monkeypatch: pyte
     with live_registry(tmp_path, DATAPKG_REGISTRY_OBJECTS=url, DATAPKG_REGISTRY_SIGNED_URLS_S="60") as registry:
         monkeypatch.setenv("DATAPKG_REGISTRY", registry.url)
         monkeypatch.setenv("DATAPKG_TOKEN", registry.add_user("ada"))
-        package = datapkg.build("ada/rows", {"whole": WHOLE})
+        package = datapkg.build("ada/rows", {"whole": WHOLE, "few": ROWS[:3]})
         datapkg.push("ada/rows")
         (found,) = datapkg.urls(package.whole, registry=True)
         assert not found.startswith(registry.url)
         data = requests.get(found, timeout=10).content
+        (few,) = datapkg.urls(package.few, registry=True)  # part of a pack
+        assert few.startswith(registry.url)
+        assert len(pd.read_parquet(few)) == 3
     assert np.array_equal(np.load(io.BytesIO(data)), WHOLE)
 
 

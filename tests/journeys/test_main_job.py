@@ -267,6 +267,7 @@ READS = [
     ("GET", wire.OBJECT),
     ("HEAD", wire.OBJECT),
     ("POST", wire.OBJECTS_READ),
+    ("POST", wire.OBJECTS_URLS),
     ("GET", wire.LOG),
     ("GET", wire.TAGS),
     ("GET", wire.VERSIONS),

@@ -38,6 +38,7 @@ READS: list[tuple[str, str, Any]] = [
     ("HEAD", f"/objects/{HASH}", None),
     ("GET", f"/objects/{HASH}/chunks", None),
     ("POST", "/objects/read", {"hashes": [HASH]}),
+    ("POST", "/objects/urls", {"hashes": [HASH]}),
     ("GET", "/log", None),
     ("GET", "/tags", None),
     ("GET", "/versions", None),

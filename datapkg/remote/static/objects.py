@@ -51,7 +51,10 @@ class StaticObjects(PushTarget):
     def address(self, hash: str) -> str:
         return f"{self._blobs.url}/{layout.object_key(hash)}"
 
-    def signed_url(self, hash: str, seconds: int) -> str | None:
+    def signed_urls(self, hashes: Sequence[str], seconds: int) -> list[str]:
+        return [url for hash in hashes if (url := self._signed_url(hash, seconds))]
+
+    def _signed_url(self, hash: str, seconds: int) -> str | None:
         """Return an address in the bucket; of a folder or a web site, the usual one; None for a part of a pack."""
         if self.places.find(check_hash(hash)).pack != WHOLE:
             return None
