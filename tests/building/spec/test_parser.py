@@ -285,7 +285,7 @@ contents:
         "10: contents.b.kwargs: 'chunksize' is not supported: a table is read whole",
         "12: contents.tables.iris.transform: unknown transform 'scv'; did you mean 'csv'? "
         f"there are {', '.join(TRANSFORMS)}",
-        "13: contents.c: has neither a source (file, url, package, sql, python, stage) nor nodes below it",
+        "13: contents.c: has neither a source (file, url, package, sql, python, stage, results_of) nor nodes below it",
         "14: contents.d: expected a mapping such as {file: …}, got 'README.md'",
         "15: contents.e: expected a mapping such as {file: …}, got a list",
         "16: contents.f: has both `file` and `package`; a node has one source",
