@@ -203,6 +203,7 @@ class Interleavings(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_packages_stay_whole_whatever_is_swept_meanwhile() -> None:
     bounds = settings(
         max_examples=examples(6, 250),
