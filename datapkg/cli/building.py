@@ -77,9 +77,8 @@ def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
     datapkg build me/sales
     datapkg build me/sales ./sales/build.yml -m "figures of May"
     datapkg build me/flowers https://git.example.org/flowers.git@v1.2#data
-    datapkg build me/model --from train --jobs 4
     datapkg build me/weather build.yml --push --tag nightly
-    datapkg build me/sales build.yml --on dask
+    datapkg build me/model --from train --on dask
     """,
 )
 @ref_argument

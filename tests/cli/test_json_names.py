@@ -76,7 +76,7 @@ def test_every_command_is_in_the_reference() -> None:
 
     text = Path(__file__).parents[2].joinpath("docs/json.md").read_text()
     reported = set(
-        re.findall(r"`([a-z]+)", "\n".join(line.split("|")[1] for line in text.splitlines() if line[:2] == "| "))
+        re.findall(r"`([a-z-]+)", "\n".join(line.split("|")[1] for line in text.splitlines() if line[:2] == "| "))
     )
     silent = {"completion", "generate", "help", "logout", "mount", "unmount"}
     assert reported | silent >= COMMANDS.keys()

@@ -370,7 +370,7 @@ def test_verify_content(run: Run, built: str) -> None:
 def test_config(run: Run) -> None:
     names = [each["name"] for each in run("config", "--json").json["settings"]]
     limits = ["timeout_s", "max_time_s", "jobs", "bwlimit"]
-    assert names == ["registry", "registries", "path", "lock", *limits, "lazy", "max_source_bytes"]
+    assert names == ["registry", "registries", "path", "lock", "objects", *limits, "lazy", "max_source_bytes"]
     assert run("config", "registry", "-q").out == "(none)\n"
     assert run("config", "registry", "https://data.example.org/").code == 0
     assert run("config", "registry", "-q").out == "https://data.example.org\n"
