@@ -31,7 +31,18 @@ from registry_server.services.index_pages import NewestPages
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import Registry, open_registry
 from registry_server.settings import Settings
-from registry_server.web import accounts, client, objects, packages, pages, pushes, sharing, simple, tags_versions
+from registry_server.web import (
+    accounts,
+    client,
+    objects,
+    packages,
+    pages,
+    pushes,
+    run_cache,
+    sharing,
+    simple,
+    tags_versions,
+)
 from registry_server.web.concurrency_limits import Makers, Slots
 from registry_server.web.errors import install
 from registry_server.web.logs import LineFormatter
@@ -91,7 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RegistryMiddleware, settings=settings)
     install(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (accounts, packages, tags_versions, sharing, pushes, objects, client, simple, pages):
+    for room in (accounts, packages, tags_versions, sharing, pushes, run_cache, objects, client, simple, pages):
         app.include_router(room.router)
     return app
 

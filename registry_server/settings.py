@@ -51,6 +51,10 @@ class Settings:
     max_maps_bytes: int = 1024 * MIB
     body_timeout_s: int = 60
     push_age_s: int = 24 * 3600
+    stage_result_age_s: int = 30 * 24 * 3600
+    max_stage_results: int = 100_000
+    max_stage_result_bytes: int = TIB
+    max_run_cache_bytes: int = TIB
     sweep_every_s: int = 3600
     signed_urls_s: int = 0
     read_urls_s: int = 12 * 3600

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from datapkg import __version__
 from datapkg.api.build_result import BuildResult
+from datapkg.api.run_cache import shared_results
 from datapkg.api.states import check_named_complete, check_not_removed
 from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import InvalidInput
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from datapkg.format.names import Ref
     from datapkg.home import Home
     from datapkg.objects.base import Objects, Readable
+    from datapkg.store.stage_results import StageResult
     from datapkg.store.store import Store
 
 
@@ -139,7 +141,17 @@ def _build(
         built.left_out,
         built.reread,
         [_stage_result(each) for each in built.stages],
+        _own_results(home, built),
     )
+
+
+def _own_results(home: Home, built: BuildOutput) -> dict[str, StageResult]:
+    """Return the results of stages by name that are kept on this machine, and not taken from a run cache."""
+    from datapkg.store.stage_results import FOLDER, StageResults
+
+    kept = StageResults(home.store.folder / FOLDER, home.store.tmp)
+    found = {each.stage.name: each.result for each in built.stages if each.result is not None}
+    return {name: result for name, result in found.items() if kept.may_share(result)}
 
 
 def _stage_result(outcome: StageOutcome) -> dict[str, Any]:
@@ -187,15 +199,18 @@ def stage_tools(
                 f"there is no stage {quoted(name)}{suggestion(name, names)}", hint=f"datapkg graph {shown}"
             )
         again |= found
+    before = known_before(read_lock(spec.root))
     return StageTools(
         home.store,
         home.settings.environ,
         home.cache / "stages" / (f"{ref.user}/{ref.name}" if ref else "check/check"),
         machine,
-        known_before(read_lock(spec.root)),
+        before,
         frozenset(again),
         options.force,
         options.dry_run,
+        package=ref.package if ref else "",
+        shared=shared_results(home, ref, options.registry, before) if ref and options.pull_cache else None,
     )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datapkg.store.stage_results import StageResult
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,8 @@ class BuildResult:
     written to the build file: url, old, new. `why` explains for each node why it was built or reused, `checks` has the
     check results, `left_out` the error of each source that is not in the package, by the node's path. `reread` counts
     reused nodes whose sources were read again. `stages` has, for each stage, what was done (ran, reused, would run or
-    failed), why, and for a run its seconds and its log.
+    failed), why, and for a run its seconds and its log. `results` are those of stages that ran here, now or before, and
+    may be pushed to a run cache.
     """
 
     package: str
@@ -30,3 +34,4 @@ class BuildResult:
     left_out: dict[str, str] = field(default_factory=dict)
     reread: int = 0
     stages: list[dict[str, Any]] = field(default_factory=list)
+    results: dict[str, StageResult] = field(default_factory=dict)

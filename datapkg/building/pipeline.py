@@ -126,6 +126,7 @@ def _build_stages(
             for node, made in build_all(built, context, context.progress):
                 collected.add(node.path, made)
         nodes += built
+    collected.warnings += tools.shared.warnings if tools.shared else []
     order = {stage.name: number for number, stage in enumerate(spec.stages)}
     collected.stages.sort(key=lambda each: order[each.stage.name])
     if not (keep_going and collected.nodes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
@@ -33,12 +33,14 @@ from datapkg.format.texts import count_text, size_text
 if TYPE_CHECKING:
     from datapkg.api.build_result import BuildResult
     from datapkg.api.results import PushResult
+    from datapkg.api.run_cache import CachePush
     from datapkg.api.status import PackageStatus
     from datapkg.cli.output import Output
 
 BUILD_FILE = "build.yml"
 _SKIPPED_SHOWN = 5
 _IGNORED = "ignored by .gitignore"  # which has a note of its own
+_FROM_CACHE = {"taken": "", "would be taken": "would be taken "}
 _WAS = ("was left out", "were left out")
 
 gitignore_option = click.option(
@@ -108,6 +110,8 @@ def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
 @click.option("-t", "--tag", type=TEXT, help="With --push: set this tag on the state, besides latest.")
 @click.option("-v", "--version", type=TEXT, help="With --push: give the state this version, which never moves.")
 @click.option("--public", is_flag=True, help="With --push: make the package public.")
+@click.option("--pull-cache", is_flag=True, help="Take results of stages from the run cache of the package.")
+@click.option("--push-cache", is_flag=True, help="Push results of stages to the run cache of the package.")
 @registry_option
 @pass_session
 def build(
@@ -123,6 +127,7 @@ def build(
     tag: str | None,
     version: str | None,
     public: bool,
+    push_cache: bool,
     registry: str | None,
     **ways: Any,
 ) -> None:
@@ -133,33 +138,55 @@ def build(
     something changed; --dry-run shows which would.
     """
     from datapkg.api.build import BuildOptions, build_package
+    from datapkg.api.run_cache import check_may_fill, push_results
 
     names: dict[str, Any] = {"tag": tag, "version": version, "public": public}
-    if not push and (any(names.values()) or registry):
-        what = "--tag, --version, --public and --registry go with --push"
-        where = f" {quote(str(path))}" if path else ""
-        raise InvalidInput(what, hint=f"datapkg build {ref}{where} --push")
-    if ways["objects"] and not ways["on"]:
-        raise InvalidInput("--objects goes with --on", hint=f"datapkg build {ref} --on dask")
+    _check_options(ref, path, {**ways, **names, "push": push, "push_cache": push_cache, "registry": registry})
     source = path or _build_file_here(ref)
-    options = BuildOptions(build_file=not no_build_file, gitignore=not no_gitignore, jobs=jobs or 0, **ways)
-    pushed = None
+    ways |= {"jobs": jobs or 0, "registry": registry}
+    options = BuildOptions(build_file=not no_build_file, gitignore=not no_gitignore, **ways)
+    pushed = cached = None
     with session.progress() as progress:
         how: dict[str, Any] = {"message": message, "progress": progress}
+        if push_cache:
+            check_may_fill(session.home, ref, registry, is_pushed=push)
         if push:
             from datapkg.api.build_and_push import build_and_push
 
             result, pushed = build_and_push(session.home, ref, source, options, registry=registry, **how, **names)
         else:
             result = build_package(session.home, ref, source, options, explained=explain, **how)
-    _report_build(session.out, result, pushed, explain=explain, dry_run=options.dry_run)
+        if push_cache:
+            cached = push_results(session.home, ref, result, registry=registry, progress=progress)
+    _report_build(session.out, result, pushed, cached, explain=explain, dry_run=options.dry_run)
     if result.left_out:
         click.get_current_context().exit(BuildFailed.exit_code)
 
 
-def _report_build(out: Output, result: BuildResult, pushed: PushResult | None, *, explain: bool, dry_run: bool) -> None:
+def _check_options(ref: Ref, path: Path | str | None, given: Mapping[str, Any]) -> None:
+    """Raise `InvalidInput` for options of a build that do not go together."""
+    line = f"datapkg build {ref}{f' {quote(str(path))}' if path else ''}"
+    if not given["push"] and any(given[name] for name in ("tag", "version", "public")):
+        raise InvalidInput("--tag, --version and --public go with --push", hint=f"{line} --push")
+    if given["registry"] and not any(given[name] for name in ("push", "pull_cache", "push_cache")):
+        raise InvalidInput("--registry goes with --push, --pull-cache or --push-cache", hint=f"{line} --push")
+    if given["push_cache"] and given["dry_run"]:
+        raise InvalidInput("--push-cache does not go with --dry-run", hint=f"{line} --dry-run")
+    if given["objects"] and not given["on"]:
+        raise InvalidInput("--objects goes with --on", hint=f"datapkg build {ref} --on dask")
+
+
+def _report_build(
+    out: Output,
+    result: BuildResult,
+    pushed: PushResult | None,
+    cached: CachePush | None,
+    *,
+    explain: bool,
+    dry_run: bool,
+) -> None:
     """Print what a build made, and what it left out."""
-    for note in _build_notes(result):
+    for note in [*_build_notes(result), *(cached.warnings if cached else ())]:
         out.note(note)
     state = pinned(result.package, result.hash)
     reread = f" ({result.reread:,} read again: the same data)" if result.reread else ""
@@ -178,14 +205,15 @@ def _report_build(out: Output, result: BuildResult, pushed: PushResult | None, *
         **({"stages": result.stages} if result.stages else {}),
         **({"dry_run": True} if dry_run else {}),
         **({"pushed": asdict(pushed)} if pushed else {}),
+        **({"cached": asdict(cached)} if cached else {}),
     }
     reasons = [f"  {path}: {why}" for path, why in result.why.items()] if explain else []
-    if any(each["action"] == "would run" for each in result.stages):
+    if any(each["action"] in ("would run", "would be taken") for each in result.stages):
         # What those stages would give is not known.
         value |= {"hash": None, "nodes": None, "bytes_logical": None}
         state, nodes = result.package, f"the rest: {nodes}"
     lines = [f"{'would build' if dry_run else 'built'} {state}", f"  {nodes}", *_stage_lines(result, explain), *reasons]
-    lines += [*_left_out_lines(result), *(push_lines(pushed) if pushed else ())]
+    lines += [*_left_out_lines(result), *(push_lines(pushed) if pushed else ()), *_cached_lines(cached)]
     out.answer(value, lines, quiet=[state])
     if pushed:
         report_pushed(out, pushed)
@@ -208,7 +236,9 @@ def _stage_lines(result: BuildResult, explain: bool) -> Iterator[str]:
     """Yield a line for each stage that ran, would run or failed, and to explain those that were reused too."""
     stopped = [each for each in result.stages if each["action"] == "stopped"]
     for each in result.stages:
-        if each["action"] != "stopped" and (explain or each["action"] != "reused"):
+        if each["action"] in _FROM_CACHE:
+            yield f"  stage {each['stage']} {_FROM_CACHE[each['action']]}{each['why']}"
+        elif each["action"] != "stopped" and (explain or each["action"] != "reused"):
             time = f" in {each['seconds']:.1f} s" if "seconds" in each else ""
             why = f": {each['why']}" if each["why"] else ""
             yield f"  stage {each['stage']} {each['action']}{time}{why}"
@@ -217,6 +247,19 @@ def _stage_lines(result: BuildResult, explain: bool) -> Iterator[str]:
     reused = sum(each["action"] == "reused" for each in result.stages)
     if reused:
         yield f"  {count_text(reused, 'stage')} reused"
+
+
+def _cached_lines(cached: CachePush | None) -> Iterator[str]:
+    if cached is None:
+        return
+    amount = f"{count_text(cached.objects_sent, 'object')}, {size_text(cached.bytes_sent)}"
+    if cached.added:
+        what = f"{count_text(cached.added, 'result')} of stages"
+        yield f"pushed {what} to the run cache of {cached.package}: {amount}"
+    elif cached.present:
+        yield f"the run cache of {cached.package} has {count_text(cached.present, 'result')} of these stages already"
+    else:
+        yield f"no results of stages to push to the run cache of {cached.package}"
 
 
 def _left_out_lines(result: BuildResult) -> Iterator[str]:

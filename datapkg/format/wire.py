@@ -34,6 +34,8 @@ PUSH_DIRECT = PUSH_OBJECT + "/direct"
 PUSH_OBJECTS = PUSH + "/objects"
 PUBLISH = PUSH + "/publish"
 PUBLISH_CHECK = PUSH + "/publish/check"
+PUSH_STAGES = PUSH + "/stages"
+STAGES_FIND = PACKAGE + "/stages/find"
 LOG = PACKAGE + "/log"
 CHECKS = PACKAGE + "/checks/{hash}"
 TAGS = PACKAGE + "/tags"
@@ -56,11 +58,18 @@ MAX_HASHES = 100_000
 MAX_MESSAGE = 10_000
 MAX_REASON = 1_000
 MAX_UNCHECKED = 100
+MAX_STAGE_KEYS = 1_000
+MAX_STAGE_CODE = 1_000
+MAX_STAGE_VARIANTS = 20
+"""The run cache has at most so many results of one key, which differ in the code that the runs imported."""
+MAX_STAGE_MANIFEST_BYTES = 16 << 20
+"""The manifests of all results in one request have at most so many bytes."""
 
 # Patterns end with `\Z`, since `$` also matches before a final newline.
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", max_length=64)]
 Hashes = Annotated[list[Hash], Meta(max_length=MAX_HASHES)]
 Unchecked = Annotated[list[str], Meta(max_length=MAX_UNCHECKED)] | None
+StageCode = Annotated[dict[Annotated[str, Meta(max_length=1_000)], Hash], Meta(max_length=MAX_STAGE_CODE)]
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -301,6 +310,52 @@ class Published(_Reply, kw_only=True, frozen=True):
     public: bool
     unchecked: Unchecked = None
     role: Literal["owner", "writer"] = "owner"
+
+
+class StageKeys(_Request, kw_only=True, frozen=True):
+    """The keys of stages (`datapkg/store/stage_results.py`) whose results a client asks for."""
+
+    stages: Annotated[list[Hash], Meta(max_length=MAX_STAGE_KEYS)]
+
+
+class StageHit(_Reply, kw_only=True, frozen=True):
+    """A result in the run cache of a package, which it is only where the files of `code` have these hashes.
+
+    `manifest` lists its files, which are read like other objects of the package; `by` added it, at `filled_at`.
+    """
+
+    key: Hash
+    code: StageCode = {}
+    manifest: Hash
+    manifest_size: int
+    by: str
+    filled_at: str
+
+
+class StageHits(_Reply, kw_only=True, frozen=True):
+    """All results for the requested keys, the last used first."""
+
+    hits: list[StageHit]
+
+
+class StageEntry(_Request, kw_only=True, frozen=True):
+    """A result to add to the run cache: its manifest, and the code that the run imported, path to hash."""
+
+    key: Hash
+    code: StageCode = {}
+    manifest: Hash
+
+
+class StageEntries(_Request, kw_only=True, frozen=True):
+    """Results to add to the run cache, all or none; their objects were sent in the push."""
+
+    entries: Annotated[list[StageEntry], Meta(max_length=MAX_STAGE_KEYS)]
+
+
+class StagesKept(_Reply, kw_only=True, frozen=True):
+    """How many results were added or replaced; others were in the cache already."""
+
+    added: int
 
 
 class LogEntry(_Reply, kw_only=True, frozen=True):

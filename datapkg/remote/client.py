@@ -105,6 +105,17 @@ class Client(ABC):
         """Raise what `publish` would raise for this push, as far as that is known before its objects are sent."""
 
     @abstractmethod
+    def find_stages(self, ref: Ref, keys: Sequence[str]) -> list[wire.StageHit]:
+        """Return the results for keys of stages in the run cache of a package; their objects are those of the package.
+
+        Raise `PackageNotFound`; `InvalidInput` for a registry without run caches.
+        """
+
+    @abstractmethod
+    def keep_stages(self, ref: Ref, push: str, entries: Sequence[wire.StageEntry]) -> int:
+        """Add results to the run cache, whose objects were sent in this push; return how many were not there."""
+
+    @abstractmethod
     def log(self, ref: Ref) -> Iterator[wire.LogEntry]:
         """Yield the pushes of a package, newest first."""
 

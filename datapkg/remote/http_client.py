@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -128,6 +128,17 @@ class HttpClient(Client):
     def check_publish(self, ref: Ref, push: str, request: wire.PublishCheck) -> wire.PublishChecked:
         body = msgspec.to_builtins(request)
         return self.session.reply(wire.PublishChecked, "POST", _path(wire.PUBLISH_CHECK, ref, push=push), body)
+
+    def find_stages(self, ref: Ref, keys: Sequence[str]) -> list[wire.StageHit]:
+        path, found = _path(wire.STAGES_FIND, ref), []
+        for start in range(0, len(keys), wire.MAX_STAGE_KEYS):
+            body = {"stages": list(keys[start : start + wire.MAX_STAGE_KEYS])}
+            found += self.session.reply(wire.StageHits, "POST", path, body).hits
+        return found
+
+    def keep_stages(self, ref: Ref, push: str, entries: Sequence[wire.StageEntry]) -> int:
+        body = msgspec.to_builtins(wire.StageEntries(entries=list(entries)))
+        return self.session.reply(wire.StagesKept, "POST", _path(wire.PUSH_STAGES, ref, push=push), body).added
 
     def log(self, ref: Ref) -> Iterator[wire.LogEntry]:
         for page in self._pages(wire.LogPage, _path(wire.LOG, ref), {}):

@@ -31,7 +31,8 @@ class StageResult(msgspec.Struct, frozen=True, kw_only=True):
     """A result: the nodes of the outputs and the hash of their manifest, the code that gave it (path to hash), seconds.
 
     The nodes are those of the manifest, which need not be read to reuse a result. `known` is what the key was computed
-    from, to explain why a stage runs again.
+    from, to explain why a stage runs again. `package` is the one whose run cache it was taken from, and `by` the user
+    who added it there; "" for what ran on this machine.
     """
 
     format: int
@@ -42,6 +43,8 @@ class StageResult(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     at: str
     known: dict[str, str]
+    package: str = ""
+    by: str = ""
 
     def objects(self) -> Iterator[str]:
         """Yield the hashes of the manifest and of what it names."""
@@ -55,8 +58,11 @@ class StageResults:
     def __init__(self, folder: Path, tmp: Path) -> None:
         self._folder, self._tmp = folder, tmp
 
-    def find(self, key: str, hash_of: Callable[[str], str | None]) -> StageResult | None:
-        """Return the newest result for a key whose code is as `hash_of` says now; None if there is none."""
+    def find(self, key: str, hash_of: Callable[[str], str | None], package: str = "") -> StageResult | None:
+        """Return the newest result for a key whose code is as `hash_of` says now; None if there is none.
+
+        What was taken from a run cache is a result for its package alone.
+        """
         try:
             names = os.listdir(self._folder / key)
         except FileNotFoundError:
@@ -65,7 +71,9 @@ class StageResults:
         found = [
             (result, path)
             for path in paths
-            if (result := read_result(path)) and all(hash_of(code) == hash for code, hash in result.code.items())
+            if (result := read_result(path))
+            and result.package in ("", package)
+            and all(hash_of(code) == hash for code, hash in result.code.items())
         ]
         if not found:
             return None
@@ -77,10 +85,18 @@ class StageResults:
 
     def keep(self, key: str, result: StageResult) -> None:
         """Keep a result, in place of an earlier one of the same code."""
-        name = hash_bytes(encode(prepare(dict(result.code))))[:32]
-        folder = self._folder / key
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomic(folder / f"{name}.json", msgspec.json.encode(result), self._tmp)
+        path = self._path(key, result)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(path, msgspec.json.encode(result), self._tmp)
+
+    def may_share(self, result: StageResult) -> bool:
+        """Return whether a result is one that ran on this machine and is kept."""
+        kept = None if result.package else read_result(self._path(key_of(result.known), result))
+        return kept is not None and kept.manifest == result.manifest
+
+    def _path(self, key: str, result: StageResult) -> Path:
+        value = {"code": dict(result.code), "package": result.package} if result.package else dict(result.code)
+        return self._folder / key / f"{hash_bytes(encode(prepare(value)))[:32]}.json"
 
 
 def read_result(path: Path) -> StageResult | None:

@@ -50,8 +50,9 @@ def sweep(registry: Any, dry_run: bool, grace: float, as_json: bool) -> None:
         f"{count_text(done.deleted_files, 'file')} {would}deleted from it ({size_text(done.deleted_bytes)})."
     )
     click.echo(
-        f"Expired pushes {would}deleted: {done.expired_pushes:,}; packs {would}rewritten: {done.rewritten_packs:,}; "
-        f"unfinished uploads deleted: {done.unfinished_files:,}."
+        f"Expired pushes {would}deleted: {done.expired_pushes:,}; unused results of stages {would}deleted: "
+        f"{done.expired_results:,}; packs {would}rewritten: {done.rewritten_packs:,}; unfinished uploads deleted: "
+        f"{done.unfinished_files:,}."
     )
 
 

@@ -22,8 +22,8 @@ from registry_server.db.schema import configuration
 from registry_server.db.tables import damaged_objects, metadata, objects, recipe_bases, users
 
 AT_ONCE = 1_000
-# Unfinished pushes stay where they are.
-LEFT_OUT = frozenset({"pushes", "push_objects"})
+# Unfinished pushes stay where they are, and builds fill the run caches again.
+LEFT_OUT = frozenset({"pushes", "push_objects", "stage_results", "stage_objects"})
 
 
 def version(connection: Connection) -> str:

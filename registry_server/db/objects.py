@@ -21,6 +21,8 @@ from registry_server.db.tables import (
     packages,
     push_objects,
     pushes,
+    stage_objects,
+    stage_results,
     wheels,
 )
 
@@ -30,19 +32,26 @@ def held_by(connection: Connection, package_id: int, hashes: Collection[str]) ->
     return _sizes(connection, hashes, _in_package(package_id))
 
 
+def readable_in(connection: Connection, package_id: int, hashes: Collection[str]) -> dict[str, int]:
+    """Return the objects that the package or its run cache holds, with their sizes in bytes; others are omitted."""
+    found = held_by(connection, package_id, hashes)
+    left = [hash for hash in hashes if hash not in found]
+    return found | (_sizes(connection, left, _in_run_cache(package_id)) if left else {})
+
+
 def usable(
     connection: Connection, hashes: Collection[str], *, user_id: int, push: str, package_id: int | None
 ) -> dict[str, int]:
     """Return the objects that a push may rely on, with their sizes in bytes; others are omitted.
 
     Those are the objects that were sent in this push or that are held by a package that its user may read, and those of
-    the records of the package that is pushed to, unless they are damaged. That package is queried first, since it holds
-    most of them.
+    the records and of the run cache of the package that is pushed to, unless they are damaged. That package is queried
+    first, since it holds most of them.
     """
     bad = damaged(connection)
     hashes = [hash for hash in hashes if hash not in bad] if bad else hashes
     found = {} if package_id is None else held_by(connection, package_id, hashes)
-    records = [] if package_id is None else [_in_records(package_id)]
+    records = [] if package_id is None else [_in_records(package_id), _in_run_cache(package_id)]
     for where in (*records, _in_push(push), _in_visible(user_id)):
         if left := [hash for hash in hashes if hash not in found]:
             found |= _sizes(connection, left, where)
@@ -113,10 +122,12 @@ def remove(connection: Connection, hashes: Collection[str]) -> None:
 
 
 def holders(connection: Connection, hash: str) -> list[str]:
-    """Return the packages that hold an object, in a state or a record or as a wheel, as `user/name`, sorted."""
+    """Return the packages that hold an object, in a state, a record or the run cache or as a wheel, sorted."""
     held = select(package_objects.c.package_id).where(package_objects.c.hash == hash)
     recorded = select(log.c.package_id).where(log.c.record_object == hash)
-    named = select(packages.c.user_name, packages.c.name).where(packages.c.id.in_(held.union(recorded)))
+    cached = select(stage_results.c.package_id).join(stage_objects, stage_objects.c.result_id == stage_results.c.id)
+    cached = cached.where(stage_objects.c.hash == hash)
+    named = select(packages.c.user_name, packages.c.name).where(packages.c.id.in_(held.union(recorded, cached)))
     built = select(wheels.c.user_name, wheels.c.name).where(wheels.c.object == hash)
     return sorted(f"{user}/{name}" for user, name in connection.execute(named.union(built)))
 
@@ -143,6 +154,15 @@ def _in_push(push: str) -> ColumnElement[bool]:
 def _in_records(package_id: int) -> ColumnElement[bool]:
     recorded = select(log.c.id).where(log.c.package_id == package_id, log.c.record_object == objects.c.hash)
     return recorded.correlate(objects).exists()
+
+
+def _in_run_cache(package_id: int) -> ColumnElement[bool]:
+    cached = (
+        select(stage_objects.c.hash)
+        .join(stage_results, stage_results.c.id == stage_objects.c.result_id)
+        .where(stage_results.c.package_id == package_id, stage_objects.c.hash == objects.c.hash)
+    )
+    return cached.correlate(objects).exists()
 
 
 def _in_visible(user_id: int) -> ColumnElement[bool]:

@@ -240,6 +240,33 @@ recipe_bases = Table(
     sqlite_with_rowid=False,
 )
 
+# The run cache of a package: results of stages by their key, and by the code that the run imported (`code_key`); `code`
+# is that, path to hash, as JSON. `size` is that of all its objects. What is not used until `expires_at` is deleted.
+stage_results = Table(
+    "stage_results",
+    metadata,
+    Column("id", Key, primary_key=True),
+    _package_key(nullable=False),
+    Column("key", Hash, nullable=False),
+    Column("code_key", Hash, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("manifest", Hash, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("author", Name, nullable=False),
+    Column("filled_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False, index=True),
+    Index(None, "package_id", "key", "code_key", unique=True),
+)
+
+# The objects of these results, their manifests included.
+stage_objects = Table(
+    "stage_objects",
+    metadata,
+    Column("result_id", Key, ForeignKey("stage_results.id", ondelete="CASCADE"), primary_key=True),
+    Column("hash", Hash, ForeignKey("objects.hash"), primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
 pushes = Table(
     "pushes",
     metadata,

@@ -168,10 +168,10 @@ def _chunk_map(served: Served, kind: str, make: Callable[[], list[Chunk]]) -> by
 
 
 def object(request: PackageRequest, hash: str) -> Served:
-    """Return an object that the package holds; raise `ObjectNotFound` or `CorruptObject`."""
+    """Return an object that the package or its run cache holds; raise `ObjectNotFound` or `CorruptObject`."""
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
-        size = objects.held_by(connection, package.id, [hash]).get(hash)
+        size = objects.readable_in(connection, package.id, [hash]).get(hash)
     if size is None:
         raise not_found(hash, f"in {package.full_name}")
     return _served(request.registry, hash, size, package.public)
@@ -207,7 +207,7 @@ def objects_of(request: PackageRequest, hashes: Collection[str]) -> Iterator[byt
     hashes = list(dict.fromkeys(hashes))
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
-        sizes = objects.held_by(connection, package.id, hashes)
+        sizes = objects.readable_in(connection, package.id, hashes)
     if absent := [hash for hash in hashes if hash not in sizes]:
         raise ObjectNotFound(
             f"{len(absent):,} objects are not in {package.full_name}, {absent[0]} among them",

@@ -27,6 +27,7 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "package:read": ANYBODY,
     "package:readers": READERS,
     "package:publish": WRITERS,
+    "package:cache": WRITERS,
     "package:tag": WRITERS,
     "package:version": WRITERS,
     "package:yank": WRITERS,
@@ -42,6 +43,7 @@ ACTIONS: dict[str, frozenset[Role]] = {
 }
 _VERBS = {
     "package:publish": "push to",
+    "package:cache": "fill the run cache of",
     "package:tag": "tag",
     "package:version": "version",
     "package:yank": "yank versions of",

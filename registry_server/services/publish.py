@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import NamedTuple
@@ -112,17 +112,17 @@ def check(request: PushRequest, body: wire.PublishCheck) -> wire.PublishChecked:
     What depends on the objects themselves (a damaged one, a table with other values) is found at publishing only.
     """
     wanted, settings = _check_body(request, body.publish), request.registry.settings
-    _check_bound("the manifest", body.manifest_size, settings.max_manifest_bytes, "max_manifest_bytes")
-    _check_bound("the object of the record", body.record_size, settings.max_manifest_bytes, "max_manifest_bytes")
-    _check_bound("the package", body.bytes_logical, settings.max_package_bytes, "max_package_bytes")
-    _check_bound("an object", body.largest_to_send, settings.max_object_bytes, "max_object_bytes")
+    check_bound("the manifest", body.manifest_size, settings.max_manifest_bytes, "max_manifest_bytes")
+    check_bound("the object of the record", body.record_size, settings.max_manifest_bytes, "max_manifest_bytes")
+    check_bound("the package", body.bytes_logical, settings.max_package_bytes, "max_package_bytes")
+    check_bound("an object", body.largest_to_send, settings.max_object_bytes, "max_object_bytes")
     with request.registry.db.read() as connection:
         push = uploads.find_push(connection, request)
         # Interrupted uploads go on; if they are of other objects, the upload itself finds that there is no room.
         begun = uploads.begun_bytes(request.registry, push.user_id)
         uploads.check_room(request.registry, max(0, body.bytes_to_send - begun))
         unpublished = pushes.unpublished_bytes(connection, push.user_id) + body.bytes_to_send
-        _check_bound(
+        check_bound(
             "what is sent and not published", unpublished, settings.max_unpublished_bytes, "max_unpublished_bytes"
         )
         package = request.find(connection)
@@ -155,8 +155,8 @@ def _check_body(request: PushRequest, body: wire.Publish) -> _Wanted:
         raise InvalidInput("message: a NUL character is not allowed")
     record = json.dumps(canonical.check_metadata(body.record, "record"))
     previews = json.dumps(canonical.check_metadata(body.previews, "previews"))
-    _check_bound("the record", len(record), settings.max_record_bytes, "max_record_bytes")
-    _check_bound("the previews", len(previews), settings.max_previews_bytes, "max_previews_bytes")
+    check_bound("the record", len(record), settings.max_record_bytes, "max_record_bytes")
+    check_bound("the previews", len(previews), settings.max_previews_bytes, "max_previews_bytes")
     tag = None if body.tag is None else check_tag(body.tag)
     version = None if body.version is None else check_new_version(body.version)
     return _Wanted(msgspec.structs.replace(body, tag=tag, version=version), record, previews)
@@ -166,7 +166,7 @@ def _prepare(request: PushRequest, body: wire.Publish) -> _Prepared:
     wanted, registry = _check_body(request, body), request.registry
     manifest, older = _read_manifest(request, wanted.body.manifest)
     state = describe(manifest)
-    _check_bound("the package", state.bytes_logical, registry.settings.max_package_bytes, "max_package_bytes")
+    check_bound("the package", state.bytes_logical, registry.settings.max_package_bytes, "max_package_bytes")
     texts = search_texts(request.full_name, manifest, registry.objects)
     checked = _check_tables(request, manifest, older)
     wheels = StateWheels(registry, request.full_name, manifest)
@@ -177,7 +177,8 @@ def _prepare(request: PushRequest, body: wire.Publish) -> _Prepared:
     return _Prepared(wanted, manifest, older, state, texts, checked, wheels)
 
 
-def _check_bound(what: str, size: int, limit: int, setting: str) -> None:
+def check_bound(what: str, size: int, limit: int, setting: str) -> None:
+    """Raise `QuotaExceeded`, which names the setting, for more bytes than its limit."""
     if size > limit:
         raise QuotaExceeded(
             f"{what} is {size:,} bytes; the limit is {limit:,} ({setting_name(setting)})",
@@ -202,7 +203,7 @@ def _read_manifest(request: PushRequest, hash: str) -> tuple[Manifest, MappedMan
         before = states.find(connection, package.id, latest) if package and latest else None
     if size is None:
         raise _absent([hash])
-    _check_bound("the manifest", size, request.registry.settings.max_manifest_bytes, "max_manifest_bytes")
+    check_bound("the manifest", size, request.registry.settings.max_manifest_bytes, "max_manifest_bytes")
     data = downloads.read_checked(request.registry, hash)
     # The latest state is pushed again: it was validated when it was published.
     if before and before.hash == hash:
@@ -222,7 +223,7 @@ def _read_manifest(request: PushRequest, hash: str) -> tuple[Manifest, MappedMan
 def _check_tables(request: PushRequest, manifest: Manifest, older: MappedManifest | None) -> ContentCheck:
     """Check the content of tables that are new here; no transaction is open while a worker reads them.
 
-    Raise `HashMismatch` for a false one, and the errors of `_check_objects`: no object is read that this push may not
+    Raise `HashMismatch` for a false one, and the errors of `check_sent`: no object is read that this push may not
     rely on.
     """
     with request.registry.db.read() as connection:
@@ -235,7 +236,7 @@ def _check_tables(request: PushRequest, manifest: Manifest, older: MappedManifes
         planned = checking.plan(connection, manifest, older, before)
         if planned.tables:
             stated = {hash: size for table in planned.tables for hash, size in table.objects()}
-            _check_objects(connection, push, package, manifest.hash, stated)
+            check_sent(connection, push, package, {manifest.hash: None, **stated})
     return checking.check(request.registry, request.user, planned)
 
 
@@ -261,17 +262,19 @@ def _to_check(
     return stated
 
 
-def _check_objects(
-    connection: Connection, push: Push, package: PackageRow | None, manifest: str, stated: dict[str, int]
-) -> None:
-    sizes = _usable(connection, push, package, {manifest, *stated})
-    if absent := [hash for hash in [manifest, *stated] if hash not in sizes]:
+def check_sent(
+    connection: Connection, push: Push, package: PackageRow | None, stated: Mapping[str, int | None]
+) -> dict[str, int]:
+    """Return the sizes of objects; raise unless the push may rely on them and they are as stated, where they are."""
+    sizes = _usable(connection, push, package, stated.keys())
+    if absent := [hash for hash in stated if hash not in sizes]:
         raise _absent(absent)
     for hash, size in stated.items():
-        if sizes[hash] != size:
+        if size is not None and sizes[hash] != size:
             raise InvalidManifest(
                 f"manifest: object {hash} has {sizes[hash]:,} bytes, but the manifest states {size:,}", hash=hash
             )
+    return sizes
 
 
 def _check_record(
@@ -283,7 +286,7 @@ def _check_record(
         if size is None:
             raise _absent([hash])
         limit = request.registry.settings.max_manifest_bytes
-        _check_bound("the object of the record", size, limit, "max_manifest_bytes")
+        check_bound("the object of the record", size, limit, "max_manifest_bytes")
 
 
 def _absent(hashes: list[str]) -> ObjectNotFound:
@@ -322,7 +325,7 @@ def _add_state(
 ) -> None:
     manifest = prepared.manifest
     stated = _to_check(connection, package, manifest, prepared.older)
-    _check_objects(connection, push, package, manifest.hash, stated)
+    check_sent(connection, push, package, {manifest.hash: None, **stated})
     objects.hold(connection, package.id, {manifest.hash, *stated})
     checks.keep(connection, prepared.checked.keys, request.registry.now())
     number = numbers.of_state(connection, package.id, manifest.hash)

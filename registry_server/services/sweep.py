@@ -26,7 +26,7 @@ from datapkg.objects.blobs.base import BlobInfo
 from datapkg.objects.files import sweep_temp
 from datapkg.objects.pack_file import Pack
 from datapkg.objects.pack_merging import merge_packs
-from registry_server.db import objects, pushes
+from registry_server.db import objects, pushes, stage_results
 from registry_server.db.database import batches
 from registry_server.services import direct_uploads, policy, recipes
 from registry_server.services.policy import Actor
@@ -53,6 +53,7 @@ class SweepReport:
 
     dry_run: bool
     expired_pushes: int = 0
+    expired_results: int = 0
     unfinished_files: int = 0
     moved_files: int = 0
     moved_bytes: int = 0
@@ -71,7 +72,9 @@ def sweep(
     grace: timedelta = GRACE,
     dry_run: bool = False,
 ) -> SweepReport:
-    """Delete expired pushes, leftovers of killed uploads, and objects that nothing refers to; return what was done.
+    """Delete expired pushes and results of stages, leftovers of killed uploads, and objects that nothing refers to.
+
+    Return what was done.
 
     End early, between two files, once `is_stopped` returns True. Raise `Conflict` while another process sweeps, and
     `CorruptObject` for a damaged database, before a file is moved.
@@ -80,7 +83,8 @@ def sweep(
     with alone(registry) as lock:
         run = _Sweep(registry, lock, grace, SweepReport(dry_run))
         # The trash first, which needs no space on a full disk.
-        for step in (run.temporary, run.trash, run.pushes, run.recipes, run.files, run.packs, run.rows, run.maps):
+        rows = (run.pushes, run.results, run.recipes, run.files, run.packs, run.rows, run.maps)
+        for step in (run.temporary, run.trash, *rows):
             for _ in step():
                 if is_stopped():
                     return run.report
@@ -191,6 +195,17 @@ class _Sweep:
         else:
             with self.registry.db.write() as connection:
                 self.report.expired_pushes = pushes.remove_older(connection, now)
+        yield
+
+    def results(self) -> Iterator[None]:
+        """Delete results of stages that were not used for long from the run caches of all packages."""
+        now = self.registry.now()
+        if self.report.dry_run:
+            with self.registry.db.read() as connection:
+                self.report.expired_results = stage_results.count_older(connection, now)
+        else:
+            with self.registry.db.write() as connection:
+                self.report.expired_results = stage_results.remove_older(connection, now)
         yield
 
     def recipes(self) -> Iterator[None]:

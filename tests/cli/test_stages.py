@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import datapkg
-from tests.cli.conftest import Run
+from tests.cli.conftest import Person, Run
 
 PYTHON = sys.executable
 
@@ -61,3 +61,26 @@ def test_a_build_killed_at_random_moments_goes_on_and_ends_with_what_it_would_ha
     assert run("verify").code == 0
     ended = run("build", "me/x", str(path), "--json").json
     assert {each["action"] for each in ended["stages"]} == {"reused"}
+
+
+def test_a_shared_run_cache(ada: Person, bob: Person, tmp_path: Path) -> None:
+    package, path = f"{ada.name}/x", str(write_build_file(tmp_path, 4))
+    refused = ada("build", package, path, "--push-cache")
+    assert (refused.code, f"datapkg build {package} --push --push-cache" in refused.err) == (3, True)
+    # The first two stages are equal, and so are the other two.
+    line = f"pushed 2 results of stages to the run cache of {package}: "
+    assert line in ada("build", package, path, "--push", "--push-cache").out
+    assert "has 4 results of these stages already\n" in ada("build", package, path, "--push-cache").out
+    ada("access", "add", package, bob.name)
+    (tmp_path / "datapkg.stages.lock").unlink()
+    planned = bob("build", package, path, "--pull-cache", "--dry-run")
+    assert f"  stage s3 would be taken from the cache of {package} (by {ada.name}, 20" in planned.out
+    assert bob("build", package, path, "--pull-cache", "--dry-run", "--json").json["hash"] is None
+    assert (
+        f"  stage s3 from the cache of {package} (by {ada.name}, 20" in bob("build", package, path, "--pull-cache").out
+    )
+    again = bob("build", package, path, "--explain").out
+    assert f"  stage s3 reused: nothing changed, from the cache of {package} (by {ada.name}, 20" in again
+    for words in (["--push-cache", "--dry-run"], ["--registry", "http://127.0.0.1:1"]):
+        assert "go" in (wrong := bob("build", package, path, *words)).err
+        assert wrong.code == 2

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, event, inspect, text
 
-from registry_server.db import accounts, grants, objects, packages, pushes, states
+from registry_server.db import accounts, grants, objects, packages, pushes, stage_results, states
 from registry_server.db.database import Database, sqlite_url
 from registry_server.db.schema import configuration, migrate
+from registry_server.db.stage_results import StageRow
 from tests.conftest import find_program
 from tests.postgres import postgres
 
@@ -191,3 +192,42 @@ def test_writers_wait_for_each_other(kind: str, tmp_path: Path) -> None:
             add_one(0)
             seen.append(before.execute(text("SELECT number FROM counter")).scalar_one())
         assert seen == [12, 12], "a reader sees one moment"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_results_of_run_caches_are_replaced_renewed_and_dropped(kind: str, tmp_path: Path) -> None:
+    key, other, body = "a" * 64, "b" * 64, "c" * 64
+    with database(kind, tmp_path) as db:
+        migrate(db)
+        with db.write() as connection:
+            ada = accounts.add_user(connection, "ada", NOW)
+            package = packages.add(connection, ada.id, "ada", "iris", False, NOW).id
+            objects.list_stored(connection, {body: 3, key: 4}, NOW)
+
+            def keep(row: StageRow, day: int) -> bool:
+                times = {"now": NOW, "until": NOW + timedelta(days=day)}
+                return stage_results.keep(connection, package, row, {body, row.manifest}, author="ada", **times)
+
+            def found(*keys: str, day: int = 0) -> list[tuple[str, str, int]]:
+                rows = stage_results.find(connection, package, keys, NOW + timedelta(days=day))
+                return [(row.key, row.manifest, row.manifest_size) for row in rows]
+
+            assert [keep(StageRow(key, "1" * 64, {"a.py": key}, body, 7), 1) for _ in range(2)] == [True, False]
+            assert keep(StageRow(key, "1" * 64, {"a.py": key}, key, 7), 2)
+            assert keep(StageRow(key, "2" * 64, {}, body, 7), 3)
+            assert keep(StageRow(other, "2" * 64, {}, body, 7), 4)
+            assert found(other, key) == [(other, body, 3), (key, body, 3), (key, key, 4)]
+            assert found(key, day=2) == [(key, body, 3)]
+            objects.set_damaged(connection, key, NOW)
+            assert found(key) == [(key, body, 3)]
+            stage_results.keep_variants(connection, package, [key, other], 1)
+            assert objects.unreferenced_after(connection, "", 10) == [key]
+            (row,) = stage_results.find(connection, package, [key], NOW)
+            stage_results.renew(connection, [row.id], NOW + timedelta(days=5))
+            stage_results.make_room(connection, package, 2, 13)
+            assert found(key, other) == [(key, body, 3)]
+            day = NOW + timedelta(days=5)
+            assert (stage_results.count_older(connection, day), stage_results.remove_older(connection, day)) == (1, 1)
+            assert keep(StageRow(key, "2" * 64, {}, body, 7), 3)
+            packages.remove(connection, package)
+            assert objects.unreferenced_after(connection, "", 10) == [key, body]

@@ -43,6 +43,11 @@ def fill(house: House, ada: Client) -> None:
     assert ada.post(f"{push}/objects", body=b"".join(encode_frames(sent))).status == 200
     named = {"record": short, "record_object": sha256(lists)}
     assert ada.post(f"{push}/publish", {"manifest": third.manifest.hash, "parent": second, **named}).status == 200
+    cached = Contents({"out/rows": b"cached"})
+    push = f"{wire.PACKAGES}/ada/iris/pushes/{ada.start('ada/iris', cached.manifest)['push']}"
+    assert ada.post(f"{push}/objects", body=b"".join(encode_frames(cached.bodies.items()))).status == 200
+    entry = {"key": hash, "code": {"rows.py": hash}, "manifest": cached.manifest.hash}
+    assert ada.post(f"{push}/stages", {"entries": [entry]}).json() == {"added": 1}
     for each in (sha256(long["long0"]), second):
         ada.get(f"{wire.PACKAGES}/ada/iris/objects/{each}/chunks")
     ada.publish("ada/gone", bodies("gone", 80), version="1.0")

@@ -14,7 +14,8 @@ class BuildOptions:
     `dry_run` stores nothing; `gitignore` excludes what `.gitignore` ignores in a folder without a build file;
     `allow_empty` allows a package without nodes; `keep_going` skips sources that cannot be read. Stages of `again` run
     although nothing changed; `jobs` is how many run at once, 0 for one a core. `on` names a cluster that does the work,
-    "" for this process, and `objects` the URL through which data move there.
+    "" for this process, and `objects` the URL through which data move there. With `pull_cache`, results of stages are
+    taken from the run cache of the package at `registry`, None for that of the settings.
     """
 
     build_file: bool = True
@@ -30,3 +31,5 @@ class BuildOptions:
     jobs: int = 0
     on: str = ""
     objects: str = ""
+    pull_cache: bool = False
+    registry: str | None = None

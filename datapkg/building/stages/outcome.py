@@ -10,11 +10,13 @@ from datapkg.errors import DatapkgError
 from datapkg.store.stage_results import StageResult
 
 RAN, REUSED, PLANNED, FAILED, STOPPED = "ran", "reused", "would run", "failed", "stopped"
+TAKEN, TAKEABLE = "taken", "would be taken"
+"""From the run cache of the package; a dry run fetches nothing."""
 
 
 @dataclass
 class StageOutcome:
-    """What became of a stage: it ran, was reused, would run, failed or was stopped, and why.
+    """What became of a stage: it ran, was reused or taken, would run or be taken, failed or was stopped, and why.
 
     `read` says what its inputs were, each as an exact ref or a hash; `metrics` is the hash of what it reported, "" for
     nothing.

@@ -23,10 +23,11 @@ from datapkg.building.stages.container import Images
 from datapkg.building.stages.early_stopping import EarlyStopping
 from datapkg.building.stages.inputs import Input, NodesInput, PathInput, nodes_below, package_input
 from datapkg.building.stages.metrics import kept_metrics, last_file, metrics_of
-from datapkg.building.stages.outcome import FAILED, PLANNED, RAN, REUSED, STOPPED, StageOutcome
+from datapkg.building.stages.outcome import FAILED, PLANNED, RAN, REUSED, STOPPED, TAKEABLE, TAKEN, StageOutcome
 from datapkg.building.stages.output_nodes import made_by, output_specs
 from datapkg.building.stages.process import Processes
 from datapkg.building.stages.run import StageRun, Workplace, run_stage
+from datapkg.building.stages.shared_results import SharedResults, shown_origin
 from datapkg.building.stages.sweep_results import SweepResults
 from datapkg.errors import BuildFailed, DatapkgError, StageFailed
 from datapkg.format.manifest.parsed import Manifest, Node
@@ -52,7 +53,7 @@ class StageTools:
     `logs` is the folder for the logs of this package's stages; those that run at once use no more than the `machine`
     has. `before` is what each was
     last run with. Those of `again`, and all that need them, are run whatever is known. A `dry_run` runs none. `run`
-    runs one stage, here or elsewhere.
+    runs one stage, here or elsewhere. `shared` is the run cache of the `package`, if results are taken from there.
     """
 
     store: Store
@@ -64,6 +65,8 @@ class StageTools:
     forced: bool = False
     dry_run: bool = False
     run: RunStage = run_stage
+    package: str = ""
+    shared: SharedResults | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class StageSchedule:
     def nodes_of(self, outcome: StageOutcome) -> list[NodeSpec]:
         """Return the nodes to build of the outputs of a stage, and of results that are complete with it."""
         found = self._tables.add(outcome)
-        if outcome.result is None:
+        if outcome.result is None or outcome.action == TAKEABLE:
             return found
         for node, source in self._made.get(outcome.stage.name, ()):
             found += output_specs(node, source, outcome.result, self._tools.store)
@@ -164,14 +167,18 @@ class StageSchedule:
         for name in names:
             each = self._looked_at(self._stages[name])
             done.append(each) if isinstance(each, StageOutcome) else ready.append(each)
-        found = self._known([each for each in ready if not (self._tools.forced or each.is_again)])
-        done += [self._reused(each, found[each.stage.name]) for each in ready if each.stage.name in found]
+        may_be_known = [each for each in ready if not (self._tools.forced or each.is_again)]
+        found = self._known(may_be_known)
+        found |= self._shared([each for each in may_be_known if each.stage.name not in found])
+        done += [self._reused(each, *found[each.stage.name]) for each in ready if each.stage.name in found]
         ready = [each for each in ready if each.stage.name not in found]
         return (done + list(map(self._planned, ready)), []) if self._tools.dry_run else (done, ready)
 
-    def _reused(self, ready: ReadyStage, result: StageResult) -> StageOutcome:
-        outcome = StageOutcome(ready.stage, REUSED, "nothing changed", ready.known, result, read=ready.read)
-        outcome.metrics = metrics_of(result.nodes)
+    def _reused(self, ready: ReadyStage, result: StageResult, action: str) -> StageOutcome:
+        origin = shown_origin(result) if result.package else ""
+        why = ", ".join(filter(None, ["nothing changed" if action == REUSED else "", origin]))
+        outcome = StageOutcome(ready.stage, action, why, ready.known, result, read=ready.read)
+        outcome.metrics = "" if action == TAKEABLE else metrics_of(result.nodes)
         self._stopping.end(outcome)
         return outcome
 
@@ -188,6 +195,9 @@ class StageSchedule:
             return StageOutcome(stage, FAILED, "", error=error)
         if planned := [each.stage.name for each in needed if each.action == PLANNED]:
             return StageOutcome(stage, PLANNED, f"it needs {planned[0]}, which would run")
+        taken = [each.stage.name for each in needed if each.action == TAKEABLE]
+        if taken and any(given.kind == "node" for given in stage.inputs.values()):
+            return StageOutcome(stage, PLANNED, f"it needs nodes of {taken[0]}, which would be taken from the cache")
         try:
             inputs = {name: self._input(each) for name, each in stage.inputs.items()}
             image = self._images.id_of(stage) if stage.image else ""
@@ -229,17 +239,29 @@ class StageSchedule:
         result = self.outcomes[stage].result  # None of a run that was stopped
         return nodes_below(result.nodes, output) if result else []
 
-    def _known(self, ready: Sequence[ReadyStage]) -> dict[str, StageResult]:
-        """Return the results whose outputs are all here, by the names of their stages."""
-        cache, root = self._context.cache, self._root
+    def _hash_of(self, path: str) -> str | None:
+        return identities.hash_now(self._root, path, self._context.cache)
 
-        def hash_of(path: str) -> str | None:
-            return identities.hash_now(root, path, cache)
-
-        found = {each.stage.name: self._results.find(key_of(each.known), hash_of) for each in ready}
+    def _known(self, ready: Sequence[ReadyStage]) -> dict[str, tuple[StageResult, str]]:
+        """Return the results whose outputs are all here, by the names of their stages, and what is done with them."""
+        find, package = self._results.find, self._tools.package
+        found = {each.stage.name: find(key_of(each.known), self._hash_of, package) for each in ready}
         needed = {name: set(result.objects()) for name, result in found.items() if result is not None}
         missing = self._tools.store.objects.missing(set().union(*needed.values()))
-        return {name: result for name, result in found.items() if result and not needed[name] & missing}
+        return {name: (result, REUSED) for name, result in found.items() if result and not needed[name] & missing}
+
+    def _shared(self, ready: Sequence[ReadyStage]) -> dict[str, tuple[StageResult, str]]:
+        """Return the results that the run cache of the package has, fetched unless this is a dry run."""
+        shared = self._tools.shared
+        if shared is None or not ready:
+            return {}
+        found = shared.find({each.stage.name: (each.stage, each.known) for each in ready}, self._hash_of)
+        if self._tools.dry_run:
+            return {name: (result, TAKEABLE) for name, result in found.items()}
+        found = shared.fetch(found)
+        for result in found.values():
+            self._results.keep(key_of(result.known), result)
+        return {name: (result, TAKEN) for name, result in found.items()}
 
     def _why(self, ready: ReadyStage) -> str:
         if ready.is_again:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from datapkg.building.spec.model import NodeSpec, ResultsSource, RunResult
-from datapkg.building.stages.outcome import FAILED, PLANNED, STOPPED, StageOutcome
+from datapkg.building.stages.outcome import FAILED, PLANNED, STOPPED, TAKEABLE, StageOutcome
 
 _STATES = {FAILED: "failed", STOPPED: "stopped"}
 
@@ -39,7 +39,7 @@ class SweepResults:
         for node, source, members in self._nodes[outcome.stage.name]:
             self._left[node.path] -= 1
             ended = {label: self._ended[name] for label, name in members.items() if name in self._ended}
-            if not self._left[node.path] and not any(each.action == PLANNED for each in ended.values()):
+            if not self._left[node.path] and not any(each.action in (PLANNED, TAKEABLE) for each in ended.values()):
                 runs = tuple(_run(label, each) for label, each in ended.items())
                 found.append(replace(node, source=replace(source, runs=runs)))
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 from datapkg.errors import InvalidInput, NotFound, QuotaExceeded, Refused, Unreachable
@@ -168,6 +168,20 @@ class StaticClient(Client):
 
     def publish(self, ref: Ref, push: str, request: wire.Publish, objects: int = 0) -> wire.Published:
         return publish(self.package_of(ref, is_new=True), push, request, is_first=not self._is_registry())
+
+    def find_stages(self, ref: Ref, keys: Sequence[str]) -> list[wire.StageHit]:
+        raise self.no_run_cache()
+
+    def keep_stages(self, ref: Ref, push: str, entries: Sequence[wire.StageEntry]) -> int:
+        raise self.no_run_cache()
+
+    def no_run_cache(self) -> InvalidInput:
+        """Return the error for what needs a server."""
+        return InvalidInput(
+            f"{self.url} is a registry without a server: it has no run cache of stages, so --pull-cache and "
+            "--push-cache do not work there",
+            hint="name a registry with a server: --registry https://data.example.org",
+        )
 
     def log(self, ref: Ref) -> Iterator[wire.LogEntry]:
         return self.package_of(ref).log_entries()

@@ -1,0 +1,24 @@
+"""Run caches over HTTP: ask for the results of stages, and add some."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from datapkg.format import wire
+from registry_server.services import run_cache
+from registry_server.web.dependencies import ThePackage, ThePush
+from registry_server.web.schemas import Reply, Sent
+
+router = APIRouter(tags=["run cache"])
+
+
+@router.post(wire.STAGES_FIND)
+def find(package: ThePackage, wanted: Sent[wire.StageKeys]) -> Reply[wire.StageHits]:
+    """Return the results of stages that the run cache of the package has for these keys."""
+    return run_cache.find(package, wanted)
+
+
+@router.post(wire.PUSH_STAGES)
+def keep(push: ThePush, wanted: Sent[wire.StageEntries]) -> Reply[wire.StagesKept]:
+    """Add results of stages, whose objects were sent in this push, to the run cache of the package."""
+    return run_cache.keep(push, wanted)
