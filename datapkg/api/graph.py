@@ -99,7 +99,7 @@ def _as_svg(graph: Graph) -> str:
         places[name] = column, rows.get(column, 0)
         rows[column] = rows.get(column, 0) + 1
     width = (max(rows, default=0) + 1) * _COLUMN + _MARGIN
-    height = max(rows.values(), default=0) * _ROW + _MARGIN
+    height = max(rows.values(), default=0) * _ROW + _MARGIN  # a gap below the last row too
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="system-ui, sans-serif" font-size="13">',
@@ -109,12 +109,24 @@ def _as_svg(graph: Graph) -> str:
     for start, end in graph.arrows:
         (x1, y1), (x2, y2) = (_corner(*places[each]) for each in (start, end))
         x1, y1, y2 = x1 + _WIDTH, y1 + _HEIGHT // 2, y2 + _HEIGHT // 2
-        middle = (x1 + x2) // 2
-        curve = f"M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}"
+        is_near = places[end][0] - places[start][0] == 1
+        curve = _bend(x1, y1, x2, y2) if is_near else _detour(x1, y1, x2, y2)
         parts.append(f'<path d="{curve}" fill="none" stroke="#667" marker-end="url(#end)"/>')
     for name, place in places.items():
         parts += _box(name, graph.kinds[name], *_corner(*place))
     return "\n".join([*parts, "</svg>"])
+
+
+def _bend(x1: int, y1: int, x2: int, y2: int) -> str:
+    middle = (x1 + x2) // 2
+    return f"M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}"
+
+
+def _detour(x1: int, y1: int, x2: int, y2: int) -> str:
+    """Return an arrow that passes the boxes of the columns between its ends, in the gap below their row."""
+    gap, turn = y1 + _ROW // 2, _COLUMN - _WIDTH
+    first, last = _bend(x1, y1, x1 + turn, gap), _bend(x2 - turn, gap, x2, y2)
+    return f"{first}L{last.removeprefix('M')}"
 
 
 def _box(name: str, kind: str, x: int, y: int) -> Iterator[str]:

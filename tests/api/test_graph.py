@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -51,3 +52,24 @@ def test_svg_has_a_box_for_each_item(folder: Path) -> None:
 def test_another_form(folder: Path) -> None:
     with pytest.raises(InvalidInput, match="there is no form 'png'"):
         graph(folder, "png")
+
+
+def test_an_arrow_of_the_drawing_crosses_no_box(tmp_path: Path) -> None:
+    """`last` needs `first` too: that arrow must not be hidden behind `middle`."""
+    (tmp_path / "build.yml").write_text(
+        """
+contents: {out: {stage: last}}
+stages:
+  first: {run: "true", outputs: {out: a}}
+  middle: {run: "true", inputs: {a: stages.first.out}, outputs: {out: b}}
+  last: {run: "true", inputs: {a: stages.first.out, b: stages.middle.out}, outputs: {out: c}}
+"""
+    )
+    svg = graph(tmp_path, "svg")
+    box = {name: int(top) for top, name in re.findall(r'<rect x="\d+" y="(\d+)".*\n<text.*>(\w+)</text>', svg)}
+    assert box["first"] == box["middle"] == box["last"]
+    long = next(each for each in re.findall(r'<path d="(M[^"]+)" fill="none"', svg) if "L" in each)
+    line = re.search(r" (\d+)L\d+ (\d+)C", long)
+    assert line is not None
+    assert line[1] == line[2]
+    assert box["middle"] + 36 < int(line[1]) < box["middle"] + 56

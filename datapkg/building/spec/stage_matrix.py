@@ -51,7 +51,8 @@ def labels(several: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _label(value: Any) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
-    return re.sub(r"[^\w.+]+", "_", text).strip("_.")
+    sign = "-" if isinstance(value, int | float) and text.startswith("-") else ""
+    return sign + re.sub(r"[^\w.+]+", "_", text).strip("_.")
 
 
 def _each(mapping: NodeMapping) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from datapkg.building.spec.plain_values import Problems, pairs_of, path_text, to
 from datapkg.building.spec.source_paths import SourceFolder
 from datapkg.building.spec.stage_matrix import combinations, labels
 from datapkg.errors import InvalidName
+from datapkg.format.manifest.parsed import is_file_name
 from datapkg.format.names import Ref
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
@@ -188,7 +189,8 @@ class StageReader:
         for name, value in self._named(mapping, "outputs"):
             text = name if value.is_null else value.text
             path = PurePosixPath(text)
-            if value.kind != "scalar" or not text or path.is_absolute() or ".." in path.parts or not path.parts:
+            is_name = value.kind == "scalar" and is_file_name(path.name)
+            if not is_name or path.is_absolute() or ".." in path.parts:
                 where = path_text(mapping.where("outputs"), name)
                 self._problems.add(value.line, where, "expected the name of a file, or of a folder with a / at its end")
             else:

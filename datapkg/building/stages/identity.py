@@ -51,7 +51,8 @@ def code_files(stage: Stage, root: Path) -> list[FileSource]:
     found = {each.shown: each for each in stage.code}
     paths = source_files(stage.python.module) if stage.python else []
     # A word that names a file is probably a script; at worst, a stage runs again that need not.
-    paths += [root / word for word in stage.run if not stage.shell and word and (root / word).is_file()]
+    # `Path.is_file` raises for a word that is too long for a file's name, `os.path.isfile` does not.
+    paths += [root / word for word in stage.run if not stage.shell and word and os.path.isfile(root / word)]
     for path in paths:
         shown = Path(os.path.relpath(path, root)).as_posix()
         found.setdefault(shown, FileSource(path.absolute(), shown))

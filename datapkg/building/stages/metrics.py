@@ -7,11 +7,14 @@ shared results need not know of it.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from datapkg.building.sources.file import put_file
+from datapkg.building.stages.left_files import open_left
 from datapkg.format.manifest.parsed import FileNode, Node
 from datapkg.format.metrics import MAX_LINE_BYTES, Report, encode_report, parse_report
 from datapkg.objects.base import Objects
@@ -27,28 +30,33 @@ def kept_metrics(path: Path, objects: Objects) -> tuple[list[FileNode], list[str
 
     Lines that are no metrics are left out. A last line without an end counts if it is whole.
     """
-    problems: list[str] = []
-    kept = path.with_name(f"kept-{FILE}")
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as stream, kept.open("wb") as target:
-        for number, report in enumerate(_reports(stream), 1):
-            if isinstance(report, str):
-                problems.append(f"line {number:,} of its metrics {report}")
-            elif target.tell() > MAX_BYTES:
-                problems.append(f"it reported more than {MAX_BYTES:,} bytes of metrics; the others are left out")
-                break
-            else:
-                target.write(encode_report(report))
-    if not kept.is_file() or not kept.stat().st_size:
-        return [], _few(problems)
-    with kept.open("rb") as stream:
-        hash, size = put_file(stream, objects)
-    return [FileNode(path=FILE, hash=hash, size=size, file_name=FILE)], _few(problems)
+    problems = _Problems()
+    with tempfile.TemporaryFile(dir=path.parent.parent) as kept:
+        with contextlib.suppress(FileNotFoundError), _opened(path) as stream:
+            _keep(stream, kept, problems)
+        if not kept.tell():
+            return [], problems.shown()
+        kept.seek(0)
+        hash, size = put_file(kept, objects)
+    return [FileNode(path=FILE, hash=hash, size=size, file_name=FILE)], problems.shown()
+
+
+def _keep(stream: BinaryIO | None, kept: IO[bytes], problems: _Problems) -> None:
+    if stream is None:
+        problems.add("its metrics are not a regular file, and are left out")
+    for number, report in enumerate(_reports(stream), 1):
+        if isinstance(report, str):
+            problems.add(f"line {number:,} of its metrics {report}")
+        else:
+            kept.write(encode_report(report))
+    if stream is not None and stream.tell() >= MAX_BYTES:
+        problems.add(f"it reported more than {MAX_BYTES:,} bytes of metrics; the others are left out")
 
 
 def reports_so_far(folder: Path) -> Iterator[Report]:
     """Yield what a run has reported until now; `folder` is that of its tries, of which the last counts."""
     if path := last_file(folder):
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
+        with contextlib.suppress(FileNotFoundError), _opened(path) as stream:
             yield from (each for each in _reports(stream) if not isinstance(each, str))
 
 
@@ -63,16 +71,33 @@ def metrics_of(nodes: Iterable[Node]) -> str:
     return next((node.hash for node in nodes if node.path == FILE and isinstance(node, FileNode)), "")
 
 
-def _reports(stream: IO[bytes]) -> Iterator[Report | str]:
-    while line := stream.readline(MAX_LINE_BYTES + 1):
+def _opened(path: Path) -> AbstractContextManager[BinaryIO | None]:
+    return open_left(path) or contextlib.nullcontext()
+
+
+def _reports(stream: IO[bytes] | None) -> Iterator[Report | str]:
+    while stream and stream.tell() < MAX_BYTES and (line := stream.readline(MAX_LINE_BYTES + 1)):
         if len(line) > MAX_LINE_BYTES:
-            while (more := stream.readline(MAX_LINE_BYTES)) and not more.endswith(b"\n"):
+            while stream.tell() < MAX_BYTES and (more := stream.readline(MAX_LINE_BYTES)) and not more.endswith(b"\n"):
                 pass
         if line.strip():
             yield parse_report(line)
 
 
-def _few(problems: list[str]) -> list[str]:
-    if len(problems) <= _PROBLEMS_SHOWN:
-        return problems
-    return [*problems[:_PROBLEMS_SHOWN], f"{len(problems) - _PROBLEMS_SHOWN:,} more lines of its metrics are wrong"]
+class _Problems:
+    """What is wrong with the metrics of a run: the first few, and how many there are."""
+
+    def __init__(self) -> None:
+        self._first: list[str] = []
+        self._more = 0
+
+    def add(self, problem: str) -> None:
+        if len(self._first) < _PROBLEMS_SHOWN:
+            self._first.append(problem)
+        else:
+            self._more += 1
+
+    def shown(self) -> list[str]:
+        """Return what is shown to people."""
+        lines = "1 more line of its metrics is" if self._more == 1 else f"{self._more:,} more lines of its metrics are"
+        return [*self._first, f"{lines} wrong"] if self._more else self._first

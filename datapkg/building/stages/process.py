@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shlex
 import signal
 import subprocess
 import threading
@@ -11,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datapkg.errors import StageFailed
+from datapkg.format.texts import quoted
 
 TAIL_BYTES = 4_000
 TAIL_LINES = 20
@@ -65,8 +68,7 @@ class Processes:
                     start_new_session=True,
                 )
             except (OSError, ValueError) as error:
-                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-                raise StageFailed(f"{command[0]!r} cannot be run: {reason}") from error
+                raise _not_started(command[0], error) from error
             self._running.add(process)
             return process
 
@@ -77,6 +79,17 @@ class Processes:
             running = list(self._running)
         for process in running:
             _signal(process, signal.SIGTERM)
+
+
+def _not_started(program: str, error: OSError | ValueError) -> StageFailed:
+    number = error.errno if isinstance(error, OSError) else None
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    hint = f"command -v {shlex.quote(program)}"
+    if number == errno.E2BIG:
+        hint = "write long values into a file beside the build file, and name it in `inputs`"
+    elif number is None:  # a null character
+        hint = "look at the texts in `run` and `params`"
+    return StageFailed(f"{quoted(program)} cannot be run: {reason}", hint=hint)
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

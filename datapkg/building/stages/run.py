@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -26,6 +27,7 @@ from datapkg.building.stages import metrics
 from datapkg.building.stages.capacity import VISIBLE_GPUS
 from datapkg.building.stages.container import NOT_STARTED, container_for
 from datapkg.building.stages.inputs import Input, place_all
+from datapkg.building.stages.left_files import open_left
 from datapkg.building.stages.process import Processes, tail
 from datapkg.building.stages.shell_text import filled_shell, is_script
 from datapkg.errors import StageFailed
@@ -68,6 +70,7 @@ finally:
 # Of an isolated stage: what a program needs to find its files, beside the variables that the stage names.
 _ISOLATED_ENV = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV")
 _RETRY_PAUSE_S = 1.0
+_MAX_NOTES_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,11 @@ def run_stage(
     start = time.monotonic()
     for number in range(stage.retries + 1):
         folder = place.folder / f"try{number}"
-        problem, paths, notes = _run_once(stage, inputs, place, folder, processes)
+        try:
+            problem, paths, notes = _run_once(stage, inputs, place, folder, processes)
+        except StageFailed as error:
+            what = f"stage {quoted(stage.name)} ({stage.place}): {error}"
+            raise StageFailed(what, hint=error.hint, stage=stage.name) from error
         problem = problem or _missing_output(stage, paths)
         if not problem:
             break
@@ -229,6 +236,8 @@ def _missing_output(stage: Stage, paths: Mapping[str, Path]) -> str:
 
 def _stored(stage: Stage, name: str, path: Path, objects: Objects) -> Iterator[Node]:
     """Store the files of an output, and yield their nodes below its name."""
+    if path.parent.is_symlink() or path.parent.parent.is_symlink():
+        raise _not_a_file(stage, name, "the path of its folder")
     if path.is_dir() and not path.is_symlink():
         files = sorted(_files(stage, name, path, ()))
         if not files:
@@ -262,8 +271,16 @@ def _files(stage: Stage, name: str, folder: Path, parts: tuple[str, ...]) -> Ite
 
 def _check_regular(stage: Stage, name: str, path: Path) -> None:
     if not stat.S_ISREG(os.lstat(path).st_mode):
-        what = f"stage {quoted(stage.name)}: {quoted(path.name)} in output {quoted(name)} is no regular file"
-        raise StageFailed(what, hint="write files, not links", stage=stage.name)
+        raise _not_a_file(stage, name, quoted(path.name))
+
+
+def _not_a_file(stage: Stage, name: str, shown: str) -> StageFailed:
+    what = f"stage {quoted(stage.name)}: {shown} in output {quoted(name)} is not a regular file"
+    return StageFailed(what, hint="write files, not links", stage=stage.name)
+
+
+def _is_path(line: str) -> bool:
+    return "\0" not in line and os.path.normpath(line) == line
 
 
 def _code(notes: Path, root: Path, folder: Path) -> list[str]:
@@ -273,7 +290,10 @@ def _code(notes: Path, root: Path, folder: Path) -> list[str]:
     libraries = {os.path.realpath(each) for each in (sys.prefix, sys.base_prefix)}
     found = set()
     for file in notes.iterdir():
-        for line in file.read_text("utf-8", "surrogateescape").splitlines():
+        stream = open_left(file)
+        with stream or contextlib.nullcontext():
+            text = stream.read(_MAX_NOTES_BYTES).decode("utf-8", "surrogateescape") if stream else ""
+        for line in filter(_is_path, text.splitlines()):
             base = next((each for each in roots if line.startswith(each + os.sep)), None)
             is_library = "site-packages" in line or any(line.startswith(each + os.sep) for each in libraries)
             is_ours = base == roots[1] and line.startswith(own + os.sep)

@@ -343,8 +343,14 @@ def _check_count(value: int, what: str) -> None:
         raise InvalidManifest(f"{what} {value} is not between 0 and 2^53")
 
 
+def is_file_name(name: str) -> bool:
+    """Return whether a node's file can have this name."""
+    is_plain = name not in ("", ".", "..") and not _FILE_NAME_BAD.search(name)
+    return is_plain and len(name.encode("utf-8", "surrogatepass")) <= MAX_NODE_NAME_BYTES
+
+
 def _check_file_name(name: str) -> None:
-    if name in (".", "..") or _FILE_NAME_BAD.search(name) or len(name.encode()) > MAX_NODE_NAME_BYTES:
+    if name and not is_file_name(name):
         raise InvalidManifest(
             f"file name {quoted(name)} is not allowed: no separators, control characters, '.' or '..'"
         )

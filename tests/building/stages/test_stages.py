@@ -252,7 +252,7 @@ def test_a_failure_gives_the_end_of_the_output_and_no_data(project: Project) -> 
     ("code", "problem"),
     [
         ("pass", "did not write the file of its output 'out'"),
-        ("import os, sys; os.symlink('/etc/hostname', sys.argv[1])", "is no regular file"),
+        ("import os, sys; os.symlink('/etc/hostname', sys.argv[1])", "is not a regular file"),
         ("import os; os.kill(os.getpid(), 15)", "was ended by SIGTERM"),
         ("import time; time.sleep(60)", "took longer than 0.5 s"),
     ],
