@@ -25,6 +25,7 @@ CONVERTERS: dict[str, Callable[[Path, Conversion], list[Path]]] = {
     "gradient": convert_gradient,
     "polyaxon": convert_polyaxon,
 }
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,12 @@ def import_from(form: str, source: Path, target: Path | None = None, *, overwrit
         )
     conversion = Conversion()
     files = CONVERTERS[form](source, conversion)
+    if not conversion.nodes and not conversion.stages:
+        why = "".join(f"\n  {each}" for each in conversion.unmapped[:_SHOWN])
+        raise InvalidInput(
+            f"{quoted(source)} has nothing that a build file could have of {form}; nothing was written{why}",
+            hint="datapkg import-from --help",
+        )
     origin = ", ".join(each.relative_to(folder).as_posix() for each in files[:3]) + (", …" if len(files) > 3 else "")
     data = build_file_text(conversion, origin).encode()
     if len(data) > MAX_BYTES:

@@ -414,3 +414,36 @@ def test_a_circle_of_jobs_is_found_by_the_build(run: Run) -> None:
     ended = run("build", "me/p")
     assert ended.code == 2
     assert "needs its own output" in ended.err
+
+
+def test_unknown_keys_of_rules_of_polyaxon_are_named(run: Run) -> None:
+    write(
+        """
+kind: group
+hptuning:
+  matrix: {lr: {values: [1, 2]}}
+  early_stopping:
+    - {metric: loss, value: 0.1, optimization: minimize, patience: 3}
+run: {cmd: "true"}
+""",
+        "group.yml",
+    )
+    assert (6, "hptuning.early_stopping.1.patience") in converted(run, "polyaxon", "group.yml")
+    assert run("graph", "build.yml").code == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "reason"),
+    [
+        ("gradient", "version: 1\nrun: {cmd: x}\n", "group.yml:1: version"),
+        ("gradient", "jobs: {a: {uses: other@v1}}\n", "'other@v1' is not script@v1"),
+        ("dvc", "stages: {}\n", ""),
+    ],
+)
+def test_a_file_of_which_nothing_is_left(run: Run, form: str, text: str, reason: str) -> None:
+    write(text, "dvc.yaml" if form == "dvc" else "group.yml")
+    ended = run("import-from", form, "." if form == "dvc" else "group.yml", "-o", "build.yml")
+    assert ended.code != 0
+    assert "nothing was written" in ended.err
+    assert reason in ended.err
+    assert not Path("build.yml").exists()

@@ -9,6 +9,8 @@ from typing import Any
 from datapkg.building.converters.code_files import named_files, with_modules
 from datapkg.building.converters.conversion import Conversion, escaped, free_name
 from datapkg.building.converters.sections import Section, texts_of
+from datapkg.building.spec.early_stopping import RULE_KEYS
+from datapkg.building.spec.node_mapping import kind_of
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
 
@@ -117,15 +119,23 @@ def _tuning(top: Section, stage: dict[str, Any]) -> None:
     tuning.close()
 
 
-def _stop_rules(tuning: Section) -> Any:
-    """Return the rules of early stopping, without those that end single runs."""
-    rules = tuning.value("early_stopping")
-    if not isinstance(rules, list):
-        return rules
-    kept = [each for each in rules if not isinstance(each, dict) or each.get("policy", "all") == "all"]
-    if len(kept) < len(rules):
+def _stop_rules(tuning: Section) -> list[dict[str, Any]] | None:
+    """Return the rules of early stopping, without those that end single runs, and without unknown keys."""
+    item = tuning.take("early_stopping")
+    if item is None:
+        return None
+    if item.kind != "list":
+        raise tuning.wrong("early_stopping", f"expected a list of rules, got {kind_of(item)}")
+    kept = []
+    for number, each in enumerate(item.values, 1):
+        rule = Section(each, tuning.shown, f"{tuning.where('early_stopping')}.{number}", tuning.conversion)
+        found = {word: value for word in sorted(RULE_KEYS) if (value := rule.value(word)) is not None}
+        rule.close()
+        if found.get("policy", "all") == "all":
+            kept.append(found)
+    if len(kept) < len(item.values):
         tuning.leave_out("early_stopping", "a run ends itself by its own program; only rules with policy: all are kept")
-    return kept
+    return kept or None
 
 
 def _place(top: Section, stage: dict[str, Any]) -> None:

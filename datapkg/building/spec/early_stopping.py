@@ -15,7 +15,7 @@ from datapkg.format.texts import quoted
 WORD = "early_stopping"
 _OPTIMIZATIONS = ("minimize", "maximize")
 _EXAMPLE = "expected a list such as [{metric: loss, value: 0.05, optimization: minimize}]"
-_KEYS = {"kind", "metric", "value", "optimization", "policy"}
+RULE_KEYS = {"kind", "metric", "value", "optimization", "policy"}
 
 
 def stop_rules(mapping: NodeMapping) -> tuple[StopRule, ...]:
@@ -38,8 +38,8 @@ def _rule(item: Item, mapping: NodeMapping) -> StopRule | None:
     metric, optimization = given.get("metric"), given.get("optimization")
     value: Any = given.get("value")
     problem = ""
-    if unknown := sorted(given.keys() - _KEYS):
-        problem = f"unknown key {quoted(unknown[0])}{choices(unknown[0], tuple(sorted(_KEYS)))}"
+    if unknown := sorted(given.keys() - RULE_KEYS):
+        problem = f"unknown key {quoted(unknown[0])}{choices(unknown[0], tuple(sorted(RULE_KEYS)))}"
     elif given.get("kind", "metric_early_stopping") != "metric_early_stopping":
         problem = f"{quoted(given['kind'])} is not supported; a sweep stops at a metric"
     elif not isinstance(metric, str) or isinstance(value, bool) or not isinstance(value, int | float):
