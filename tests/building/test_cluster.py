@@ -24,6 +24,7 @@ from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from tests.building.stages.test_watchdog import is_running
 
 # Dask's own warnings, such as those of a lost worker, are no mistakes of ours.
 pytestmark = [
@@ -175,21 +176,22 @@ def test_a_lost_worker_does_not_matter(project: Project, cluster: Any, tmp_path:
         "def copy(a, b):\n"
         f"    began = pathlib.Path({str(began)!r})\n"
         "    is_first = not began.exists()\n"
-        "    began.write_text(str(os.getppid()))\n"
-        "    time.sleep(60 if is_first else 0)\n"
+        "    if is_first: began.write_text(f'{os.getppid()} {os.getpid()}')\n"
+        "    time.sleep(600 if is_first else 0)\n"
         "    shutil.copy(a, b)\n"
     )
 
     def kill() -> None:
         while not (began.exists() and began.read_text()):
             time.sleep(0.05)
-        os.kill(int(began.read_text()), signal.SIGKILL)
+        os.kill(int(began.read_text().split()[0]), signal.SIGKILL)
 
     killer = Thread(target=kill)
     killer.start()
     there = project.build(tmp_path / "there", cluster.scheduler_address)
     killer.join()
     assert there.hash == project.build(tmp_path / "here").hash
+    assert not is_running(int(began.read_text().split()[1]))  # the command of the lost worker has ended with it
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Run the command of a stage in a process group of its own, which ends with it."""
+"""Run the command of a stage in a process group of its own, which ends with it and with this process."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from datapkg.building.stages.watchdog import WATCHDOG
 from datapkg.errors import StageFailed
 from datapkg.format.texts import quoted
 
@@ -43,6 +44,7 @@ class Processes:
                 return f"took longer than {timeout_s:g} s"
             finally:
                 _end_group(process)
+                WATCHDOG.forget(process.pid)
                 with self._lock:
                     self._running.discard(process)
         if self.is_stopped:
@@ -70,6 +72,7 @@ class Processes:
             except (OSError, ValueError) as error:
                 raise _not_started(command[0], error) from error
             self._running.add(process)
+            WATCHDOG.watch(process.pid)
             return process
 
     def stop(self) -> None:
