@@ -81,6 +81,17 @@ def more_workers(folder: Path, count: int, size: int) -> Iterator[Row]:
         yield {"what": f"{count} CSVs, {workers} workers", "seconds": taken, "speed-up": first / taken}
 
 
+def least_task(folder: Path, count: int) -> Iterator[Row]:
+    """Yield how long a CSV of 1 MB, the least that is sent as a task, takes here."""
+    source = fresh(folder / "few")
+    times = []
+    for number in range(count + 1):
+        _data.write_csv(source / f"trips{number}.csv", "trips", MB)
+        if number in (0, count):
+            times.append(build(folder, source))
+    yield {"what": "CSV of 1 MB, here", "ms a task": 1000 * (times[1] - times[0]) / count}
+
+
 def per_task(folder: Path, count: int) -> Iterator[Row]:
     """Yield how much longer many tiny stages take on a cluster than here, for each."""
     source = fresh(folder / "stages")
@@ -112,6 +123,7 @@ def main() -> None:
         rows = [
             *one_csv(folder, chosen.mb * MB, chosen.rounds),
             *more_workers(folder, chosen.csvs, chosen.mb * MB // chosen.csvs),
+            *least_task(folder, chosen.csvs),
             *per_task(folder, chosen.stages),
         ]
     report(chosen, rows, {"distributed": version("distributed")})
