@@ -69,6 +69,14 @@ def test_importing_a_package_loads_nothing_heavy() -> None:
     assert loaded_by("from datapkg.data.uciml import iris") & (HEAVY | DEAR) == set()
 
 
+def test_a_build_without_changes_loads_no_library_of_tables_and_none_of_the_network(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.csv").write_text("x\n1\n")
+    code = f"import datapkg; datapkg.build('me/p', {str(tmp_path)!r})"
+    assert "pandas" in loaded_by(code)
+    assert loaded_by(code) & HEAVY == {"msgspec"}
+
+
 @pytest.mark.usefixtures("_iris")
 def test_looking_at_a_package_loads_the_manifest_and_no_more() -> None:
     code = "from datapkg.data.uciml.iris import measurements, README_md, raw"

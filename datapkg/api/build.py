@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from datapkg import __version__
 from datapkg.api.build_result import BuildResult
-from datapkg.api.run_cache import shared_results
 from datapkg.api.states import check_named_complete, check_not_removed
 from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import InvalidInput
@@ -200,6 +199,11 @@ def stage_tools(
             )
         again |= found
     before = known_before(read_lock(spec.root))
+    shared = None
+    if ref and options.pull_cache:
+        from datapkg.api.run_cache import shared_results  # it loads what talks to a registry
+
+        shared = shared_results(home, ref, options.registry, before)
     return StageTools(
         home.store,
         home.settings.environ,
@@ -210,7 +214,7 @@ def stage_tools(
         options.force,
         options.dry_run,
         package=ref.package if ref else "",
-        shared=shared_results(home, ref, options.registry, before) if ref and options.pull_cache else None,
+        shared=shared,
     )
 
 

@@ -138,7 +138,6 @@ def build(
     something changed; --dry-run shows which would.
     """
     from datapkg.api.build import BuildOptions, build_package
-    from datapkg.api.run_cache import check_may_fill, push_results
 
     names: dict[str, Any] = {"tag": tag, "version": version, "public": public}
     _check_options(ref, path, {**ways, **names, "push": push, "push_cache": push_cache, "registry": registry})
@@ -149,6 +148,8 @@ def build(
     with session.progress() as progress:
         how: dict[str, Any] = {"message": message, "progress": progress}
         if push_cache:
+            from datapkg.api.run_cache import check_may_fill, push_results
+
             check_may_fill(session.home, ref, registry, is_pushed=push)
         if push:
             from datapkg.api.build_and_push import build_and_push
