@@ -46,7 +46,7 @@ def rows_of(name: str, mb: int, rounds: int, folder: Path) -> list[Row]:
 
 
 def main() -> None:
-    chosen = options(__doc__, mb=(1, 50, 1_000), rounds=(1, 1, 3))
+    chosen = options(__doc__, mb=(1, 50, 300), rounds=(1, 1, 1))
     rows: list[Row] = []
     for name in TABLES:
         with scratch() as folder:
