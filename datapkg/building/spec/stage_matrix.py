@@ -17,7 +17,7 @@ from datapkg.building.spec.plain_values import pairs_of, path_text, to_meta
 _LABEL_CHARS = 60
 # How often values are drawn for each combination that is wanted, where most are the same.
 _DRAWS = 20
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 
 
 def combinations(mapping: NodeMapping) -> list[dict[str, Any]] | None:
@@ -80,7 +80,7 @@ def _matrix(mapping: NodeMapping) -> list[dict[str, Any]]:
     draws: dict[str, Draw] = {}
     for key, value in pairs_of(item, mapping.where("matrix"), mapping.problems):
         place = path_text(mapping.where("matrix"), key.text)
-        found = values_of(value, mapping) if _NAME.match(key.text) else "a name has letters, digits and underscores"
+        found = values_of(value, mapping) if NAME.match(key.text) else "a name has letters, digits and underscores"
         if isinstance(found, str):
             mapping.problems.add(value.line, place, found)
         elif callable(found):

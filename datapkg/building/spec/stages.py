@@ -20,7 +20,7 @@ from datapkg.building.spec.node_mapping import NodeMapping, kind_of
 from datapkg.building.spec.path_index import PathIndex
 from datapkg.building.spec.plain_values import Problems, pairs_of, path_text, to_meta
 from datapkg.building.spec.source_paths import SourceFolder
-from datapkg.building.spec.stage_matrix import combinations, labels
+from datapkg.building.spec.stage_matrix import NAME, combinations, labels
 from datapkg.errors import InvalidName
 from datapkg.format.manifest.parsed import is_file_name
 from datapkg.format.names import Ref
@@ -29,7 +29,6 @@ from datapkg.format.texts import quoted
 
 FORMS = ("parquet", "csv", "arrow")
 MAX_STAGES = 10_000
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}\Z")
 _KINDS = {"node": "contents.", "stage": "stages."}
@@ -269,6 +268,10 @@ class StageReader:
         names = [*stage.inputs, *stage.params, *stage.outputs, *dict.fromkeys(varied)]
         for name in sorted({name for name in names if names.count(name) > 1}):
             self._problems.add(mapping.line, mapping.place, f"has two things of the name {quoted(name)}")
+        for name in dict.fromkeys([*stage.params, *varied]):
+            if not NAME.match(name):
+                what = f"{quoted(name)} cannot be the name of a param; letters, digits and underscores can"
+                self._problems.add(mapping.line, mapping.place, what)
         used = [match[1] for word in stage.run for match in PLACEHOLDER.finditer(word) if match[1]]
         for name in dict.fromkeys(used):
             if name not in names:

@@ -425,6 +425,8 @@ stages:
         ("{a: {run: x, outputs: {o: ../o}}}", "expected the name of a file"),
         ("{a: {run: 'x {q}', outputs: {o: o}}}", "{q} is no input, param or output"),
         ("{a: {run: x, outputs: {o: o}, params: {o: 1}}}", "has two things of the name 'o'"),
+        ("{a: {run: x, outputs: {o: o}, params: {'../p': 1}}}", "stages.a: '../p' cannot be the name of a param"),
+        ("{a: {run: x, outputs: {o: o}, foreach: [{'p q': 1}]}}", "stages.a: 'p q' cannot be the name of a param"),
         ("{a: {outputs: {o: o}}}", "has neither `run` nor `python`"),
         ("{a: {run: x}}", "has no `outputs`"),
         ("{a: {run: x, outputs: {o: o}, timeout: soon}}", "expected a duration such as 90s"),
