@@ -84,6 +84,7 @@ MODULES: tuple[ModuleType, ...] = (
 )
 ELSEWHERE = {
     "--background",  # starts its own process: tested with real mounts
+    "--push-cache",  # calls two functions: tested in tests/cli/test_stages.py
     *("--jobs", "--bwlimit", "--max-time"),  # settings for one command, not arguments: tested in tests/remote
 }
 HASH = "1f3a9c" * 3
@@ -130,6 +131,7 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         "build.build_package",
         {"options": BuildOptions(again=("train", "test"), jobs=4)},
     ),
+    ("build a/b data --pull-cache", "build.build_package", {"options": BuildOptions(pull_cache=True)}),
     (
         "build a/b data --on dask --objects s3://b/o",
         "build.build_package",
