@@ -82,7 +82,7 @@ def _verify_registry(session: Session, ref: Ref | None, registry: str) -> None:
     session.out.answer(asdict(found), _verified_lines(found))
     if found.damaged:
         raise CorruptObject(
-            f"{count_text(len(found.damaged), 'object or log')} damaged at {registry}",
+            f"{len(found.damaged):,} damaged among the objects and logs of {registry}",
             hint="see the guide of registries without a server: docs/static-registry.md",
         )
 
