@@ -77,6 +77,15 @@ def test_a_build_without_changes_loads_no_library_of_tables_and_none_of_the_netw
     assert loaded_by(code) & HEAVY == {"msgspec"}
 
 
+def test_stages_without_changes_load_no_library_of_tables_and_none_of_the_network(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_text("a")
+    stage = "{run: 'cp {raw} {out}', inputs: {raw: raw}, outputs: {out: made}}"
+    (tmp_path / "build.yml").write_text(f"contents: {{made: {{stage: copy}}}}\nstages: {{copy: {stage}}}\n")
+    code = f"import datapkg; datapkg.build('me/p', {str(tmp_path)!r})"
+    loaded_by(code)
+    assert loaded_by(code) & HEAVY == {"msgspec", "yaml"}
+
+
 @pytest.mark.usefixtures("_iris")
 def test_looking_at_a_package_loads_the_manifest_and_no_more() -> None:
     code = "from datapkg.data.uciml.iris import measurements, README_md, raw"

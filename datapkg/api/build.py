@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from datapkg.format.names import Ref
     from datapkg.home import Home
     from datapkg.objects.base import Objects, Readable
-    from datapkg.store.stage_results import StageResult
     from datapkg.store.store import Store
 
 
@@ -140,17 +139,8 @@ def _build(
         built.left_out,
         built.reread,
         [_stage_result(each) for each in built.stages],
-        _own_results(home, built),
+        {each.stage.name: each.result for each in built.stages if each.result is not None},
     )
-
-
-def _own_results(home: Home, built: BuildOutput) -> dict[str, StageResult]:
-    """Return the results of stages by name that are kept on this machine, and not taken from a run cache."""
-    from datapkg.store.stage_results import FOLDER, StageResults
-
-    kept = StageResults(home.store.folder / FOLDER, home.store.tmp)
-    found = {each.stage.name: each.result for each in built.stages if each.result is not None}
-    return {name: result for name, result in found.items() if kept.may_share(result)}
 
 
 def _stage_result(outcome: StageOutcome) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import TransferPlan, transfer
 from datapkg.origins import allowed_registry
 from datapkg.remote.static.client import StaticClient
-from datapkg.store.stage_results import StageResult, key_of
+from datapkg.store.stage_results import FOLDER, StageResult, StageResults, key_of
 
 if TYPE_CHECKING:
     from datapkg.api.build_result import BuildResult
@@ -92,7 +92,7 @@ def push_results(
     Those of stages that ran now replace others that it has for the same inputs and code. Each is there with all its
     objects or not at all.
     """
-    results, ran = built.results, {each["stage"] for each in built.stages if each["action"] == "ran"}
+    results, ran = _own_results(home, built), {each["stage"] for each in built.stages if each["action"] == "ran"}
     if not results:
         return CachePush(ref.package)
     client = _client(home, ref, registry)
@@ -113,6 +113,12 @@ def push_results(
         if started.public and not warnings:
             warnings.append(f"{ref.package} is public, so everybody can read the results in its run cache")
     return CachePush(ref.package, added, len(results) - len(new), objects_sent, bytes_sent, warnings)
+
+
+def _own_results(home: Home, built: BuildResult) -> dict[str, StageResult]:
+    """Return the results by stage that are kept on this machine, and not taken from a run cache."""
+    kept = StageResults(home.store.folder / FOLDER, home.store.tmp)
+    return {name: result for name, result in built.results.items() if kept.may_share(result)}
 
 
 def _client(home: Home, ref: Ref, registry: str | None) -> Client:

@@ -26,7 +26,6 @@ from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
 from datapkg.objects.progress import CountedReader, Share, between, ignore_share
 from datapkg.tables.derived_objects import put_made
-from datapkg.tables.pandas_attrs import plain_attrs
 
 if TYPE_CHECKING:
     from datapkg.tables.text_block_cache import TextBlockCache
@@ -91,6 +90,8 @@ class NodeWriter:
     def nodes(self, value: Any, path: str) -> list[Node]:
         """Return the nodes of a value; the values of a dict become nodes below its path."""
         import numpy
+
+        from datapkg.tables.pandas_attrs import plain_attrs
 
         if isinstance(value, dict):
             return self._of_many(value, path)

@@ -32,7 +32,6 @@ class Links:
         folder = self.folder / check_hash(package_hash) / hash_bytes(node.path.encode())[:16]
         names = link_names(node)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name, (hash, _) in zip(names, node.objects(), strict=True):
                 self._link(hash, folder / name)
         except OSError as error:
@@ -48,10 +47,12 @@ class Links:
         if place.pack is None and not self.objects.is_unnamed(place):
             target = os.path.relpath(place.path, link.parent)
             if _readlink(link) != target:
+                _make_folder(link)
                 temp = temp_path(self.folder / "tmp", "link")
                 temp.symlink_to(target)
                 os.replace(temp, link)
         elif not self.objects.index.is_verified(link):
+            _make_folder(link)
             self.objects.copy_to(hash, link, self.folder / "tmp")
             self.objects.index.mark_verified([link])
 
@@ -67,6 +68,10 @@ def link_names(node: TableNode | FileNode | ArrayNode) -> list[str]:
     if len(node.blocks) == 1:
         return [f"{stem}.parquet"]
     return [f"{stem}-{number:05}.parquet" for number in range(len(node.blocks))]
+
+
+def _make_folder(link: Path) -> None:
+    link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _readlink(link: Path) -> str | None:
