@@ -13,7 +13,7 @@ from datapkg.api.push_record import for_older_registry, record_sizes, sizes_befo
 from datapkg.api.results import PushResult
 from datapkg.api.states import check_complete
 from datapkg.errors import Conflict, DatapkgError, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
-from datapkg.format import wire
+from datapkg.format import push_wire, wire
 from datapkg.format.manifest.diff import same_data, stored_otherwise
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
@@ -59,7 +59,7 @@ def push_package(
     """
     _check_request(ref, message)
     hash = _state_to_push(home, ref)
-    request = wire.Publish(
+    request = push_wire.Publish(
         manifest=hash,
         parent=State.parse(f"sha256:{parent.removeprefix('sha256:')}").value if parent else None,
         force=force,
@@ -79,12 +79,20 @@ def push_package(
 def _check_request(ref: Ref, message: str) -> None:
     if ref.path:
         raise InvalidInput(f"{ref} names a node; a push takes a whole package", hint=f"datapkg push {ref.package}")
-    if len(message) > wire.MAX_MESSAGE:
-        raise InvalidInput(f"the message has {len(message):,} characters; at most {wire.MAX_MESSAGE:,} are allowed")
+    if len(message) > push_wire.MAX_MESSAGE:
+        raise InvalidInput(
+            f"the message has {len(message):,} characters; at most {push_wire.MAX_MESSAGE:,} are allowed"
+        )
 
 
 def _push(
-    home: Home, client: Client, ref: Ref, manifest: Manifest, request: wire.Publish, dry_run: bool, progress: Progress
+    home: Home,
+    client: Client,
+    ref: Ref,
+    manifest: Manifest,
+    request: push_wire.Publish,
+    dry_run: bool,
+    progress: Progress,
 ) -> PushResult:
     before = _state_before(home, ref, request.parent)
     asked = {manifest.hash: manifest.size_bytes, **record_sizes(home, request), **new_objects(before, manifest)}
@@ -108,6 +116,7 @@ def _push(
     transfer(home.store.objects, sending.target, left, progress)
     published = client.publish(ref, started.push, request, objects=len(asked))
     _remember(home, ref, manifest, client.url, request, published.changed)
+    unchecked = [unchecked_text(published.unchecked)] if published.unchecked else []
     return replace(
         result,
         bytes_sent=client.sent_bytes - sent_before,
@@ -115,9 +124,7 @@ def _push(
         changed=published.changed,
         public=published.public,
         role=published.role,
-        warnings=client.notes()
-        + result.warnings
-        + ([unchecked_text(published.unchecked)] if published.unchecked else []),
+        warnings=[*client.notes(), *result.warnings, *unchecked],
     )
 
 
@@ -158,8 +165,8 @@ class _Begun:
     `unwanted` is the object of the record, which an older registry takes inside the request.
     """
 
-    started: wire.PushStarted
-    request: wire.Publish
+    started: push_wire.PushStarted
+    request: push_wire.Publish
     manifest: Manifest
     theirs: Manifest | None
     is_adopted: bool
@@ -168,7 +175,7 @@ class _Begun:
 
 
 def _begin(
-    home: Home, client: Client, ref: Ref, manifest: Manifest, request: wire.Publish, hashes: list[str]
+    home: Home, client: Client, ref: Ref, manifest: Manifest, request: push_wire.Publish, hashes: list[str]
 ) -> _Begun:
     """Start a push; raise `Conflict` or `Forbidden` before anything is sent."""
     started = client.start_push(ref, manifest.hash, hashes)
@@ -191,9 +198,9 @@ def _begin(
 
 
 def _check_of(
-    request: wire.Publish, manifest: Manifest, planned: TransferPlan, records: dict[str, int]
-) -> wire.PublishCheck:
-    return wire.PublishCheck(
+    request: push_wire.Publish, manifest: Manifest, planned: TransferPlan, records: dict[str, int]
+) -> push_wire.PublishCheck:
+    return push_wire.PublishCheck(
         publish=request,
         manifest_size=manifest.size_bytes,
         record_size=sum(records.values()),
@@ -250,7 +257,7 @@ def _state_to_push(home: Home, ref: Ref) -> str:
     return newest.hash
 
 
-def _check_started(ref: Ref, started: wire.PushStarted, request: wire.Publish) -> None:
+def _check_started(ref: Ref, started: push_wire.PushStarted, request: push_wire.Publish) -> None:
     if request.public and started.exists and not started.public and not request.confirm_public:
         raise Forbidden(
             f"{ref.package} is private; making it public shows all its earlier pushes to everybody",
@@ -263,7 +270,7 @@ def _check_started(ref: Ref, started: wire.PushStarted, request: wire.Publish) -
         )
 
 
-def _check_parent(ref: Ref, url: str, latest: str | None, request: wire.Publish) -> None:
+def _check_parent(ref: Ref, url: str, latest: str | None, request: push_wire.Publish) -> None:
     """Raise `Conflict`, before anything is sent, if the registry's latest state is not the parent."""
     if request.force or latest is None or request.parent == latest:
         return
@@ -351,7 +358,7 @@ def _message(home: Home, ref: Ref, hash: str) -> str:
     return next((event.message for event in home.store.refs.log(ref, "build", hash=hash)), "")
 
 
-def _remember(home: Home, ref: Ref, manifest: Manifest, url: str, request: wire.Publish, changed: bool) -> None:
+def _remember(home: Home, ref: Ref, manifest: Manifest, url: str, request: push_wire.Publish, changed: bool) -> None:
     refs = home.store.refs
     tags = {**refs.tags(ref), LATEST: manifest.hash}
     if request.tag:

@@ -14,7 +14,7 @@ from mmap import ACCESS_READ, mmap
 from typing import cast
 
 from datapkg.errors import DatapkgError
-from datapkg.format import wire
+from datapkg.format import push_wire, wire
 from datapkg.format.chunks import Step
 from datapkg.format.manifest.delta import MAX_STEPS, steps_over
 from datapkg.format.manifest.diff import changed, replaced_objects
@@ -43,7 +43,7 @@ class PushPlan:
 
     objects: Readable
     target: PushTarget
-    started: wire.PushStarted
+    started: push_wire.PushStarted
     before: Manifest | None
     latest: Manifest | None
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from datapkg.format import wire
+from datapkg.format import push_wire
 from datapkg.format.names import Ref
 from datapkg.format.record_lists import Record, read_lists, split_record
 from datapkg.home import Home
 
 
 def with_record(
-    home: Home, ref: Ref, request: wire.Publish, record: Mapping[str, Any] | None
-) -> tuple[wire.Publish, list[str]]:
+    home: Home, ref: Ref, request: push_wire.Publish, record: Mapping[str, Any] | None
+) -> tuple[push_wire.Publish, list[str]]:
     """Return the request with this record, by default that of the build here; and a warning if its lists are lost."""
     objects = home.store.objects
     if record:
@@ -29,7 +29,7 @@ def with_record(
     return replace(request, record=event.record), ["the lists in the build record are lost, and were not pushed"]
 
 
-def whole_record(home: Home, request: wire.Publish) -> dict[str, Any]:
+def whole_record(home: Home, request: push_wire.Publish) -> dict[str, Any]:
     """Return the record of a request with its lists."""
     if request.record_object is None:
         return request.record
@@ -38,12 +38,12 @@ def whole_record(home: Home, request: wire.Publish) -> dict[str, Any]:
     return dict(Record(request.record, lambda: lists))
 
 
-def for_older_registry(home: Home, request: wire.Publish) -> wire.Publish:
+def for_older_registry(home: Home, request: push_wire.Publish) -> push_wire.Publish:
     """Return the request with the record inside, for a registry that takes no record as an object."""
     return replace(request, record=whole_record(home, request), record_object=None)
 
 
-def record_sizes(home: Home, request: wire.Publish) -> dict[str, int]:
+def record_sizes(home: Home, request: push_wire.Publish) -> dict[str, int]:
     """Return the object of the record, hash to size in bytes; empty for a short record."""
     return _sizes(home, request.record_object)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from datapkg.errors import Forbidden, InvalidInput, PackageNotFound
-from datapkg.format import wire
+from datapkg.format import push_wire, run_cache_wire, wire
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.objects.progress import Progress, silent
 from datapkg.objects.transfer import TransferPlan, transfer
@@ -101,13 +101,15 @@ def push_results(
     if not new:
         return CachePush(ref.package, present=len(results))
     manifests = {each.manifest: home.store.manifest(each.manifest) for each in new}
-    left_out = {hash for hash, each in manifests.items() if each.size_bytes > wire.MAX_STAGE_MANIFEST_BYTES}
+    left_out = {hash for hash, each in manifests.items() if each.size_bytes > run_cache_wire.MAX_STAGE_MANIFEST_BYTES}
     new = [each for each in new if each.manifest not in left_out]
     warnings = [f"{len(left_out):,} results of too many files were not pushed"] if left_out else []
     added = objects_sent = bytes_sent = 0
     for group in _groups(new, manifests):
         started, sent = _sent(home, client, ref, [manifests[each.manifest] for each in group], progress)
-        entries = [wire.StageEntry(key=key_of(each.known), code=each.code, manifest=each.manifest) for each in group]
+        entries = [
+            run_cache_wire.StageEntry(key=key_of(each.known), code=each.code, manifest=each.manifest) for each in group
+        ]
         added += client.keep_stages(ref, started.push, entries)
         objects_sent, bytes_sent = objects_sent + len(sent.needed), bytes_sent + sent.size_bytes
         if started.public and not warnings:
@@ -150,7 +152,10 @@ def _groups(results: Iterable[StageResult], manifests: Mapping[str, Manifest]) -
     for each in results:
         size = manifests[each.manifest].size_bytes
         length = 300 + sum(2 * len(path) + 80 for path in each.code)
-        is_full = len(group) == wire.MAX_STAGE_KEYS or manifest_bytes + size > wire.MAX_STAGE_MANIFEST_BYTES
+        is_full = (
+            len(group) == run_cache_wire.MAX_STAGE_KEYS
+            or manifest_bytes + size > run_cache_wire.MAX_STAGE_MANIFEST_BYTES
+        )
         if group and (is_full or entry_bytes + length > _ENTRY_BYTES):
             yield group
             group, entry_bytes, manifest_bytes = [], 0, 0
@@ -162,7 +167,7 @@ def _groups(results: Iterable[StageResult], manifests: Mapping[str, Manifest]) -
 
 def _sent(
     home: Home, client: Client, ref: Ref, manifests: list[Manifest], progress: Progress
-) -> tuple[wire.PushStarted, TransferPlan]:
+) -> tuple[push_wire.PushStarted, TransferPlan]:
     """Start a push and send the objects of results that the registry lacks; return what was sent."""
     asked: dict[str, int] = {each.hash: each.size_bytes for each in manifests}
     for each in manifests:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from datapkg.format import wire
+from datapkg.format import push_wire
 from datapkg.format.names import is_hash
 
 MAX_PARENTS = 16
 
 
-def parents_of_push(package: str, push: wire.Publish, latest: str | None, is_state: Callable[[str], bool]) -> list[str]:
+def parents_of_push(
+    package: str, push: push_wire.Publish, latest: str | None, is_state: Callable[[str], bool]
+) -> list[str]:
     """Return the states of the package that a pushed state follows, each once.
 
     They are the latest one and those from which its build, edit or merge started, as far as the registry has them: the

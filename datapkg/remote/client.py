@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from datapkg.format import wire
+from datapkg.format import push_wire, run_cache_wire, wire
 from datapkg.format.chunks import Step
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
@@ -89,7 +89,7 @@ class Client(ABC):
         """Return the objects of a package; writable within a push."""
 
     @abstractmethod
-    def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> wire.PushStarted:
+    def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> push_wire.PushStarted:
         """Begin a push of the state with this manifest hash; return which of the first hashes are missing."""
 
     def notes(self) -> list[str]:
@@ -97,22 +97,22 @@ class Client(ABC):
         return []
 
     @abstractmethod
-    def publish(self, ref: Ref, push: str, request: wire.Publish, objects: int = 0) -> wire.Published:
+    def publish(self, ref: Ref, push: str, request: push_wire.Publish, objects: int = 0) -> push_wire.Published:
         """End a push: the manifest becomes a state of the package. It may take longer the more `objects` are new."""
 
     @abstractmethod
-    def check_publish(self, ref: Ref, push: str, request: wire.PublishCheck) -> wire.PublishChecked:
+    def check_publish(self, ref: Ref, push: str, request: push_wire.PublishCheck) -> push_wire.PublishChecked:
         """Raise what `publish` would raise for this push, as far as that is known before its objects are sent."""
 
     @abstractmethod
-    def find_stages(self, ref: Ref, keys: Sequence[str]) -> list[wire.StageHit]:
+    def find_stages(self, ref: Ref, keys: Sequence[str]) -> list[run_cache_wire.StageHit]:
         """Return the results for keys of stages in the run cache of a package; their objects are those of the package.
 
         Raise `PackageNotFound`; `InvalidInput` for a registry without run caches.
         """
 
     @abstractmethod
-    def keep_stages(self, ref: Ref, push: str, entries: Sequence[wire.StageEntry]) -> int:
+    def keep_stages(self, ref: Ref, push: str, entries: Sequence[run_cache_wire.StageEntry]) -> int:
         """Add results to the run cache, whose objects were sent in this push; return how many were not there."""
 
     @abstractmethod

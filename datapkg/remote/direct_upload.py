@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from datapkg.errors import Conflict, HashMismatch, NotFound, Unreachable
-from datapkg.format import wire
+from datapkg.format import push_wire
 from datapkg.format.urls import without_credentials
 from datapkg.remote.session import TRIES, RegistrySession, SizedBody, pause_s
 from datapkg.remote.transport import redirect_target, translated
@@ -29,7 +29,7 @@ def is_sent_directly(session: RegistrySession, path: str, stream: BinaryIO, size
     start, failures, times = stream.tell(), 0, Counter[int]()
     params = {"size": size}
     try:
-        while parts := session.reply(wire.DirectUpload, "POST", path, params=params).parts:
+        while parts := session.reply(push_wire.DirectUpload, "POST", path, params=params).parts:
             try:
                 for part in parts:
                     times[part.start] += 1
@@ -42,14 +42,14 @@ def is_sent_directly(session: RegistrySession, path: str, stream: BinaryIO, size
                 if (failures := failures + 1) >= TRIES:
                     return False
                 time.sleep(pause_s(failures, None))
-        session.reply(wire.Stored, "PUT", path, params=params, work=2 * size)
+        session.reply(push_wire.Stored, "PUT", path, params=params, work=2 * size)
     except (Conflict, HashMismatch, NotFound, Unreachable):
         session.patience.command.check(session.url)
         return False
     return True
 
 
-def _send(session: RegistrySession, part: wire.DirectPart, stream: BinaryIO, start: int, size: int) -> None:
+def _send(session: RegistrySession, part: push_wire.DirectPart, stream: BinaryIO, start: int, size: int) -> None:
     if not 0 <= part.start < part.stop <= size:
         raise Unreachable(f"{session.url} asked for bytes {part.start:,} to {part.stop:,} of {size:,}")
     stream.seek(start + part.start)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from datapkg.errors import DatapkgError, NotLoggedIn, Unreachable
-from datapkg.format import static_registry, wire
+from datapkg.format import push_wire, run_cache_wire, static_registry, wire
 from datapkg.format.hashing import check_bytes, check_hash
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
@@ -115,30 +115,34 @@ class HttpClient(Client):
         direct_bytes = self._direct_bytes.get(push or "", 0)
         return RegistryObjects(self.session, ref.user, ref.name, push, direct_bytes=direct_bytes)
 
-    def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> wire.PushStarted:
+    def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> push_wire.PushStarted:
         body = {"manifest": manifest, "hashes": list(hashes)}
-        started = self.session.reply(wire.PushStarted, "POST", _path(wire.PUSHES, ref), body)
+        started = self.session.reply(push_wire.PushStarted, "POST", _path(push_wire.PUSHES, ref), body)
         self._direct_bytes[started.push] = started.direct_bytes
         return started
 
-    def publish(self, ref: Ref, push: str, request: wire.Publish, objects: int = 0) -> wire.Published:
-        body, path, work = msgspec.to_builtins(request), _path(wire.PUBLISH, ref, push=push), objects * ROW_BYTES
-        return self.session.reply(wire.Published, "POST", path, body, work=work)
+    def publish(self, ref: Ref, push: str, request: push_wire.Publish, objects: int = 0) -> push_wire.Published:
+        body, path, work = msgspec.to_builtins(request), _path(push_wire.PUBLISH, ref, push=push), objects * ROW_BYTES
+        return self.session.reply(push_wire.Published, "POST", path, body, work=work)
 
-    def check_publish(self, ref: Ref, push: str, request: wire.PublishCheck) -> wire.PublishChecked:
+    def check_publish(self, ref: Ref, push: str, request: push_wire.PublishCheck) -> push_wire.PublishChecked:
         body = msgspec.to_builtins(request)
-        return self.session.reply(wire.PublishChecked, "POST", _path(wire.PUBLISH_CHECK, ref, push=push), body)
+        return self.session.reply(
+            push_wire.PublishChecked, "POST", _path(push_wire.PUBLISH_CHECK, ref, push=push), body
+        )
 
-    def find_stages(self, ref: Ref, keys: Sequence[str]) -> list[wire.StageHit]:
-        path, found = _path(wire.STAGES_FIND, ref), []
-        for start in range(0, len(keys), wire.MAX_STAGE_KEYS):
-            body = {"stages": list(keys[start : start + wire.MAX_STAGE_KEYS])}
-            found += self.session.reply(wire.StageHits, "POST", path, body).hits
+    def find_stages(self, ref: Ref, keys: Sequence[str]) -> list[run_cache_wire.StageHit]:
+        path, found = _path(run_cache_wire.STAGES_FIND, ref), []
+        for start in range(0, len(keys), run_cache_wire.MAX_STAGE_KEYS):
+            body = {"stages": list(keys[start : start + run_cache_wire.MAX_STAGE_KEYS])}
+            found += self.session.reply(run_cache_wire.StageHits, "POST", path, body).hits
         return found
 
-    def keep_stages(self, ref: Ref, push: str, entries: Sequence[wire.StageEntry]) -> int:
-        body = msgspec.to_builtins(wire.StageEntries(entries=list(entries)))
-        return self.session.reply(wire.StagesKept, "POST", _path(wire.PUSH_STAGES, ref, push=push), body).added
+    def keep_stages(self, ref: Ref, push: str, entries: Sequence[run_cache_wire.StageEntry]) -> int:
+        body = msgspec.to_builtins(run_cache_wire.StageEntries(entries=list(entries)))
+        return self.session.reply(
+            run_cache_wire.StagesKept, "POST", _path(run_cache_wire.PUSH_STAGES, ref, push=push), body
+        ).added
 
     def log(self, ref: Ref) -> Iterator[wire.LogEntry]:
         for page in self._pages(wire.LogPage, _path(wire.LOG, ref), {}):

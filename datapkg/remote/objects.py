@@ -12,7 +12,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
 from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, ObjectNotFound, QuotaExceeded, Unreachable
-from datapkg.format import wire
+from datapkg.format import push_wire, wire
 from datapkg.format.chunks import Chunk, Step, decode_chunks, max_map_bytes
 from datapkg.format.frames import encode_frames, read_frames
 from datapkg.format.hashing import HashingReader, check_hash, mismatch
@@ -76,8 +76,8 @@ class RegistryObjects(PushTarget):
             return {hash for hash in hashes if not self._readable(hash)}
         missing: set[str] = set()
         for group in _groups(hashes, wire.MAX_HASHES):
-            path = self._path(wire.PUSH_MISSING, push=self._push)
-            missing.update(self._session.reply(wire.Missing, "POST", path, {"hashes": group}).missing)
+            path = self._path(push_wire.PUSH_MISSING, push=self._push)
+            missing.update(self._session.reply(push_wire.Missing, "POST", path, {"hashes": group}).missing)
         return missing
 
     def _readable(self, hash: str) -> bool:
@@ -168,7 +168,7 @@ class RegistryObjects(PushTarget):
     def put(self, stream: BinaryIO, expected: str | None = None) -> str:
         if expected is None:
             return self._put_unknown(stream)
-        path = self._path(wire.PUSH_OBJECT, push=self._pushed(), hash=check_hash(expected))
+        path = self._path(push_wire.PUSH_OBJECT, push=self._pushed(), hash=check_hash(expected))
         start = stream.tell() if stream.seekable() else None
         size = _size_of(stream)
         if start is not None and self._is_sent_directly(stream, expected, size):
@@ -209,7 +209,7 @@ class RegistryObjects(PushTarget):
         if not self._direct_bytes or size < self._direct_bytes:
             return False
         start = stream.tell()
-        path = self._path(wire.PUSH_DIRECT, push=self._pushed(), hash=check_hash(hash))
+        path = self._path(push_wire.PUSH_DIRECT, push=self._pushed(), hash=check_hash(hash))
         if is_sent_directly(self._session, path, stream, size) or not self.missing([hash]):
             return True
         self._direct_bytes = 0
@@ -222,9 +222,9 @@ class RegistryObjects(PushTarget):
         return {hash: received for hash, received in found.items() if 0 < received < sizes[hash]}
 
     def _received(self, hash: str) -> int:
-        path = self._path(wire.PUSH_OBJECT, push=self._pushed(), hash=check_hash(hash))
+        path = self._path(push_wire.PUSH_OBJECT, push=self._pushed(), hash=check_hash(hash))
         try:
-            return self._session.reply(wire.Received, "GET", path).size_bytes
+            return self._session.reply(push_wire.Received, "GET", path).size_bytes
         except (NotFound, InvalidInput, Unreachable):
             return 0
 
@@ -238,8 +238,8 @@ class RegistryObjects(PushTarget):
             return self.put(cast(BinaryIO, spool), reader.hexdigest())
 
     def put_delta(self, hash: str, new: memoryview, steps: Sequence[Step]) -> None:
-        path = self._path(wire.PUSH_DELTA, push=self._pushed(), hash=check_hash(hash))
-        headers = {"Content-Type": wire.DELTA_TYPE}
+        path = self._path(push_wire.PUSH_DELTA, push=self._pushed(), hash=check_hash(hash))
+        headers = {"Content-Type": push_wire.DELTA_TYPE}
 
         def attempt() -> None:
             sent = SizedBody(self._session, encode_delta(steps, new), HEAD_BYTES * len(steps) + new_bytes(steps))
@@ -249,7 +249,7 @@ class RegistryObjects(PushTarget):
         self._session.retried(attempt)
 
     def put_verified(self, items: Iterable[tuple[str, bytes]]) -> None:
-        path = self._path(wire.PUSH_OBJECTS, push=self._pushed())
+        path = self._path(push_wire.PUSH_OBJECTS, push=self._pushed())
         for group in _groups_by_size(items):
             body = b"".join(encode_frames(group))
             group.clear()  # it is in memory once

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import BinaryIO, cast
 
 from datapkg.errors import Conflict, HashMismatch, QuotaExceeded
-from datapkg.format import wire
+from datapkg.format import push_wire
 from datapkg.format.hashing import hash_stream, mismatch
 from datapkg.format.texts import count_text
 from datapkg.objects.blobs.base import Blobs
@@ -39,7 +39,7 @@ def least_bytes(registry: Registry) -> int:
     return LEAST_BYTES if can_sign else 0
 
 
-def wanted(request: PushRequest, hash: str, size: int) -> wire.DirectUpload:
+def wanted(request: PushRequest, hash: str, size: int) -> push_wire.DirectUpload:
     """Return where to send the first parts that have not arrived; none where all have.
 
     Raise `QuotaExceeded` for a larger object than is allowed, `DiskFull`, and `Conflict` where nothing is sent so.
@@ -56,12 +56,12 @@ def wanted(request: PushRequest, hash: str, size: int) -> wire.DirectUpload:
     left = (part for part in _parts(user, hash, size) if here.get(part[0]) != part[2] - part[1])
     seconds = registry.settings.direct_uploads_s
     signed = ((blobs.signed_url(key, seconds, "PUT"), start, stop) for key, start, stop in islice(left, SIGNED_AT_ONCE))
-    return wire.DirectUpload(
-        parts=[wire.DirectPart(url=url, start=start, stop=stop) for url, start, stop in signed if url]
+    return push_wire.DirectUpload(
+        parts=[push_wire.DirectPart(url=url, start=start, stop=stop) for url, start, stop in signed if url]
     )
 
 
-def complete(request: PushRequest, hash: str, size: int) -> wire.Stored:
+def complete(request: PushRequest, hash: str, size: int) -> push_wire.Stored:
     """Store an object whose parts have arrived, and delete them.
 
     Raise `Conflict` if a part is missing; `HashMismatch`, keeping nothing, if the parts do not have the hash `hash`.
@@ -83,7 +83,7 @@ def complete(request: PushRequest, hash: str, size: int) -> wire.Stored:
         raise
     uploads.note(request, {hash: size}, deletions)
     _delete(blobs, here)
-    return wire.Stored(hashes=[hash])
+    return push_wire.Stored(hashes=[hash])
 
 
 def _parts(user: int, hash: str, size: int) -> Iterator[tuple[str, int, int]]:

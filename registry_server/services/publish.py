@@ -21,7 +21,7 @@ from datapkg.errors import (
     ObjectNotFound,
     QuotaExceeded,
 )
-from datapkg.format import canonical, wire
+from datapkg.format import canonical, push_wire, wire
 from datapkg.format.chunks import LONG_BYTES
 from datapkg.format.lineage import parents_of_push
 from datapkg.format.manifest.diff import changed
@@ -47,7 +47,7 @@ MAX_LISTED = 100
 class _Wanted(NamedTuple):
     """A request to publish with tag and version in normal form, and its record and previews as JSON."""
 
-    body: wire.Publish
+    body: push_wire.Publish
     record: str
     previews: str
 
@@ -65,7 +65,7 @@ class _Prepared:
     wheels: StateWheels
 
 
-def publish(request: PushRequest, body: wire.Publish, later: Callable[..., None]) -> wire.Published:
+def publish(request: PushRequest, body: push_wire.Publish, later: Callable[..., None]) -> push_wire.Published:
     """Make the pushed manifest the package's `latest`, all of it or nothing.
 
     A package that does not exist is created. Publishing what `latest` is already succeeds whatever the parent, so that
@@ -95,7 +95,7 @@ def publish(request: PushRequest, body: wire.Publish, later: Callable[..., None]
         pushes.finish(connection, push, package.id, min(push.expires_at, request.registry.now() + RETRY))
     # After the commit: a kill before it must leave the objects of a push as they came.
     later(recipes.replace_wholes, request.registry, sent)
-    return wire.Published(
+    return push_wire.Published(
         package=package.full_name,
         hash=wanted.body.manifest,
         url=f"{request.registry.settings.url}/{package.full_name}",
@@ -106,7 +106,7 @@ def publish(request: PushRequest, body: wire.Publish, later: Callable[..., None]
     )
 
 
-def check(request: PushRequest, body: wire.PublishCheck) -> wire.PublishChecked:
+def check(request: PushRequest, body: push_wire.PublishCheck) -> push_wire.PublishChecked:
     """Raise what `publish` would raise for a push, before its objects were sent; change nothing.
 
     What depends on the objects themselves (a damaged one, a table with other values) is found at publishing only.
@@ -142,10 +142,10 @@ def check(request: PushRequest, body: wire.PublishCheck) -> wire.PublishChecked:
                 tags_versions.is_new_version(
                     connection, request.registry, package, wanted.body.version, wanted.body.manifest
                 )
-    return wire.PublishChecked(changed=latest != wanted.body.manifest)
+    return push_wire.PublishChecked(changed=latest != wanted.body.manifest)
 
 
-def _check_body(request: PushRequest, body: wire.Publish) -> _Wanted:
+def _check_body(request: PushRequest, body: push_wire.Publish) -> _Wanted:
     """Check the actor, then the body: without the right to publish, nothing else of it is examined."""
     settings = request.registry.settings
     with request.registry.db.read() as connection:
@@ -162,7 +162,7 @@ def _check_body(request: PushRequest, body: wire.Publish) -> _Wanted:
     return _Wanted(msgspec.structs.replace(body, tag=tag, version=version), record, previews)
 
 
-def _prepare(request: PushRequest, body: wire.Publish) -> _Prepared:
+def _prepare(request: PushRequest, body: push_wire.Publish) -> _Prepared:
     wanted, registry = _check_body(request, body), request.registry
     manifest, older = _read_manifest(request, wanted.body.manifest)
     state = describe(manifest)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from datapkg.errors import InvalidManifest, QuotaExceeded
-from datapkg.format import wire
+from datapkg.format import run_cache_wire
 from datapkg.format.canonical import encode, prepare
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Manifest
@@ -28,7 +28,7 @@ RENEWED = timedelta(hours=1)
 """A result that was used so short a time ago is not written again."""
 
 
-def find(request: PackageRequest, wanted: wire.StageKeys) -> wire.StageHits:
+def find(request: PackageRequest, wanted: run_cache_wire.StageKeys) -> run_cache_wire.StageHits:
     """Return the results for these keys; each is kept for the whole time again, since it is used."""
     now = request.registry.now()
     until = _until(request.registry)
@@ -38,9 +38,9 @@ def find(request: PackageRequest, wanted: wire.StageKeys) -> wire.StageHits:
     if used := [each.id for each in found if each.expires_at < until - RENEWED]:
         with request.registry.db.write() as connection:
             stage_results.renew(connection, used, until)
-    return wire.StageHits(
+    return run_cache_wire.StageHits(
         hits=[
-            wire.StageHit(
+            run_cache_wire.StageHit(
                 key=each.key,
                 code=each.code,
                 manifest=each.manifest,
@@ -53,7 +53,7 @@ def find(request: PackageRequest, wanted: wire.StageKeys) -> wire.StageHits:
     )
 
 
-def keep(request: PushRequest, wanted: wire.StageEntries) -> wire.StagesKept:
+def keep(request: PushRequest, wanted: run_cache_wire.StageEntries) -> run_cache_wire.StagesKept:
     """Add results whose objects were sent in this push, all or none.
 
     Raise `PackageNotFound` for a package that does not exist, `ObjectNotFound` for objects that were not sent,
@@ -64,9 +64,10 @@ def keep(request: PushRequest, wanted: wire.StageEntries) -> wire.StagesKept:
         package = policy.writable(connection, request, "package:cache")
         push = uploads.find_push(connection, request)
         sizes = publish.check_sent(connection, push, package, {each.manifest: None for each in wanted.entries})
-    if (size := sum(sizes.values())) > wire.MAX_STAGE_MANIFEST_BYTES:
+    if (size := sum(sizes.values())) > run_cache_wire.MAX_STAGE_MANIFEST_BYTES:
         raise QuotaExceeded(
-            f"the manifests of the results are {size:,} bytes; a request may have {wire.MAX_STAGE_MANIFEST_BYTES:,}"
+            f"the manifests of the results are {size:,} bytes; "
+            f"a request may have {run_cache_wire.MAX_STAGE_MANIFEST_BYTES:,}"
         )
     manifests = {hash: _manifest(registry, hash) for hash in sizes}
     rows = [_row(each, manifests[each.manifest]) for each in wanted.entries]
@@ -85,7 +86,7 @@ def keep(request: PushRequest, wanted: wire.StageEntries) -> wire.StagesKept:
         # The push is kept a while, so that a client that lost the answer may ask again.
         until = min(push.expires_at, registry.now() + publish.RETRY)
         pushes.finish(connection, push, package.id, until)
-    return wire.StagesKept(added=added)
+    return run_cache_wire.StagesKept(added=added)
 
 
 def _add(
@@ -98,7 +99,9 @@ def _add(
     for row, manifest in results:
         held = {manifest.hash, *manifest.objects()}
         added += stage_results.keep(connection, package_id, row, held, author=author, **times)
-    stage_results.keep_variants(connection, package_id, {row.key for row, _ in results}, wire.MAX_STAGE_VARIANTS)
+    stage_results.keep_variants(
+        connection, package_id, {row.key for row, _ in results}, run_cache_wire.MAX_STAGE_VARIANTS
+    )
     stage_results.make_room(connection, package_id, settings.max_stage_results, settings.max_run_cache_bytes)
     if added:
         request.record(connection, "package:cache", results=added)
@@ -117,7 +120,7 @@ def _manifest(registry: Registry, hash: str) -> Manifest:
     return manifest
 
 
-def _row(entry: wire.StageEntry, manifest: Manifest) -> StageRow:
+def _row(entry: run_cache_wire.StageEntry, manifest: Manifest) -> StageRow:
     size = manifest.size_bytes + sum(manifest.objects().values())
     return StageRow(entry.key, hash_bytes(encode(prepare(dict(entry.code)))), entry.code, entry.manifest, size)
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from sqlalchemy import Connection
 
 from datapkg.errors import Conflict, DiskFull, InvalidInput, NotFound, QuotaExceeded
-from datapkg.format import wire
+from datapkg.format import push_wire, wire
 from datapkg.format.frames import FRAME_HEAD_BYTES, read_frames
 from datapkg.format.hashing import check_bytes
 from datapkg.format.manifest.delta import DeltaStream
@@ -30,7 +30,7 @@ from registry_server.settings import setting_name
 BATCH_OBJECTS = 20_000
 
 
-def start(request: PackageRequest, wanted: wire.PushStart, direct_bytes: int = 0) -> wire.PushStarted:
+def start(request: PackageRequest, wanted: push_wire.PushStart, direct_bytes: int = 0) -> push_wire.PushStarted:
     """Start a push and return which of its objects are missing here, and from which size on they are sent directly."""
     with request.registry.db.read() as connection:
         user_id = policy.check_writer(connection, request, "package:publish")
@@ -54,7 +54,7 @@ def start(request: PackageRequest, wanted: wire.PushStart, direct_bytes: int = 0
         package = request.find(connection)
     missing = _missing(request, push, {wanted.manifest: None, **dict.fromkeys(wanted.hashes)})
     with request.registry.db.read() as connection:
-        return wire.PushStarted(
+        return push_wire.PushStarted(
             push=push.id,
             missing=missing,
             damaged=objects.damaged_in(connection, package.id) if package else [],
@@ -66,9 +66,9 @@ def start(request: PackageRequest, wanted: wire.PushStart, direct_bytes: int = 0
         )
 
 
-def missing(request: PushRequest, hashes: Collection[str]) -> wire.Missing:
+def missing(request: PushRequest, hashes: Collection[str]) -> push_wire.Missing:
     """Return the objects that the push has to send: no package that the actor may read holds them."""
-    return wire.Missing(missing=_missing(request, check_under_way(request), dict.fromkeys(hashes)))
+    return push_wire.Missing(missing=_missing(request, check_under_way(request), dict.fromkeys(hashes)))
 
 
 def _missing(request: PackageRequest, push: Push, hashes: Collection[str]) -> list[str]:
@@ -139,7 +139,7 @@ def check_under_way(request: PushRequest) -> Push:
         return find_push(connection, request)
 
 
-def put_object(request: PushRequest, hash: str, offset: int | None, stream: BinaryIO) -> wire.Stored:
+def put_object(request: PushRequest, hash: str, offset: int | None, stream: BinaryIO) -> push_wire.Stored:
     """Store one object; with `offset`, its first bytes arrived in an interrupted upload, and what arrives now is kept.
 
     Raise `HashMismatch`, and keep nothing, if its hash is not `hash`; `Conflict` if fewer than `offset` bytes are here;
@@ -154,12 +154,12 @@ def put_object(request: PushRequest, hash: str, offset: int | None, stream: Bina
         writer = request.registry.new_writer()
         writer.loose.put_rest(counted, hash, _begun(request, push, hash), offset)  # type: ignore[arg-type]
     note(request, {hash: (offset or 0) + counted.size_bytes}, deletions)
-    return wire.Stored(hashes=[hash])
+    return push_wire.Stored(hashes=[hash])
 
 
-def received(request: PushRequest, hash: str) -> wire.Received:
+def received(request: PushRequest, hash: str) -> push_wire.Received:
     """Return how many bytes of an object came in an interrupted upload of the same user."""
-    return wire.Received(size_bytes=_size_bytes(_begun(request, check_under_way(request), hash)))
+    return push_wire.Received(size_bytes=_size_bytes(_begun(request, check_under_way(request), hash)))
 
 
 def _begun(request: PushRequest, push: Push, hash: str) -> Path:
@@ -175,7 +175,7 @@ def _size_bytes(path: Path) -> int:
         return 0
 
 
-def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
+def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> push_wire.Stored:
     """Store one object sent as a delta against objects that the package holds or that this push sent.
 
     Raise `ObjectNotFound` if the delta uses any other object, even one that the registry has, `InvalidInput` if it uses
@@ -197,7 +197,7 @@ def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> wire.Stored:
         note(request, {hash: built.size_bytes}, deletions)
         # The object is stored and noted already, so a failure here costs only disk space.
         recipes.prepare(request.registry, hash, built.steps)
-    return wire.Stored(hashes=[hash])
+    return push_wire.Stored(hashes=[hash])
 
 
 def _size_in(request: PushRequest, hash: str) -> int:
@@ -212,7 +212,7 @@ def _size_in(request: PushRequest, hash: str) -> int:
     return size
 
 
-def put_batch(request: PushRequest, stream: BinaryIO) -> wire.Stored:
+def put_batch(request: PushRequest, stream: BinaryIO) -> push_wire.Stored:
     """Store a body of frames; complete objects before a mistake are kept and need not be sent again."""
     check_under_way(request)
     deletions = request.registry.deletions
@@ -223,7 +223,7 @@ def put_batch(request: PushRequest, stream: BinaryIO) -> wire.Stored:
         _keep(request.registry, batch)
         note(request, {hash: len(data) for hash, data in batch.items()}, deletions)
         stored += batch
-    return wire.Stored(hashes=stored)
+    return push_wire.Stored(hashes=stored)
 
 
 def _keep(registry: Registry, batch: dict[str, bytes]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 
-from datapkg.format import wire
+from datapkg.format import push_wire, wire
 from registry_server.services import direct_uploads, publish, uploads
 from registry_server.services.policy import PushRequest
 from registry_server.web.bodies import read_in_thread
@@ -25,69 +25,73 @@ def _takes(content_type: str) -> dict[str, object]:
     return {"requestBody": {"required": True, "content": {content_type: {"schema": schema}}}}
 
 
-@router.post(wire.PUSHES)
-def start(package: ThePackage, wanted: Sent[wire.PushStart]) -> Reply[wire.PushStarted]:
+@router.post(push_wire.PUSHES)
+def start(package: ThePackage, wanted: Sent[push_wire.PushStart]) -> Reply[push_wire.PushStarted]:
     """Start a push."""
     return uploads.start(package, wanted, direct_uploads.least_bytes(package.registry))
 
 
-@router.post(wire.PUSH_MISSING)
-def missing(push: ThePush, wanted: Sent[wire.HashList]) -> Reply[wire.Missing]:
+@router.post(push_wire.PUSH_MISSING)
+def missing(push: ThePush, wanted: Sent[wire.HashList]) -> Reply[push_wire.Missing]:
     """Return the objects that have to be sent."""
     return uploads.missing(push, wanted.hashes)
 
 
-@router.put(wire.PUSH_OBJECT, openapi_extra=_takes("application/octet-stream"))
+@router.put(push_wire.PUSH_OBJECT, openapi_extra=_takes("application/octet-stream"))
 async def put_object(
     request: Request, push: ThePush, hash: TheHash, offset: Annotated[int | None, Query(ge=0)] = None
-) -> Reply[wire.Stored]:
+) -> Reply[push_wire.Stored]:
     """Upload one object; with `offset`, its bytes from there on, keeping what arrives if the upload is interrupted."""
     return await _store(request, push, partial(uploads.put_object, push, hash, offset))
 
 
-@router.get(wire.PUSH_OBJECT)
-def received(push: ThePush, hash: TheHash) -> Reply[wire.Received]:
+@router.get(push_wire.PUSH_OBJECT)
+def received(push: ThePush, hash: TheHash) -> Reply[push_wire.Received]:
     """Return how many bytes of an object arrived in an interrupted upload."""
     return uploads.received(push, hash)
 
 
-@router.put(wire.PUSH_DELTA, openapi_extra=_takes(wire.DELTA_TYPE))
-async def put_delta(request: Request, push: ThePush, hash: TheHash) -> Reply[wire.Stored]:
+@router.put(push_wire.PUSH_DELTA, openapi_extra=_takes(push_wire.DELTA_TYPE))
+async def put_delta(request: Request, push: ThePush, hash: TheHash) -> Reply[push_wire.Stored]:
     """Upload one object as a delta: its new bytes, and ranges of objects that the package has."""
     return await _store(request, push, partial(uploads.put_delta, push, hash))
 
 
-@router.post(wire.PUSH_DIRECT)
-def start_direct(push: ThePush, hash: TheHash, size: ObjectSize) -> Reply[wire.DirectUpload]:
+@router.post(push_wire.PUSH_DIRECT)
+def start_direct(push: ThePush, hash: TheHash, size: ObjectSize) -> Reply[push_wire.DirectUpload]:
     """Return where to send the next parts of an object past the registry; none when all have arrived."""
     return direct_uploads.wanted(push, hash, size)
 
 
-@router.put(wire.PUSH_DIRECT)
-async def complete_direct(request: Request, push: ThePush, hash: TheHash, size: ObjectSize) -> Reply[wire.Stored]:
+@router.put(push_wire.PUSH_DIRECT)
+async def complete_direct(request: Request, push: ThePush, hash: TheHash, size: ObjectSize) -> Reply[push_wire.Stored]:
     """Verify the parts of an object that were sent past the registry, and store it."""
     return await read_in_thread(request, push.user, lambda _: direct_uploads.complete(push, hash, size))
 
 
-@router.post(wire.PUSH_OBJECTS, openapi_extra=_takes(wire.FRAMES))
-async def put_objects(request: Request, push: ThePush) -> Reply[wire.Stored]:
+@router.post(push_wire.PUSH_OBJECTS, openapi_extra=_takes(wire.FRAMES))
+async def put_objects(request: Request, push: ThePush) -> Reply[push_wire.Stored]:
     """Upload many small objects in one body of frames."""
     return await _store(request, push, partial(uploads.put_batch, push))
 
 
-async def _store(request: Request, push: PushRequest, store: Callable[[BinaryIO], wire.Stored]) -> wire.Stored:
+async def _store(
+    request: Request, push: PushRequest, store: Callable[[BinaryIO], push_wire.Stored]
+) -> push_wire.Stored:
     length = request.headers.get("content-length", "")
     uploads.check_push(push, int(length) if length.isdecimal() else 0)  # before the first byte of the body is read
     return await read_in_thread(request, push.user, store)
 
 
-@router.post(wire.PUBLISH_CHECK)
-def check_publish(push: ThePush, asked: Sent[wire.PublishCheck]) -> Reply[wire.PublishChecked]:
+@router.post(push_wire.PUBLISH_CHECK)
+def check_publish(push: ThePush, asked: Sent[push_wire.PublishCheck]) -> Reply[push_wire.PublishChecked]:
     """Raise what publishing would raise, before anything was sent; change nothing."""
     return publish.check(push, asked)
 
 
-@router.post(wire.PUBLISH)
-def publish_push(push: ThePush, request: Sent[wire.Publish], background: BackgroundTasks) -> Reply[wire.Published]:
+@router.post(push_wire.PUBLISH)
+def publish_push(
+    push: ThePush, request: Sent[push_wire.Publish], background: BackgroundTasks
+) -> Reply[push_wire.Published]:
     """Make what was pushed a state of the package, and move `latest` to it."""
     return publish.publish(push, request, background.add_task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from datapkg.format import wire
+from datapkg.format import run_cache_wire
 from registry_server.services import run_cache
 from registry_server.web.dependencies import ThePackage, ThePush
 from registry_server.web.schemas import Reply, Sent
@@ -12,13 +12,13 @@ from registry_server.web.schemas import Reply, Sent
 router = APIRouter(tags=["run cache"])
 
 
-@router.post(wire.STAGES_FIND)
-def find(package: ThePackage, wanted: Sent[wire.StageKeys]) -> Reply[wire.StageHits]:
+@router.post(run_cache_wire.STAGES_FIND)
+def find(package: ThePackage, wanted: Sent[run_cache_wire.StageKeys]) -> Reply[run_cache_wire.StageHits]:
     """Return the results of stages that the run cache of the package has for these keys."""
     return run_cache.find(package, wanted)
 
 
-@router.post(wire.PUSH_STAGES)
-def keep(push: ThePush, wanted: Sent[wire.StageEntries]) -> Reply[wire.StagesKept]:
+@router.post(run_cache_wire.PUSH_STAGES)
+def keep(push: ThePush, wanted: Sent[run_cache_wire.StageEntries]) -> Reply[run_cache_wire.StagesKept]:
     """Add results of stages, whose objects were sent in this push, to the run cache of the package."""
     return run_cache.keep(push, wanted)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from datapkg.format import wire
+from datapkg.format import push_wire
 from datapkg.format.manifest.parsed import Block, Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -61,5 +61,5 @@ def publish_rewritten(home: Home, ref: Ref, hash: str, *, swapped: bool) -> str:
     for each in {manifest.hash, *manifest.objects()} & {*started.missing}:
         with home.store.objects.open(each) as stream:
             target.put(stream, each)
-    client.publish(ref, started.push, wire.Publish(manifest=manifest.hash, parent=started.latest, force=True))
+    client.publish(ref, started.push, push_wire.Publish(manifest=manifest.hash, parent=started.latest, force=True))
     return manifest.hash

@@ -12,7 +12,7 @@ import pytest
 from datapkg.api.build import build_package
 from datapkg.api.push import push_package
 from datapkg.errors import QuotaExceeded
-from datapkg.format import wire
+from datapkg.format import push_wire
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.remote.http_client import HttpClient
@@ -51,10 +51,10 @@ def test_long_record_is_sent_as_an_object(person: Person, folder: Path) -> None:
 def test_older_registry_gets_the_record_inside_the_request(
     person: Person, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home, ref, sent = person.home(), person.ref("p"), list[wire.Publish]()
+    home, ref, sent = person.home(), person.ref("p"), list[push_wire.Publish]()
     start, publish = HttpClient.start_push, HttpClient.publish
 
-    def start_older(*args: Any) -> wire.PushStarted:
+    def start_older(*args: Any) -> push_wire.PushStarted:
         return msgspec.structs.replace(start(*args), record_objects=False)
 
     monkeypatch.setattr(HttpClient, "start_push", start_older)

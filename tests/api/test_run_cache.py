@@ -20,7 +20,7 @@ from datapkg.api.sharing import grant
 from datapkg.building.spec.options import BuildOptions
 from datapkg.building.stages.lock import NAME
 from datapkg.errors import Forbidden, InvalidInput, PackageNotFound
-from datapkg.format import wire
+from datapkg.format import run_cache_wire
 from datapkg.format.hashing import hash_stream
 from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.format.names import Ref
@@ -286,7 +286,7 @@ def flip_bit(registry: LiveRegistry, hash: str) -> None:
         file.write(bytes([first[0] ^ 1]))
 
 
-def find(machine: Machine, built: BuildResult) -> list[wire.StageHit]:
+def find(machine: Machine, built: BuildResult) -> list[run_cache_wire.StageHit]:
     return machine.home.client().find_stages(machine.ref, [key_of(each.known) for each in built.results.values()])
 
 
@@ -300,8 +300,8 @@ def test_a_result_that_cannot_be_the_outputs_is_refused(ada: Machine, other: Mac
     push = client.start_push(ada.ref, manifest.hash, []).push
     client.objects(ada.ref, push).put_verified([(hash, data), (manifest.hash, manifest.data)])
     result = built.results["clean"]
-    entry = wire.StageEntry(key=key_of(result.known), code=result.code, manifest=manifest.hash)
-    outside = wire.StageEntry(key=entry.key, code={"../of_ada/rows.py": "0" * 64}, manifest=result.manifest)
+    entry = run_cache_wire.StageEntry(key=key_of(result.known), code=result.code, manifest=manifest.hash)
+    outside = run_cache_wire.StageEntry(key=entry.key, code={"../of_ada/rows.py": "0" * 64}, manifest=result.manifest)
     assert client.keep_stages(ada.ref, push, [entry, outside]) == 2
     theirs = other.build(pull_cache=True)
     assert actions(theirs) == {"clean": "ran", "split": "taken"}

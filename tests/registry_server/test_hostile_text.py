@@ -13,15 +13,13 @@ import pytest
 
 from datapkg.format import wire
 from registry_server.web.logs import LineFormatter
+from tests.registry_server import wire_names
 from tests.registry_server.asgi import Client, House
 
 SURROGATE, HIDDEN = "\\ud800", "x%0A2026-01-01%20ERROR%20forged%E2%80%AE"
 TEXTS = ["%00", "%ed%a0%80", "%ff", HIDDEN, "%F0%9F%98%80" * 40, "..", "%25"]
 ENDPOINTS = [
-    (method, value)
-    for name, value in vars(wire).items()
-    if name.isupper() and isinstance(value, str) and value.startswith(wire.API) and value not in (wire.API, wire.PUSH)
-    for method in ("GET", "PUT", "POST", "DELETE")
+    (method, value) for value in wire_names.PATHS if value != wire.HEALTH for method in ("GET", "PUT", "POST", "DELETE")
 ]
 BODIES = [
     '{"manifest": "%s"}',

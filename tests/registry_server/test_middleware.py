@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from datapkg.errors import DatapkgError, InvalidInput, NotFound
@@ -15,6 +14,7 @@ from datapkg.format import wire
 from registry_server.app import create_app
 from registry_server.services import browse
 from registry_server.settings import Settings
+from tests.registry_server import wire_names
 from tests.registry_server.asgi import Answer, Client, House
 
 PUSHES = f"{wire.PACKAGES}/ada/iris/pushes"
@@ -180,19 +180,15 @@ def test_me_returns_the_user_of_the_token(house: House, ada: Client) -> None:
 
 def test_openapi_has_every_path_of_the_wire(house: House) -> None:
     paths = house.nobody.get("/openapi.json").json()["paths"]
-    constants = {
-        value for name, value in vars(wire).items() if name.isupper() and isinstance(value, str) and value[0] == "/"
-    }
-    assert constants - {wire.API, wire.PUSH} <= set(paths)
+    assert set(wire_names.PATHS) <= set(paths)
 
 
 def test_openapi_has_every_message_of_the_wire(house: House) -> None:
     described = house.nobody.get("/openapi.json").json()
     schemas = described["components"]["schemas"]
-    messages = [value for name, value in vars(wire).items() if isinstance(value, type) and name[0].isupper()]
-    assert {each.__name__ for each in messages if issubclass(each, msgspec.Struct)} <= schemas.keys()
+    assert wire_names.MESSAGES.keys() <= schemas.keys()
     for name, strict in (("Publish", True), ("PackageInfo", False)):
-        struct, schema = getattr(wire, name), schemas[name]
+        struct, schema = wire_names.MESSAGES[name], schemas[name]
         assert list(schema["properties"]) == list(struct.__struct_fields__)
         assert (schema.get("additionalProperties") is False) == strict
     assert schemas["Pointed"]["properties"]["hash"] == {

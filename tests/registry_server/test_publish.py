@@ -19,7 +19,7 @@ from datapkg.errors import (
     ObjectNotFound,
     QuotaExceeded,
 )
-from datapkg.format import wire
+from datapkg.format import push_wire, wire
 from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.parsed import FileNode, Manifest
 from registry_server.db import events
@@ -328,7 +328,7 @@ def test_publish_check_raises_like_publishing_and_changes_nothing(tmp_path: Any)
     sizes = {"manifest_size": 1, "bytes_logical": 1}
 
     def check(**given: Any) -> Any:
-        size = {name: given.pop(name) for name in list(given) if name in wire.PublishCheck.__struct_fields__}
+        size = {name: given.pop(name) for name in list(given) if name in push_wire.PublishCheck.__struct_fields__}
         asked = {"publish": {"manifest": contents.manifest.hash, "parent": first, **given}, **sizes, **size}
         return ada.post(f"{IRIS}/pushes/{push}/publish/check", asked)
 

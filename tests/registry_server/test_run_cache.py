@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from datapkg.errors import Forbidden, InvalidManifest, NotFound, ObjectNotFound, PackageNotFound, QuotaExceeded
-from datapkg.format import wire
+from datapkg.format import run_cache_wire, wire
 from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.parsed import Block, Manifest, TableNode
 from registry_server.services.check import check
@@ -215,7 +215,7 @@ def test_beyond_the_limits_what_was_used_longest_ago_goes(tmp_path: Path, settin
 
 def test_a_key_has_few_variants(ada: Client, house: House) -> None:
     ada.publish("ada/iris", {"a": b"a"})
-    codes = [{"rows.py": sha256(bytes([number]))} for number in range(wire.MAX_STAGE_VARIANTS + 2)]
+    codes = [{"rows.py": sha256(bytes([number]))} for number in range(run_cache_wire.MAX_STAGE_VARIANTS + 2)]
     for number, code in enumerate(codes):
         later(house, timedelta(hours=number))
         fill(ada, (KEY, code, {"out": b"one"}))

@@ -14,7 +14,7 @@ from datapkg.api.install import install_packages
 from datapkg.api.log import log
 from datapkg.api.search import search
 from datapkg.errors import DatapkgError, Unreachable
-from datapkg.format import wire
+from datapkg.format import push_wire, wire
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.remote.http_client import HttpClient
@@ -69,13 +69,15 @@ def test_malformed_answers_are_reported_as_unreachable(tmp_path: Path, value: ob
 def test_error_names_the_malformed_value(value: object, message: str) -> None:
     with server(answering(value)) as url, pytest.raises(Unreachable) as caught:
         HttpClient(RegistrySession(url)).start_push(REF, "a" * 64, [])
-    assert f"answered POST {wire.PUSHES.format(user=REF.user, name=REF.name)} " in caught.value.message
+    assert f"answered POST {push_wire.PUSHES.format(user=REF.user, name=REF.name)} " in caught.value.message
     assert message in caught.value.message
 
 
 def test_unknown_fields_of_a_newer_registry_are_ignored() -> None:
     with server(answering({"push": "x", "missing": [], "news": 1})) as url:
-        assert HttpClient(RegistrySession(url)).start_push(REF, "a" * 64, []) == wire.PushStarted(push="x", missing=[])
+        assert HttpClient(RegistrySession(url)).start_push(REF, "a" * 64, []) == push_wire.PushStarted(
+            push="x", missing=[]
+        )
 
 
 @pytest.mark.parametrize("page", [{"packages": [], "entries": [], "next": "x"}])

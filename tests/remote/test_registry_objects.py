@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from datapkg.errors import InvalidInput
-from datapkg.format import wire
+from datapkg.format import push_wire
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.objects.base import Readable, Writable
@@ -43,5 +43,5 @@ class TestInstall(ReadableContract):
         client.objects(ref, push).put_many([manifest.data, *BODIES[:3]])
         for body in BODIES[3:]:
             client.objects(ref, push).put_bytes(body, hash_bytes(body))
-        client.publish(ref, push, wire.Publish(manifest=manifest.hash))
+        client.publish(ref, push, push_wire.Publish(manifest=manifest.hash))
         yield client.objects(ref)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from datapkg.building.spec.model import Stage
 from datapkg.errors import DatapkgError, InvalidManifest, Unreachable
-from datapkg.format import wire
+from datapkg.format import run_cache_wire
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Manifest, Node
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.texts import quoted
@@ -42,7 +42,7 @@ class SharedResults:
         self.warnings: list[str] = []
         self._client, self._ref, self._store = client, ref, store
         self._expected = list(expected)
-        self._hits: dict[str, list[wire.StageHit]] = {}
+        self._hits: dict[str, list[run_cache_wire.StageHit]] = {}
         self._manifests: dict[str, Manifest] = {}
         self._is_over = False
 
@@ -75,7 +75,9 @@ class SharedResults:
             self._store.save(self._manifests[result.manifest])
         return here
 
-    def _result(self, stage: Stage, known: Mapping[str, str], hit: wire.StageHit, nodes: list[Node]) -> StageResult:
+    def _result(
+        self, stage: Stage, known: Mapping[str, str], hit: run_cache_wire.StageHit, nodes: list[Node]
+    ) -> StageResult:
         return StageResult(
             format=FORMAT,
             stage=stage.name,
@@ -116,7 +118,7 @@ class SharedResults:
 
     def _fetch_manifests(self, sizes: Mapping[str, int]) -> None:
         """Fetch the manifests of results into memory; those that are not as stated are left out."""
-        right = {hash: size for hash, size in sizes.items() if size <= wire.MAX_STAGE_MANIFEST_BYTES}
+        right = {hash: size for hash, size in sizes.items() if size <= run_cache_wire.MAX_STAGE_MANIFEST_BYTES}
         fetched = MemoryObjects()
         failed = self._moved(fetched, {hash: {hash: size} for hash, size in right.items()})
         for hash in right.keys() - failed.keys():
@@ -157,7 +159,7 @@ def shown_origin(result: StageResult) -> str:
     return f"from the cache of {result.package} (by {result.by}, {result.at[:10]})"
 
 
-def _fitting(hits: Iterable[wire.StageHit], hash_of: HashOf) -> wire.StageHit | None:
+def _fitting(hits: Iterable[run_cache_wire.StageHit], hash_of: HashOf) -> run_cache_wire.StageHit | None:
     """Return the newest result whose code is the same here."""
     fitting = (hit for hit in hits if all(_is_below(path) and hash_of(path) == hash for path, hash in hit.code.items()))
     return max(fitting, key=lambda hit: hit.filled_at, default=None)

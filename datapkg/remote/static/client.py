@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 from datapkg.errors import InvalidInput, NotFound, QuotaExceeded, Refused, Unreachable
+from datapkg.format import push_wire, run_cache_wire, wire
 from datapkg.format import static_registry as layout
-from datapkg.format import wire
 from datapkg.format.hashing import check_hash
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
@@ -130,7 +130,7 @@ class StaticClient(Client):
     def objects(self, ref: Ref, push: str | None = None) -> StaticObjects:
         return self.package_of(ref, is_new=push is not None).objects(push)
 
-    def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> wire.PushStarted:
+    def start_push(self, ref: Ref, manifest: str, hashes: Iterable[str]) -> push_wire.PushStarted:
         self.check_place()
         package = self.package_of(ref, is_new=True)
         heads, objects = package.log.read().heads, package.objects(check_hash(manifest))
@@ -141,7 +141,7 @@ class StaticClient(Client):
         if not package.push_of(heads, manifest):
             objects.places.resume(manifest)
         missing = objects.missing(hashes)
-        return wire.PushStarted(
+        return push_wire.PushStarted(
             push=manifest,
             missing=sorted(missing),
             damaged=damaged,
@@ -156,7 +156,7 @@ class StaticClient(Client):
             return []
         return [f"a registry without a server has no private packages: who can read {self.url} reads all in it"]
 
-    def check_publish(self, ref: Ref, push: str, request: wire.PublishCheck) -> wire.PublishChecked:
+    def check_publish(self, ref: Ref, push: str, request: push_wire.PublishCheck) -> push_wire.PublishChecked:
         wanted = checked(request.publish)
         heads = self.package_of(ref, is_new=True).log.read().heads
         changed = heads.latest != wanted.manifest
@@ -164,15 +164,15 @@ class StaticClient(Client):
             names.check_parent(ref, heads, wanted)
         if wanted.version:
             names.is_new_version(ref, heads, wanted.version, wanted.manifest)
-        return wire.PublishChecked(changed=changed)
+        return push_wire.PublishChecked(changed=changed)
 
-    def publish(self, ref: Ref, push: str, request: wire.Publish, objects: int = 0) -> wire.Published:
+    def publish(self, ref: Ref, push: str, request: push_wire.Publish, objects: int = 0) -> push_wire.Published:
         return publish(self.package_of(ref, is_new=True), push, request, is_first=not self._is_registry())
 
-    def find_stages(self, ref: Ref, keys: Sequence[str]) -> list[wire.StageHit]:
+    def find_stages(self, ref: Ref, keys: Sequence[str]) -> list[run_cache_wire.StageHit]:
         raise self.no_run_cache()
 
-    def keep_stages(self, ref: Ref, push: str, entries: Sequence[wire.StageEntry]) -> int:
+    def keep_stages(self, ref: Ref, push: str, entries: Sequence[run_cache_wire.StageEntry]) -> int:
         raise self.no_run_cache()
 
     def no_run_cache(self) -> InvalidInput:

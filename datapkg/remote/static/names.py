@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_version
 from packaging.version import Version
 
 from datapkg.errors import Conflict, ObjectNotFound, PackageNotFound, TagNotFound
-from datapkg.format import wire
+from datapkg.format import push_wire, wire
 from datapkg.format.names import Ref, State
 from datapkg.format.static_registry import LATEST, Heads
 from datapkg.format.texts import quoted
@@ -83,7 +83,7 @@ def is_new_version(ref: Ref, heads: Heads, version: str, hash: str) -> bool:
     return True
 
 
-def check_parent(ref: Ref, heads: Heads, request: wire.Publish) -> None:
+def check_parent(ref: Ref, heads: Heads, request: push_wire.Publish) -> None:
     """Raise `Conflict` if the latest state is not the one that a push follows."""
     latest = heads.latest
     if request.parent != latest and not request.force:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from datapkg.errors import InvalidInput, InvalidManifest, ObjectNotFound, QuotaExceeded
-from datapkg.format import canonical, wire
+from datapkg.format import canonical, push_wire
 from datapkg.format import static_registry as layout
 from datapkg.format.hashing import check_bytes
 from datapkg.format.lineage import parents_of_push
@@ -27,7 +27,7 @@ from datapkg.remote.static.package import StaticPackage
 MAX_RECORD_BYTES = 4 << 20
 
 
-def publish(package: StaticPackage, push: str, request: wire.Publish, *, is_first: bool) -> wire.Published:
+def publish(package: StaticPackage, push: str, request: push_wire.Publish, *, is_first: bool) -> push_wire.Published:
     """Make a state whose objects were put the latest one of its package: the entry of the log, then what is derived.
 
     The first push makes the place a registry.
@@ -61,7 +61,7 @@ def publish(package: StaticPackage, push: str, request: wire.Publish, *, is_firs
         position = _publish_names(package, request, position, needed)
     search.keep(package.blobs, ref, search.summary_of(ref, position.heads, manifest))
     package.wheels.write_pages()
-    return wire.Published(
+    return push_wire.Published(
         package=ref.package,
         hash=push,
         url=f"{package.blobs.url}/{ref.package}",
@@ -70,7 +70,7 @@ def publish(package: StaticPackage, push: str, request: wire.Publish, *, is_firs
     )
 
 
-def _entry(package: StaticPackage, heads: Heads, manifest: Manifest, request: wire.Publish) -> dict[str, Any]:
+def _entry(package: StaticPackage, heads: Heads, manifest: Manifest, request: push_wire.Publish) -> dict[str, Any]:
     """Return the log entry of a push after these heads, whose wheels it stores."""
     ref, latest = package.ref, heads.latest
     version = request.version if request.version and _is_free(ref, heads, request) else None
@@ -109,7 +109,7 @@ def _read_back(objects: StaticObjects, hash: str) -> bytes:
 
 
 def _publish_names(
-    package: StaticPackage, request: wire.Publish, position: Position, needed: Sequence[str]
+    package: StaticPackage, request: push_wire.Publish, position: Position, needed: Sequence[str]
 ) -> Position:
     """Set the tag, the version and the record of a push whose state is the latest already, and what was lost of it."""
     if request.tag:
@@ -127,7 +127,7 @@ def _publish_names(
     return position
 
 
-def checked(request: wire.Publish) -> wire.Publish:
+def checked(request: push_wire.Publish) -> push_wire.Publish:
     """Return a push with its tag and version in their normal form; raise `InvalidInput` for what is not allowed."""
     if "\0" in request.message:
         raise InvalidInput("message: a NUL character is not allowed")
@@ -161,9 +161,9 @@ def _check_sent(objects: StaticObjects, stated: dict[str, int], record_object: s
         )
 
 
-def _is_free(ref: Ref, heads: Heads, request: wire.Publish) -> bool:
+def _is_free(ref: Ref, heads: Heads, request: push_wire.Publish) -> bool:
     return names.is_new_version(ref, heads, str(request.version), request.manifest)
 
 
-def _record(request: wire.Publish) -> dict[str, Any]:
+def _record(request: push_wire.Publish) -> dict[str, Any]:
     return {"record": request.record, "record_object": request.record_object}
