@@ -179,6 +179,11 @@ def seal(file: IO[bytes]) -> None:
     os.utime(file.fileno(), ns=(time.time_ns(), SEALED_MTIME_NS))
 
 
+def is_sealed(status: os.stat_result) -> bool:
+    """Return whether a file was finished by `seal`; all of these are named by their hash."""
+    return status.st_mtime_ns == SEALED_MTIME_NS and not stat.S_IMODE(status.st_mode) & 0o222
+
+
 def sync_file(file: IO[bytes]) -> None:
     """Write this file to the disk: its bytes survive a power cut when this returns (fsync(2))."""
     file.flush()

@@ -18,7 +18,7 @@ from datapkg.errors import BuildFailed, exhausted
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
-from datapkg.objects.files import naming
+from datapkg.objects.files import is_sealed, naming
 
 SMALL_BYTES = 1 << 20
 
@@ -89,7 +89,9 @@ def _is_within(descriptor: int, path: Path, folder: Path) -> bool:
 
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    # An output or a download is at a path of its hash: another build may put the same bytes there, in a new file.
+    number = 0 if is_sealed(status) else status.st_ino
+    return status.st_dev, number, status.st_size, status.st_mtime_ns
 
 
 def _changed(name: str) -> BuildFailed:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,6 +20,8 @@ from datapkg.api.build_result import BuildResult
 from datapkg.api.check import check
 from datapkg.api.gc import free_space
 from datapkg.api.sync import sync
+from datapkg.building import node_builder
+from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.building.spec.options import BuildOptions
 from datapkg.building.stages.lock import NAME, read_lock
 from datapkg.errors import BuildFailed, CheckFailed, InvalidBuildFile, InvalidInput, StageFailed
@@ -485,3 +489,27 @@ def _record(project: Project) -> dict[str, object]:
     current = project.home.store.refs.current(REF)
     assert current
     return project.home.store.record(REF, current.hash) or {}
+
+
+def test_two_builds_beside_each_other_that_give_the_same_bytes(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = "n\n" + "1\n" * 700_000  # too much for a pack: the object is a file that the other build replaces
+    project.write(big_py=f"import sys; open(sys.argv[1], 'w').write('n\\n' + '1\\n' * {data.count('1')})\n")
+    project.write(
+        build_yml="contents: {big: {stage: big}}\n"
+        f"stages: {{big: {{run: '{PYTHON} big.py {{out}}', outputs: {{out: big.csv}}}}}}\n"
+    )
+    true_read, ours = node_builder.read_source, []
+
+    def read(spec: NodeSpec, source: FileSource, *rest: Any) -> Any:
+        found = true_read(spec, source, *rest)
+        ours.append(os.stat(source.path).st_ino)
+        Home().store.objects.put(io.BytesIO(data.encode()))
+        assert os.stat(source.path).st_ino != ours[0], "another file has its place"
+        return found
+
+    monkeypatch.setattr(node_builder, "read_source", read)
+    project.build()
+    assert len(ours) == 1
+    assert len(datapkg.load("me/data")["big"]()) == data.count("1")
