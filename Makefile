@@ -31,7 +31,7 @@ export PYTEST_DEBUG_TEMPROOT = $(shell scripts/memory.sh)
 # The tests start hundreds of processes, and without files of bytecode each of them compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo quick test test-all chaos bench docs clean
+.PHONY: help demo quick test test-all debian servers lint types wheel chaos bench docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -40,30 +40,36 @@ help: ## list the targets
 demo: $(VENV)/.with-server ## publish the sample packages through a registry and import one elsewhere
 	@$(BIN)/python scripts/demo.py
 
-quick: $(VENV)/.with-tests ## lint, types and the fast unit tests, in two minutes
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+quick: lint types ## lint, types and the fast unit tests, in two minutes
 	$(BIN)/pytest $(PARALLEL) -q -m 'not slow' $(QUICK)
 	@echo 'Left out: tests marked "slow" or "big", and these folders, except for what is named above: $(NOT_QUICK)'
 
-test: $(VENV)/.with-tests ## formatting, lint, types and tests, as in CI; reports what is left out
-	@scripts/apt.sh $(APT_PACKAGES)
-	@scripts/servers.sh $(VENV) azurite
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/python scripts/check_wheel.py
+# With `make --jobs=2`, as in CI, what comes before the tests is done side by side.
+test: debian servers lint types wheel ## formatting, lint, types and tests, as in CI; reports what is left out
 	$(BIN)/pytest $(PARALLEL) -rs
 
-test-all: $(VENV)/.with-all-tests ## everything, with the big tests; fails if a tool is missing
+test-all: $(VENV)/.with-all-tests lint types ## everything, with the big tests; fails if a tool is missing
 	@scripts/apt.sh --required $(APT_PACKAGES_ALL)
 	@scripts/servers.sh --required $(VENV) azurite dvc swift
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/python scripts/check_wheel.py --install
 	$(BIN)/pytest $(PARALLEL) -rs --everything
+
+debian:
+	@scripts/apt.sh $(APT_PACKAGES)
+
+servers: $(VENV)/.with-tests
+	@scripts/servers.sh $(VENV) azurite
+
+lint: $(VENV)/.with-tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.with-tests
+	$(BIN)/mypy
+
+# After `lint`, since it makes a copy of the sources in this folder for a moment.
+wheel: lint
+	$(BIN)/python scripts/check_wheel.py
 
 chaos: $(VENV)/.with-tests ## commands with crashes, failing system calls and connections; CHAOS_SECONDS=60 SEED=1
 	$(BIN)/python -m tests.faults.chaos --seconds $(CHAOS_SECONDS) $(if $(SEED),--seed $(SEED))
