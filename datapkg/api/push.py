@@ -103,7 +103,7 @@ def _push(
     planned = _planned(sending, begun, asked, records)
     _check_here(home, ref, planned)
     deltas = sending.deltas(planned, manifest, (sizes_before(home, ref, started.latest), records))
-    arrived = sending.arrived(planned, deltas) if dry_run else {}
+    arrived = sending.arrived(planned, manifest.hash, deltas) if dry_run else {}
     moving = planned_transfer(planned, deltas, manifest.size(), arrived)
     result = _result(home, client, ref, begun, planned, moving.bytes_moved)
     if planned.needed or dry_run:  # so that no limit of the registry is noticed after everything was sent

@@ -7,7 +7,8 @@ the push starts. If it does not send that list, the push asks about all objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
@@ -16,6 +17,7 @@ from typing import cast
 from datapkg.errors import DatapkgError
 from datapkg.format import push_wire, wire
 from datapkg.format.chunks import Step
+from datapkg.format.hashing import READ_BYTES
 from datapkg.format.manifest.delta import MAX_STEPS, steps_over
 from datapkg.format.manifest.diff import changed, replaced_objects
 from datapkg.format.manifest.mapped import MappedManifest
@@ -26,6 +28,7 @@ from datapkg.objects.deltas import PlannedTransfer, known_chunks, long_ones, new
 from datapkg.objects.progress import TRANSFERRING, Progress
 from datapkg.objects.transfer import TransferPlan
 from datapkg.remote.client import Client, PushTarget
+from datapkg.remote.objects import RESUMED_BYTES
 from datapkg.store.verified import VerifiedObjects
 
 
@@ -98,9 +101,24 @@ class PushPlan:
                     deltas[hash] = steps
         return deltas
 
-    def arrived(self, planned: TransferPlan, deltas: Mapping[str, list[Step]]) -> dict[str, int]:
+    def arrived(self, planned: TransferPlan, manifest: str, deltas: Mapping[str, list[Step]]) -> dict[str, int]:
         """Return, by hash, the bytes of objects that arrived in an interrupted upload, which goes on from there."""
-        return self.target.arrived({hash: size for hash, size in planned.needed.items() if hash not in deltas})
+        found = self.target.arrived({hash: size for hash, size in planned.needed.items() if hash not in deltas})
+        long = {hash: steps for hash, steps in deltas.items() if new_bytes(steps) >= RESUMED_BYTES}
+        return found | {hash: self._arrived_of_delta(hash, steps) for hash, steps in long.items() if hash != manifest}
+
+    def _arrived_of_delta(self, hash: str, steps: Iterable[Step]) -> int:
+        """Return how many of the new bytes of a delta, which travel as an object of their own, arrived already."""
+        sha256, size = hashlib.sha256(), 0
+        for step in steps:
+            if step.source is None:
+                with self.objects.open(hash, step.offset, step.offset + step.size) as stream:
+                    while piece := stream.read(READ_BYTES):
+                        sha256.update(piece)
+                size += step.size
+        remainder = sha256.hexdigest()
+        is_missing = self.target.missing([remainder])
+        return self.target.arrived({remainder: size}).get(remainder, 0) if is_missing else size
 
     def send_deltas(
         self, planned: TransferPlan, manifest: Manifest, deltas: dict[str, list[Step]], progress: Progress
@@ -159,4 +177,4 @@ def plan_push(
     for hash in () if started.record_objects else records[1]:  # then it travels inside the request
         planned.needed.pop(hash, None)
     deltas = plan.deltas(planned, manifest, records)
-    return planned_transfer(planned, deltas, manifest.size(), plan.arrived(planned, deltas))
+    return planned_transfer(planned, deltas, manifest.size(), plan.arrived(planned, manifest.hash, deltas))

@@ -5,8 +5,11 @@ Manifests decide which objects are compared (`replaced_objects`); there is no in
 
 from __future__ import annotations
 
+import io
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from datapkg.errors import DatapkgError
 from datapkg.format.chunks import LONG_BYTES, Chunk, Step
@@ -64,6 +67,37 @@ def steps_from(chunks: Sequence[Chunk], known: KnownChunks) -> list[Step]:
 def new_bytes(steps: Iterable[Step]) -> int:
     """Return how many bytes of a delta no earlier object has."""
     return sum(step.size for step in steps if step.source is None)
+
+
+class NewBytes(io.RawIOBase):
+    """The new bytes of a delta, one range after the other, as a seekable file; `new` is the whole object."""
+
+    def __init__(self, new: memoryview, steps: Iterable[Step]) -> None:
+        self._new = new
+        self._ranges = [(step.offset, step.size) for step in steps if step.source is None]
+        self._starts = [*accumulate((size for _, size in self._ranges), initial=0)]
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence]
+        return self._at
+
+    def readinto(self, buffer: object) -> int:
+        if self._at >= self._starts[-1]:
+            return 0
+        number = bisect_right(self._starts, self._at) - 1
+        start = self._ranges[number][0] + self._at - self._starts[number]
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        size = min(len(view), self._starts[number + 1] - self._at)
+        view[:size] = self._new[start : start + size]
+        self._at += size
+        return size
 
 
 def planned_transfer(

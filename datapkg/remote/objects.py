@@ -15,9 +15,10 @@ from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, Objec
 from datapkg.format import push_wire, wire
 from datapkg.format.chunks import Chunk, Step, decode_chunks, max_map_bytes
 from datapkg.format.frames import encode_frames, read_frames
-from datapkg.format.hashing import HashingReader, check_hash, mismatch
+from datapkg.format.hashing import HashingReader, check_hash, hash_stream, mismatch
 from datapkg.format.manifest.delta import HEAD_BYTES, encode_delta
-from datapkg.objects.deltas import new_bytes
+from datapkg.objects.deltas import NewBytes, new_bytes
+from datapkg.objects.recipes import with_remainder
 from datapkg.objects.transfer import twice
 from datapkg.remote.client import PushTarget
 from datapkg.remote.direct_upload import is_sent_directly
@@ -28,7 +29,7 @@ from datapkg.remote.transport import number_in, redirect_target
 IDENTITY = {"Accept-Encoding": "identity"}
 READ_MANY_COUNT = 20_000
 RESUMED_BYTES = 64 << 20
-"""Before a larger object is sent, the registry is asked how much of it came in an upload that broke off."""
+"""Before as many bytes of an object are sent, the registry is asked how many came in an upload that broke off."""
 
 WITHOUT_CHUNKS_S = 60.0
 """After a failed request for a chunk map, none is made for this long: each takes all tries."""
@@ -238,6 +239,8 @@ class RegistryObjects(PushTarget):
             return self.put(cast(BinaryIO, spool), reader.hexdigest())
 
     def put_delta(self, hash: str, new: memoryview, steps: Sequence[Step]) -> None:
+        if new_bytes(steps) >= RESUMED_BYTES:
+            steps = self._with_new_bytes_sent(new, steps)
         path = self._path(push_wire.PUSH_DELTA, push=self._pushed(), hash=check_hash(hash))
         headers = {"Content-Type": push_wire.DELTA_TYPE}
 
@@ -247,6 +250,15 @@ class RegistryObjects(PushTarget):
                 self._session.body(response, 1 << 20)
 
         self._session.retried(attempt)
+
+    def _with_new_bytes_sent(self, new: memoryview, steps: Sequence[Step]) -> list[Step]:
+        """Send the new bytes of a delta as an object, of which an upload can go on; return steps that refer to it."""
+        stream = cast(BinaryIO, NewBytes(new, steps))
+        remainder, _ = hash_stream(stream)
+        if self.missing([remainder]):
+            stream.seek(0)
+            self.put(stream, remainder)
+        return with_remainder(steps, remainder)
 
     def put_verified(self, items: Iterable[tuple[str, bytes]]) -> None:
         path = self._path(push_wire.PUSH_OBJECTS, push=self._pushed())

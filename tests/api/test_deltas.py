@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from datapkg.api import push_plan
 from datapkg.api.build import build_package
 from datapkg.api.install import install_packages
 from datapkg.api.push import push_package
@@ -153,6 +154,44 @@ def test_an_interrupted_push_of_a_large_object_goes_on(
     assert verify(theirs, ref).damaged == []
     manifest = theirs.store.manifest(find_installed(theirs, ref).hash)
     assert [theirs.store.objects.read(hash) for hash in manifest.objects()] == [data]
+
+
+def test_an_interrupted_push_of_a_large_delta_goes_on(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an object that is largely new, its new bytes are not sent again either."""
+    for module in (remote_objects, push_plan):
+        monkeypatch.setattr(module, "RESUMED_BYTES", 1 << 20)
+    mine, theirs, ref = person.home("mine"), person.home("theirs"), person.ref("large")
+    data = random.Random(4).randbytes(14 << 20)
+    old = tmp_path / "large.bin"
+    old.write_bytes(data[: 6 << 20])
+    pushed(mine, ref, old)
+    install(theirs, ref)
+    new = data[6 << 20 : 10 << 20] + data[: 4 << 20] + data[10 << 20 :]
+    old.write_bytes(new)
+    build_package(mine, ref, old)
+    pieces = remote_objects._pieces
+
+    def killed(reader: HashingReader) -> Iterator[bytes]:
+        for piece in pieces(reader):
+            yield piece
+            if reader.size_bytes >= 5 << 20:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(remote_objects, "_pieces", killed)
+    with pytest.raises(KeyboardInterrupt):
+        push_package(mine, ref)
+    monkeypatch.setattr(remote_objects, "_pieces", pieces)
+    planned = push_package(person.home("mine"), ref, dry_run=True).transfer
+    assert planned
+    sent = push_package(person.home("mine"), ref).bytes_sent
+    assert (sent < (4 << 20) + 200_000, abs(planned.bytes_moved - sent) < 100_000) == (True, True)
+    received = install(theirs, ref).bytes_received
+    assert received < (9 << 20)
+    assert verify(theirs, ref).damaged == []
+    manifest = theirs.store.manifest(find_installed(theirs, ref).hash)
+    assert [theirs.store.objects.read(hash) for hash in manifest.objects()] == [new]
 
 
 def test_push_of_an_object_whose_other_upload_has_just_completed(
