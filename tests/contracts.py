@@ -11,7 +11,9 @@ import pytest
 
 from datapkg.errors import HashMismatch, ObjectNotFound
 from datapkg.format.hashing import hash_bytes
+from datapkg.objects import packs
 from datapkg.objects.base import Objects, Readable, Writable
+from datapkg.objects.packs import PACK_BYTES
 
 BODIES = [b"", b"a", b"hello\n" * 100, bytes(range(256)) * 8192, b"z" * (1 << 20)]
 ABSENT = hash_bytes(b"never stored")
@@ -166,6 +168,16 @@ class ObjectsContract(ReadableContract, PutContract):
         assert filled.read(hash_bytes(BODIES[0])) == BODIES[0]
         with pytest.raises(ObjectNotFound):
             filled.size(hash_bytes(BODIES[2]))
+
+    @pytest.mark.parametrize("pack_bytes", [1, PACK_BYTES])
+    def test_delete_inside_a_batch(self, target: Objects, monkeypatch: pytest.MonkeyPatch, pack_bytes: int) -> None:
+        monkeypatch.setattr(packs, "PACK_BYTES", pack_bytes)
+        with target.batch():
+            target.put_verified((hash_bytes(body), body) for body in BODIES)
+            target.delete(hash_bytes(BODIES[2]))
+            assert target.missing(map(hash_bytes, BODIES)) == {hash_bytes(BODIES[2])}
+        assert sorted(target) == sorted(hash_bytes(body) for body in BODIES if body != BODIES[2])
+        assert all(hash_bytes(target.read(hash)) == hash for hash in target)
 
     def test_put_inside_a_batch_can_be_read_inside_it(self, target: Objects) -> None:
         with target.batch():

@@ -25,9 +25,8 @@ from datapkg.objects.bucket_packs import JoinedRanges, PackIndexes, is_local, ob
 from datapkg.objects.directory import READ_BUFFER_BYTES, DirectoryObjects
 from datapkg.objects.pack_file import JoinedPlaces, Pack, PackLocation, open_places
 from datapkg.objects.packs import SMALL_BYTES, PackedObjects
-from datapkg.objects.recipes import Recipes, decode_recipe, encode_recipe
+from datapkg.objects.recipes import MAX_RECIPE_BYTES, Recipes, decode_recipe, encode_recipe
 
-MAX_RECIPE_BYTES = 1 << 16
 AHEAD_BYTES, AHEAD_OBJECTS = 8 << 20, 1_000
 """How much of the objects that will be read next is fetched and kept in memory."""
 

@@ -195,6 +195,8 @@ class DirectoryObjects(Objects):
             sync_file(file)
             file.truncate(size)
             seal(file)
+            # And before it gets its name, with that list the object would be longer.
+            sync_file(file)
             self._take(path, expected)
 
     def _take(self, path: Path, hash: str) -> None:

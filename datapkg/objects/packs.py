@@ -291,6 +291,9 @@ class PackedObjects(PackedReads):
         with self._lock:
             if self._writer:
                 self._writer.entries.pop(digest, None)
+            for unnamed in [each for each in self._finished if digest in each[2]]:
+                # Its index is written, so it gets a new one, and its name before the batch ends.
+                self._rewrite_unnamed(unnamed, without={hash})
             for pack in self.packs():
                 if pack.find(digest):
                     self.rewrite(pack, without={hash})
@@ -303,6 +306,12 @@ class PackedObjects(PackedReads):
         # The new pack has its name before the old one goes, so that every object is found at any moment.
         self.write_without(pack, without)
         self.delete_pack(pack)
+
+    def _rewrite_unnamed(self, unnamed: Unnamed, without: set[str]) -> None:
+        _, temp, _ = unnamed
+        self.write_without(Pack(temp), without)
+        self._finished.remove(unnamed)
+        temp.unlink()
 
     def delete_pack(self, pack: Pack) -> None:
         """Delete a pack with all that is in it."""

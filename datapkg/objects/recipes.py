@@ -21,6 +21,8 @@ from datapkg.objects.files import replacing, seal, sync_file, sync_folder, temp_
 MAGIC = b"dprecip1"
 MAX_RANGES = 64
 RANGE_BYTES = 48
+MAX_RECIPE_BYTES = 1 << 16
+"""How much of a recipe is read: 20 times the longest one, so that one with something behind it is found damaged."""
 MIN_SAVED = 0.1
 """An object of which a recipe saves a smaller share stays whole."""
 FIRST_SHORT_BYTES = 1 << 10

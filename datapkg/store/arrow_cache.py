@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from datapkg.format.frozen import dataclass
-from datapkg.objects.files import rename, seal, sweep_temp, temp_path, write_atomic
+from datapkg.objects.files import rename, seal, sweep_temp, sync_file, temp_path, write_atomic
 from datapkg.store.index import Index
 
 TYPE_CHECKING = False
@@ -53,6 +53,8 @@ class ArrowCache:
             yield temp
             with open(temp, "rb+") as file:
                 seal(file)
+                # Before the index says that it is verified: a power cut could leave its size without its bytes.
+                sync_file(file)
             note = json.dumps({"package": package, "path": path, "rows": rows})
             # Before the copy gets its name: `list` could not tell which table a copy without a note is of.
             write_atomic(self.folder / f"{key}{_NOTE}", note.encode(), self._tmp)

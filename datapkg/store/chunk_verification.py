@@ -35,7 +35,7 @@ def asked_chunks(part: PartialObject, ask: Callable[[], list[Chunk] | None]) -> 
     if _fitting(part, chunks) is None:
         raise InvalidInput("its chunks are not as long as it is")
     path = chunks_path(part.path)
-    # If it cannot be stored, it is requested again.
+    # If it cannot be stored, it is requested again. Not synced: a chunk that does not match a torn map is not used.
     with contextlib.suppress(OSError), replacing(path, temp_path(path.parent, "chunks")) as file:
         file.write(encode_chunks(chunks))
     return chunks

@@ -88,7 +88,10 @@ class Index:
         return bool(rows) and tuple(rows[0][:5]) == now and rows[0][1] + TICK_NS < rows[0][5]
 
     def mark_verified(self, paths: Iterable[Path]) -> None:
-        """Record these files as verified in their present state."""
+        """Record these files, whose bytes are on the disk, as verified in their present state.
+
+        This does not wait for the disk, so a row may survive a power cut that the bytes did not, with the same stat.
+        """
         rows: list[tuple[object, ...]] = []
         for path in paths:
             # A file that is gone already needs no entry.

@@ -121,8 +121,7 @@ def _mend(store: Store, path: Path) -> set[str]:
         pack = Pack(path)
     except CorruptObject:
         with _unless_read_only():
-            store.objects.keep_aside(path.name, path.read_bytes())
-            path.unlink()
+            store.objects.move_aside(path)
         return set()
     bad = {digest.hex(): place for digest, place in pack.entries() if not place or hash_place(place) != digest.hex()}
     with _unless_read_only():

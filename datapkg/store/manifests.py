@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from datapkg.errors import DatapkgError
 from datapkg.format.hashing import check_bytes
 from datapkg.format.manifest.parsed import Manifest
-from datapkg.objects.files import replacing, seal, sweep_temp, temp_path
+from datapkg.objects.files import replacing, seal, sweep_temp, sync_file, temp_path
 from datapkg.objects.pack_file import PackLocation
 from datapkg.store.index import Index
 from datapkg.store.verified import VerifiedObjects
@@ -97,13 +97,14 @@ def _mapped(place: PackLocation) -> mmap:
 
 
 def _keep(path: Path, index: bytes) -> None:
-    """Write an index atomically; delete the oldest ones above the limit."""
+    """Write an index atomically, durably, as it is then marked as verified; delete the oldest ones above the limit."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     tmp = path.parent / "tmp"
     sweep_temp(tmp)
     with replacing(path, temp_path(tmp, "index")) as file:
         file.write(index)
         seal(file)
+        sync_file(file)
     others = sorted(path.parent.glob("*.*"), key=lambda each: each.stat().st_ctime_ns)
     for old in others[:-KEPT]:
         os.unlink(old)

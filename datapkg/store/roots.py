@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 PINNED = frozenset({"current", "kept", "lock", "build"})
 NEWEST_BUILDS = 2
+"""The last build and the one before it, which a user compares it with, and goes back to if it went wrong."""
 _MANIFEST_HEAD = b'{"datapkg":'  # manifests are in canonical form, so each begins with this
 
 

@@ -23,7 +23,7 @@ from datapkg.format.chunks import Chunk
 from datapkg.format.hashing import copy_hashed, is_hash
 from datapkg.objects.base import Objects, Writable
 from datapkg.objects.directory import DirectoryObjects
-from datapkg.objects.files import UNWRITABLE, make_folder, replacing, seal, temp_path
+from datapkg.objects.files import UNWRITABLE, make_folder, new_file, replacing, seal, sync_file, temp_path
 from datapkg.objects.pack_file import OpenFiles, PackLocation, hash_file, hash_place, open_place, readable_bytes
 from datapkg.objects.packs import FEW_LOOKUPS, PackedObjects
 from datapkg.objects.recipe_maker import check_recipe
@@ -220,8 +220,14 @@ class VerifiedObjects(Objects):
             os.replace(place.path, self._aside(hash))
 
     def keep_aside(self, name: str, data: bytes) -> None:
-        """Write corrupt bytes into the quarantine, under a unique name."""
-        self._aside(name).write_bytes(data)
+        """Write corrupt bytes into the quarantine, under a unique name; durably, since the original is deleted next."""
+        with new_file(self._aside(name)) as file:
+            file.write(data)
+            sync_file(file)
+
+    def move_aside(self, path: Path) -> None:
+        """Move a corrupt file into the quarantine, under a unique name that begins with its own."""
+        os.replace(path, self._aside(path.name))
 
     def _aside(self, name: str) -> Path:
         make_folder(self.quarantine_folder)
@@ -326,7 +332,7 @@ class VerifiedObjects(Objects):
         return iter(self.packed)
 
     def copy_to(self, hash: str, target: Path, tmp: Path) -> None:
-        """Copy an object to an ordinary read-only file, atomically; `tmp` is on the target's file system."""
+        """Copy an object to an ordinary read-only file, atomically but not durably; `tmp` is on its file system."""
         with self.open(hash) as source, replacing(target, temp_path(tmp, "link")) as file:
             copied, _ = copy_hashed(source, file)
             if copied != hash:

@@ -31,10 +31,12 @@ from sqlalchemy.engine import URL
 
 BUSY_TIMEOUT_MS = 30_000
 POOL_CONNECTIONS = 64
+"""How many stay open; as many more may be open at once. Together they suffice for every thread that may ask: 40 of
+requests, 64 of uploads (`max_uploads`), and ten that make pages, searches and chunk maps."""
 T = TypeVar("T")
 BATCH = 5_000
-_WRITERS = 0x64617461  # the lock that writers of a database hold; "data"
 """SQLite allows 32,766 parameters in a statement (since 3.32), PostgreSQL 65,535."""
+_WRITERS = 0x64617461  # the lock that writers of a database hold; "data"
 
 
 class Database:

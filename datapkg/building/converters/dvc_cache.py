@@ -15,6 +15,7 @@ from typing import Any
 from datapkg.building.converters.code_files import inner_path
 from datapkg.errors import HashMismatch, InvalidInput
 from datapkg.format.texts import quoted
+from datapkg.objects.files import sync_file
 
 _SUM = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
 _MAX_CONFIG, _MAX_LISTING, _MAX_FILES = 1 << 20, 256 << 20, 1_000_000
@@ -92,6 +93,8 @@ class DvcCache:
                     # Before version 3, DVC took the sum of a text with the line ends of Unix, piece by piece.
                     unix.update(piece.replace(b"\r\n", b"\n"))
                     copy.write(piece)
+                # A file that is there is never copied again, not even one that a power cut has left short.
+                sync_file(copy)
             if md5 not in (found.hexdigest(), "" if source.parent.parent.name == "md5" else unix.hexdigest()):
                 raise HashMismatch(
                     f"{quoted(source)} is corrupt: expected MD5 {md5}, got {found.hexdigest()}; nothing was written",

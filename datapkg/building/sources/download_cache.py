@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datapkg.format.hashing import copy_hashed
-from datapkg.objects.files import naming, new_file, rename, seal, sweep_temp, temp_path
+from datapkg.objects.files import naming, new_file, rename, seal, sweep_temp, sync_file, temp_path
 from datapkg.store.index import Index
 
 TYPE_CHECKING = False
@@ -55,6 +55,7 @@ class DownloadCache:
         path = self._of(hash) / name
         with temp.open("rb+") as file:
             seal(file)
+            sync_file(file)
         rename(temp, path)
         self.index.mark_verified([path])
         return path

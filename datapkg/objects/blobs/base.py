@@ -17,6 +17,7 @@ from datapkg.errors import InvalidName, NotFound, QuotaExceeded, ReadOnly, Refus
 from datapkg.format.texts import quoted
 
 MAX_KEY = 500
+"""S3 takes 1,024 bytes; half are left to the prefix in a URL. The longest key here is that of a wheel, with 290."""
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*\Z")
 
 

@@ -14,9 +14,8 @@ from datapkg.format.locations import RECIPE, WHOLE, ObjectLocation, StateLocatio
 from datapkg.format.names import Ref
 from datapkg.objects.base import not_found
 from datapkg.objects.blobs.base import Blobs
-from datapkg.objects.recipes import decode_recipe
+from datapkg.objects.recipes import MAX_RECIPE_BYTES, decode_recipe
 
-MAX_RECIPE_BYTES = 1 << 20
 MAX_FILES = 100_000
 MAX_BASES = 8
 """A file that would be searched together with more others is written whole."""
