@@ -109,7 +109,6 @@ def _build(
     message: str,
     progress: Progress,
 ) -> BuildResult:
-    from datapkg.building.checks.definitions import unpacked
     from datapkg.building.rebuild_reasons import explain
     from datapkg.building.sources.prepare import prepared
 
@@ -125,21 +124,28 @@ def _build(
         if not options.dry_run:
             _keep(home, ref, built, message, before, _note_absent(home, built))
             _remember(home, ref, source, options, seen, found.spec, built)
+    updated = [asdict(each) for each in found.sums if is_written and each.old != each.new]
+    return _result(ref, built, updated, explain(built.why, built.record, record, options.force))
+
+
+def _result(ref: Ref, built: BuildOutput, updated: list[dict[str, Any]], why: dict[str, str]) -> BuildResult:
+    from datapkg.building.checks.definitions import unpacked
+
     return BuildResult(
-        ref.package,
-        built.manifest.hash,
-        built.built,
-        built.reused,
-        built.bytes_logical,
-        list(built.warnings),
-        list(built.skipped),
-        [asdict(each) for each in found.sums if is_written and each.old != each.new],
-        explain(built.why, built.record, record, options.force),
-        unpacked(built.record),
-        built.left_out,
-        built.reread,
-        [_stage_result(each) for each in built.stages],
-        {each.stage.name: each.result for each in built.stages if each.result is not None},
+        package=ref.package,
+        hash=built.manifest.hash,
+        built=built.built,
+        reused=built.reused,
+        bytes_logical=built.bytes_logical,
+        warnings=list(built.warnings),
+        skipped=list(built.skipped),
+        updated=updated,
+        why=why,
+        checks=unpacked(built.record),
+        left_out=built.left_out,
+        reread=built.reread,
+        stages=[_stage_result(each) for each in built.stages],
+        results={each.stage.name: each.result for each in built.stages if each.result is not None},
     )
 
 
@@ -178,17 +184,7 @@ def stage_tools(
     machine = machine or this_machine(home.settings.environ, options.jobs)
     check_fits(spec.stages, machine)
     check_engine(spec.stages, home.settings.environ)
-    names = [stage.name for stage in spec.stages]
-    again: set[str] = set()
-    for name in options.again:
-        found = {each for each in names if name in (each, each.partition("@")[0])}
-        if not found:
-            shown = quote(str(spec.root))
-            raise InvalidInput(
-                f"there is no stage {quoted(name)}{suggestion(name, names)}", hint=f"datapkg graph {shown}"
-            )
-        again |= found
-    before = known_before(read_lock(spec.root))
+    again, before = _stages_again(spec, options), known_before(read_lock(spec.root))
     shared = None
     if ref and options.pull_cache:
         from datapkg.api.run_cache import shared_results  # it loads what talks to a registry
@@ -200,12 +196,25 @@ def stage_tools(
         home.cache / "stages" / (f"{ref.user}/{ref.name}" if ref else "check/check"),
         machine,
         before,
-        frozenset(again),
+        again,
         options.force,
         options.dry_run,
         package=ref.package if ref else "",
         shared=shared,
     )
+
+
+def _stages_again(spec: BuildSpec, options: BuildOptions) -> frozenset[str]:
+    """Return the names of the stages that were asked to run again; the name of a matrix means all its stages."""
+    names = [stage.name for stage in spec.stages]
+    again: set[str] = set()
+    for name in options.again:
+        found = {each for each in names if name in (each, each.partition("@")[0])}
+        if not found:
+            what = f"there is no stage {quoted(name)}{suggestion(name, names)}"
+            raise InvalidInput(what, hint=f"datapkg graph {quote(str(spec.root))}")
+        again |= found
+    return frozenset(again)
 
 
 def _refuse_empty(ref: Ref, source: Any, spec: BuildSpec, options: BuildOptions) -> None:

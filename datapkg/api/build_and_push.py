@@ -26,6 +26,7 @@ def build_and_push(
     options: BuildOptions,
     *,
     message: str = "",
+    explained: bool = False,
     registry: str | None = None,
     progress: Progress = silent,
     **names: Any,
@@ -48,7 +49,7 @@ def build_and_push(
     if latest and home.store.refs.current(ref) is None:
         found = InstallOptions(selection=Selection(meta_only=True), registry=registry)
         install_one(home, ref.at(State("hash", latest)), found, progress)
-    built = build_package(home, ref, source, options, message=message, progress=progress)
+    built = build_package(home, ref, source, options, message=message, explained=explained, progress=progress)
     if built.left_out:
         return built, None
     state = ref.at(State("hash", built.hash))

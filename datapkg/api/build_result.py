@@ -16,9 +16,10 @@ class BuildResult:
     `skipped` are the files of a folder that were skipped, with the reasons; `updated` the URLs whose new checksums were
     written to the build file: url, old, new. `why` explains for each node why it was built or reused, `checks` has the
     check results, `left_out` the error of each source that is not in the package, by the node's path. `reread` counts
-    reused nodes whose sources were read again. `stages` has, for each stage, what was done (ran, reused, would run or
-    failed), why, and for a run its seconds and its log. `results` has the result of each stage
-    that has one; those of stages that ran here, now or before, can be pushed to a run cache.
+    reused nodes whose sources were read again. `stages` has, for each stage, the action (ran, reused, taken
+    from a run cache, failed, stopped early, would run or would be taken), why, and for a run its seconds and its log.
+    `results` has the result of each stage that has one; those of stages that ran here, now or before, can be pushed to
+    a run cache.
     """
 
     package: str

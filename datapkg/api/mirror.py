@@ -60,25 +60,38 @@ def mirror(
         raise InvalidInput(f"{mine.url} cannot be a mirror of itself")
     if not dry_run:
         mine.begin()
-    result, hidden, failed = Mirrored(), list[str](), dict[str, DatapkgError]()
-    if isinstance(theirs, StaticClient):
-        chosen = list(refs or packages_of(theirs))
-    else:
-        public, hidden = _by_access(theirs, refs)
-        chosen = list(refs or public)
-    for ref in chosen:
+    public, hidden = (packages_of(theirs), []) if isinstance(theirs, StaticClient) else _by_access(theirs, refs)
+    copied, failed = _copied(theirs, mine, list(refs or public), dry_run, progress)
+    return MirrorResult(
+        source=theirs.url,
+        target=mine.url,
+        packages=copied.packages,
+        entries=copied.entries,
+        objects=copied.objects,
+        bytes_sent=mine.sent_bytes,
+        left_out=[] if refs else hidden,
+        private=hidden if refs else [],
+        dry_run=dry_run,
+        failed=failed,
+    )
+
+
+def _copied(
+    theirs: Client, mine: StaticClient, refs: Sequence[Ref], dry_run: bool, progress: Progress
+) -> tuple[Mirrored, dict[str, DatapkgError]]:
+    """Copy what is new of each package; return what was copied, and the error of each package that was not."""
+    copied, failed = Mirrored(), dict[str, DatapkgError]()
+    for ref in refs:
         try:
             if isinstance(theirs, StaticClient):
-                mirror_files(theirs.package_of(ref), mine, result, dry_run=dry_run)
+                mirror_files(theirs.package_of(ref), mine, copied, dry_run=dry_run)
             else:
-                mirror_pushes(theirs, ref, mine, result, progress, dry_run=dry_run)
+                mirror_pushes(theirs, ref, mine, copied, progress, dry_run=dry_run)
         except Unreachable:  # nor would the others be copied
             raise
         except DatapkgError as error:
             failed[ref.package] = error
-    amounts = (result.packages, result.entries, result.objects, mine.sent_bytes)
-    private = ([], hidden) if refs else (hidden, [])
-    return MirrorResult(theirs.url, mine.url, *amounts, *private, dry_run, failed)
+    return copied, failed
 
 
 def _by_access(server: Client, refs: Sequence[Ref]) -> tuple[list[Ref], list[str]]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from datapkg.api.results import PushResult
     from datapkg.api.run_cache import CachePush
     from datapkg.api.status import PackageStatus
+    from datapkg.building.spec.options import BuildOptions
     from datapkg.cli.output import Output
 
 BUILD_FILE = "build.yml"
@@ -42,6 +43,7 @@ _SKIPPED_SHOWN = 5
 _IGNORED = "ignored by .gitignore"  # which has a note of its own
 _FROM_CACHE = {"taken": "", "would be taken": "would be taken "}
 _WAS = ("was left out", "were left out")
+_PUSH_OPTIONS = ("tag", "version", "public")
 
 gitignore_option = click.option(
     "--no-gitignore", is_flag=True, help="Include files that .gitignore excludes (no build file)."
@@ -124,9 +126,6 @@ def build(
     explain: bool,
     jobs: int | None,
     push: bool,
-    tag: str | None,
-    version: str | None,
-    public: bool,
     push_cache: bool,
     registry: str | None,
     **ways: Any,
@@ -137,26 +136,21 @@ def build(
     directory; https://HOST/REPOSITORY.git@REVISION#FOLDER is fetched with git. Stages of the build file run only where
     something changed; --dry-run shows which would.
     """
-    from datapkg.api.build import BuildOptions, build_package
+    from datapkg.api.build import BuildOptions
 
-    names: dict[str, Any] = {"tag": tag, "version": version, "public": public}
-    _check_options(ref, path, {**ways, **names, "push": push, "push_cache": push_cache, "registry": registry})
+    _check_options(ref, path, {**ways, "push": push, "push_cache": push_cache, "registry": registry})
     source = path or _build_file_here(ref)
+    pushing = {"registry": registry, **{name: ways.pop(name) for name in _PUSH_OPTIONS}}
     ways |= {"jobs": jobs or 0, "registry": registry}
     options = BuildOptions(build_file=not no_build_file, gitignore=not no_gitignore, **ways)
-    pushed = cached = None
+    cached = None
     with session.progress() as progress:
-        how: dict[str, Any] = {"message": message, "progress": progress}
         if push_cache:
             from datapkg.api.run_cache import check_may_fill, push_results
 
             check_may_fill(session.home, ref, registry, is_pushed=push)
-        if push:
-            from datapkg.api.build_and_push import build_and_push
-
-            result, pushed = build_and_push(session.home, ref, source, options, registry=registry, **how, **names)
-        else:
-            result = build_package(session.home, ref, source, options, explained=explain, **how)
+        how = {"explained": explain, "message": message, "progress": progress}
+        result, pushed = _built(session, ref, source, options, how, pushing if push else None)
         if push_cache:
             cached = push_results(session.home, ref, result, registry=registry, progress=progress)
     _report_build(session.out, result, pushed, cached, explain=explain, dry_run=options.dry_run)
@@ -164,10 +158,28 @@ def build(
         click.get_current_context().exit(BuildFailed.exit_code)
 
 
+def _built(
+    session: Session,
+    ref: Ref,
+    source: Any,
+    options: BuildOptions,
+    how: dict[str, Any],
+    pushing: dict[str, Any] | None,
+) -> tuple[BuildResult, PushResult | None]:
+    """Build the package, and with the options of a push publish the result."""
+    if pushing is None:
+        from datapkg.api.build import build_package
+
+        return build_package(session.home, ref, source, options, **how), None
+    from datapkg.api.build_and_push import build_and_push
+
+    return build_and_push(session.home, ref, source, options, **how, **pushing)
+
+
 def _check_options(ref: Ref, path: Path | str | None, given: Mapping[str, Any]) -> None:
     """Raise `InvalidInput` for options of a build that do not go together."""
     line = f"datapkg build {ref}{f' {quote(str(path))}' if path else ''}"
-    if not given["push"] and any(given[name] for name in ("tag", "version", "public")):
+    if not given["push"] and any(given[name] for name in _PUSH_OPTIONS):
         raise InvalidInput("--tag, --version and --public go with --push", hint=f"{line} --push")
     if given["registry"] and not any(given[name] for name in ("push", "pull_cache", "push_cache")):
         raise InvalidInput("--registry goes with --push, --pull-cache or --push-cache", hint=f"{line} --push")
@@ -189,30 +201,19 @@ def _report_build(
     """Print what a build made, and what it left out."""
     for note in [*_build_notes(result), *(cached.warnings if cached else ())]:
         out.note(note)
-    state = pinned(result.package, result.hash)
-    reread = f" ({result.reread:,} read again: the same data)" if result.reread else ""
-    counts = f"{count_text(result.built, 'node')} built, {result.reused:,} reused{reread}"
-    nodes = f"{counts}, {size_text(result.bytes_logical)}"
+    # The outputs of a stage that did not run are unknown, so the hash of the package is too.
+    is_known = not any(each["action"] in ("would run", "would be taken") for each in result.stages)
     value = {
-        "package": result.package,
-        "hash": result.hash,
-        "nodes": {"built": result.built, "reused": result.reused},
-        "bytes_logical": result.bytes_logical,
-        "warnings": result.warnings,
-        "skipped": result.skipped,
-        "updated": result.updated,
-        **({"left_out": result.left_out} if result.left_out else {}),
+        **_build_value(result, is_known=is_known),
         **({"explain": result.why} if explain else {}),
         **({"stages": result.stages} if result.stages else {}),
         **({"dry_run": True} if dry_run else {}),
         **({"pushed": asdict(pushed)} if pushed else {}),
         **({"cached": asdict(cached)} if cached else {}),
     }
+    state = pinned(result.package, result.hash) if is_known else result.package
+    nodes = _counts_line(result) if is_known else f"the rest: {_counts_line(result)}"
     reasons = [f"  {path}: {why}" for path, why in result.why.items()] if explain else []
-    if any(each["action"] in ("would run", "would be taken") for each in result.stages):
-        # What those stages would give is not known.
-        value |= {"hash": None, "nodes": None, "bytes_logical": None}
-        state, nodes = result.package, f"the rest: {nodes}"
     lines = [f"{'would build' if dry_run else 'built'} {state}", f"  {nodes}", *_stage_lines(result, explain), *reasons]
     lines += [*_left_out_lines(result), *(push_lines(pushed) if pushed else ()), *_cached_lines(cached)]
     out.answer(value, lines, quiet=[state])
@@ -220,6 +221,26 @@ def _report_build(
         report_pushed(out, pushed)
     elif not dry_run and not result.left_out:
         out.say("", f"  import it   {import_line(result.package)}", f"  publish it  datapkg push {result.package}")
+
+
+def _build_value(result: BuildResult, *, is_known: bool) -> dict[str, Any]:
+    """Return what `--json` prints of every build; the state is None where it is not known."""
+    return {
+        "package": result.package,
+        "hash": result.hash if is_known else None,
+        "nodes": {"built": result.built, "reused": result.reused} if is_known else None,
+        "bytes_logical": result.bytes_logical if is_known else None,
+        "warnings": result.warnings,
+        "skipped": result.skipped,
+        "updated": result.updated,
+        **({"left_out": result.left_out} if result.left_out else {}),
+    }
+
+
+def _counts_line(result: BuildResult) -> str:
+    reread = f" ({result.reread:,} read again: the same data)" if result.reread else ""
+    counts = f"{count_text(result.built, 'node')} built, {result.reused:,} reused{reread}"
+    return f"{counts}, {size_text(result.bytes_logical)}"
 
 
 def _build_notes(result: BuildResult) -> Iterator[str]:

@@ -16,6 +16,7 @@ from datapkg.cli.arguments import (
     REF,
     REF_OR_BUNDLE,
     TEXT,
+    F,
     dry_run_option,
     import_line,
     pinned,
@@ -37,9 +38,23 @@ if TYPE_CHECKING:
 
 SHOWN_EDITS = 5
 
-part_option = click.option(
-    "--part", type=TEXT, metavar="K/N", help="Only part K of N, counted from 0, such as 0/4: for N workers."
+_SELECTION_OPTIONS = (
+    click.option(
+        "--include", type=TEXT, multiple=True, metavar="GLOB", help="Only nodes that match, such as raw/**/*.jpg."
+    ),
+    click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Skip nodes that match."),
+    click.option("--max-size", type=TEXT, metavar="SIZE", help="Skip nodes larger than this: 500, 10MB, 1.5GiB."),
+    click.option(
+        "--part", type=TEXT, metavar="K/N", help="Only part K of N, counted from 0, such as 0/4: for N workers."
+    ),
 )
+
+
+def selection_options(function: F) -> F:
+    """Add the options that select nodes; the command passes them on to `selected`."""
+    for add in reversed(_SELECTION_OPTIONS):  # the help lists the option that is added last first
+        function = add(function)
+    return function
 
 
 @click.command(
@@ -57,12 +72,7 @@ part_option = click.option(
 @click.option("-t", "--tag", type=TEXT, help="The state with this tag.")
 @click.option("-v", "--version", type=TEXT, help="The state with this version.")
 @click.option("--meta-only", is_flag=True, help="Install only metadata: names, columns and sizes.")
-@click.option(
-    "--include", type=TEXT, multiple=True, metavar="GLOB", help="Only nodes that match, such as raw/**/*.jpg."
-)
-@click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Skip nodes that match.")
-@click.option("--max-size", type=TEXT, metavar="SIZE", help="Skip nodes larger than this: 500, 10MB, 1.5GiB.")
-@part_option
+@selection_options
 @click.option("-r", "--requirements", type=PATH, metavar="FILE", help="Install the packages that this file lists.")
 @click.option("--frozen", is_flag=True, help="Install exactly datapkg.lock; fail if datapkg.yml has changed.")
 @click.option(
@@ -82,11 +92,6 @@ def install(
     hash: str | None,
     tag: str | None,
     version: str | None,
-    meta_only: bool,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    max_size: str | None,
-    part: str | None,
     requirements: Path | None,
     frozen: bool,
     groups: tuple[str, ...],
@@ -94,6 +99,7 @@ def install(
     replace: bool,
     dry_run: bool,
     registry: str | None,
+    **selecting: Any,
 ) -> None:
     """Install packages from a registry, or the packages of a project.
 
@@ -101,30 +107,39 @@ def install(
     packages of the nearest datapkg.yml are installed as its datapkg.lock pins them, with those of its group dev, and
     its checkout folders are updated. FILE.dpkg is a bundle: all of its packages are installed, without a network.
     """
-    from datapkg.api.install import install_packages
-    from datapkg.api.lock import install_locked
-
+    selection = selected(**selecting)
+    project = {"requirements": requirements, "frozen": frozen, "groups": groups, "no_groups": no_groups}
     options: dict[str, Any] = {"registry": registry, "replace": replace}
-    selection = selected(include, exclude, max_size, part, meta_only=meta_only)
     if bundles := [each for each in refs if isinstance(each, Path)]:
-        others = (hash, tag, version, requirements, frozen, groups, no_groups, dry_run, selection.is_partial)
+        others = (hash, tag, version, dry_run, selection.is_partial, *project.values())
         _check_bundles(bundles, is_alone=len(bundles) == len(refs) and not any(others))
         _install_bundles(session, bundles, options)
         return
     options["dry_run"] = dry_run
     wanted = _with_state([each for each in refs if isinstance(each, Ref)], hash, tag, version)
-    project: dict[str, Any] = {"frozen": frozen, "requirements": requirements}
-    project |= {"groups": groups, "no_groups": no_groups}
     _check_usage(wanted, selection, project)
-    with session.progress() as progress:
-        if wanted:
-            options["selection"] = selection
-            outcomes = install_packages(session.home, wanted, progress=progress, **options)
-        else:
-            outcomes = install_locked(session.home, Path.cwd(), progress=progress, **project, **options)
-        checkouts = [] if wanted else _checkouts(session, requirements, outcomes, progress, dry_run=dry_run)
     if wanted:
-        outcomes = [_confirmed(session, *pair, options) for pair in zip(wanted, outcomes, strict=True)]
+        _install_named(session, wanted, {"selection": selection, **options})
+    else:
+        _install_project(session, project, options)
+
+
+def _install_named(session: Session, wanted: Sequence[Ref], options: dict[str, Any]) -> None:
+    """Install the named packages; the user is asked before one comes from a registry that is not in the settings."""
+    from datapkg.api.install import install_packages
+
+    with session.progress() as progress:
+        outcomes = install_packages(session.home, wanted, progress=progress, **options)
+    report_installed(session, [_confirmed(session, *pair, options) for pair in zip(wanted, outcomes, strict=True)])
+
+
+def _install_project(session: Session, project: dict[str, Any], options: dict[str, Any]) -> None:
+    """Install the packages of the nearest project, then update its checkout folders."""
+    from datapkg.api.lock import install_locked
+
+    with session.progress() as progress:
+        outcomes = install_locked(session.home, Path.cwd(), progress=progress, **project, **options)
+        checkouts = _checkouts(session, project["requirements"], outcomes, progress, dry_run=options["dry_run"])
     report_installed(session, outcomes, checkouts)
 
 
@@ -177,7 +192,7 @@ def _with_state(refs: Sequence[Ref], hash: str | None, tag: str | None, version:
 
 
 def selected(
-    include: Sequence[str], exclude: Sequence[str], max_size: str | None, part: str | None, *, meta_only: bool = False
+    *, include: Sequence[str], exclude: Sequence[str], max_size: str | None, part: str | None, meta_only: bool = False
 ) -> Selection:
     """Return the selection of nodes from the options of a command."""
     if meta_only and (include or exclude or max_size is not None or part is not None):
@@ -290,12 +305,7 @@ def _amount(done: InstallResult) -> str:
 )
 @click.argument("refs", type=REF, nargs=-1, metavar="REF...")
 @click.option("--installed", is_flag=True, help="Fetch what wheels pin in this Python environment.")
-@click.option(
-    "--include", type=TEXT, multiple=True, metavar="GLOB", help="Only nodes that match, such as raw/**/*.jpg."
-)
-@click.option("--exclude", type=TEXT, multiple=True, metavar="GLOB", help="Skip nodes that match.")
-@click.option("--max-size", type=TEXT, metavar="SIZE", help="Skip nodes larger than this: 500, 10MB, 1.5GiB.")
-@part_option
+@selection_options
 @dry_run_option
 @registry_option
 @transfer_options
@@ -304,12 +314,9 @@ def fetch(
     session: Session,
     refs: tuple[Ref, ...],
     installed: bool,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    max_size: str | None,
-    part: str | None,
     dry_run: bool,
     registry: str | None,
+    **selecting: Any,
 ) -> None:
     """Download missing data of an installed package.
 
@@ -324,7 +331,7 @@ def fetch(
 
     if bool(refs) == installed:
         raise click.UsageError("name packages, or all that wheels pin: --installed", click.get_current_context())
-    selection = selected(include, exclude, max_size, part)
+    selection = selected(**selecting)
     options: dict[str, Any] = {"registry": registry, "dry_run": dry_run}
     with session.progress() as progress:
         if installed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def test_a_run_publishes_what_is_new_and_nothing_else(static: Static, folder: Pa
     client = static.client()
     assert client.resolve(REF).tags == {"latest": newer.hash, "nightly": newer.hash}
     assert len(list(client.log(REF))) == 2
+
+
+def test_reasons_are_given_where_nothing_is_built_again(static: Static, folder: Path) -> None:
+    os.utime(folder / "rows.csv", (1e9, 1e9))
+    for _ in range(2):
+        build_and_push(static.home(), REF, folder, BuildOptions())
+    built, _ = build_and_push(static.home(), REF, folder, BuildOptions(), explained=True)
+    assert built.why == {"rows": "unchanged: size and times of the file are the same"}
 
 
 def test_a_version_is_of_one_state(static: Static, folder: Path) -> None:

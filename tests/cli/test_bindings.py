@@ -138,11 +138,12 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         {"options": BuildOptions(on="dask", objects="s3://b/o")},
     ),
     (
-        "build a/b data --push --tag nightly --version 1.2 --public --registry work",
+        "build a/b data --push --explain --tag nightly --version 1.2 --public --registry work",
         "build_and_push.build_and_push",
         {
             "ref": REF,
             "source": Path("data"),
+            "explained": True,
             "registry": "work",
             "names": {"tag": "nightly", "version": "1.2", "public": True},
         },
