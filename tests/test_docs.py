@@ -33,6 +33,7 @@ MAX_DEVELOPING_CHARS = 12_000  # ten minutes of reading
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SIMPLE = re.compile(r"datapkg [\w\s@./:=+-]*")  # without anything that a shell expands
 RUN = ("console", "python")
+FILE = re.compile(r"# ([\w.-]+\.(?:py|yml))\n")  # the first line of a block that shows a whole file
 PROMPT = re.compile(r"^(\w*)\$ ", re.MULTILINE)  # `bob$ ` is typed by another user
 
 
@@ -41,10 +42,13 @@ BARE_INSTALL = re.compile(r"pip3? install(?: -\S+)* ['\"]?datapkg[\w-]*(?![\w-])
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """Kind and text of the blocks of a page that are run; the tutorial has a test of its own, with a fresh clone."""
+    """Kind and text of the blocks that are run, and of files that they use.
+
+    The tutorial has a test of its own, with a fresh clone.
+    """
     if page.stem == "tutorial":
         return []
-    return [(kind, text) for kind, text in BLOCK.findall(page.read_text()) if kind in RUN]
+    return [(kind, text) for kind, text in BLOCK.findall(page.read_text()) if kind in RUN or FILE.match(text)]
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,9 @@ def test_examples_run(page: Path, docs_registry: LiveRegistry, tmp_path: Path) -
         text = as_user(text, user)
         for each in others:
             text = re.sub(rf"\b{each}\b", each + user, text)
-        if kind == "python":
+        if shown := FILE.match(text):
+            (terminals[""].folder / shown[1]).write_text(text)
+        elif kind == "python":
             run_python(terminals[""], text)
         else:
             run_console(terminals, text)
