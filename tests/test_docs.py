@@ -34,6 +34,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SIMPLE = re.compile(r"datapkg [\w\s@./:=+-]*")  # without anything that a shell expands
 RUN = ("console", "python")
 FILE = re.compile(r"# ([\w.-]+\.(?:py|yml))\n")  # the first line of a block that shows a whole file
+PROGRESS = re.compile(r"^note: .*, \d+ s\n", re.MULTILINE)  # what a slow machine prints after five seconds
 PROMPT = re.compile(r"^(\w*)\$ ", re.MULTILINE)  # `bob$ ` is typed by another user
 
 
@@ -140,7 +141,7 @@ def run_console(terminals: dict[str, Terminal], text: str) -> None:
         first, _, rest = part.partition("\n")
         more = re.match(r"(?:>(?: .*)?\n)*", rest)[0]  # type: ignore[index]
         command, expected = re.sub(r"\n> ?", "\n", f"{first}\n{more}"), rest.removeprefix(more)
-        printed = terminal.bash(command.strip())
+        printed = PROGRESS.sub("", terminal.bash(command.strip()))
         if expected.strip():
             pattern = re.escape(expected.strip()).replace("…", ".*")
             assert re.fullmatch(pattern, printed.strip(), re.DOTALL), f"$ {command}\n{printed}\nexpected:\n{expected}"

@@ -71,7 +71,7 @@ def import_from(form: str, source: Path, target: Path | None = None, *, overwrit
     if not conversion.nodes and not conversion.stages:
         why = "".join(f"\n  {each}" for each in conversion.unmapped[:_SHOWN])
         raise InvalidInput(
-            f"{quoted(source)} has nothing that a build file could have of {form}; nothing was written{why}",
+            f"{quoted(source)} has nothing of {form} that can be converted; nothing was written{why}",
             hint="datapkg import-from --help",
         )
     origin = ", ".join(each.relative_to(folder).as_posix() for each in files[:3]) + (", …" if len(files) > 3 else "")

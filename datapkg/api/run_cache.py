@@ -74,7 +74,7 @@ def check_may_fill(home: Home, ref: Ref, registry: str | None, *, is_pushed: boo
         ) from error
     if role not in ("owner", "writer"):
         raise Forbidden(
-            f"you may read {ref.package}, and not fill its run cache; only its writers may",
+            f"you can read {ref.package}, but only its writers can push to its run cache",
             hint=f"ask {ref.user} for: datapkg access add {ref.package} YOUR_NAME --write",
         )
 

@@ -99,11 +99,20 @@ def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
 @click.option("--allow-empty", is_flag=True, help="Allow an empty package.")
 @click.option("--keep-going", is_flag=True, help="Skip sources and stages that fail, and exit with code 5.")
 @click.option(
-    "--from", "again", type=TEXT, multiple=True, metavar="STAGE", help="Run this stage again, and those that need it."
+    "--from",
+    "again",
+    type=TEXT,
+    multiple=True,
+    metavar="STAGE",
+    help="Run this stage and those that depend on it.",
 )
-@click.option("--jobs", type=NumberType(1, 1000, example=4), metavar="N", help="Run at most N stages at once.")
+@click.option("--jobs", type=NumberType(1, 1000, example=4), metavar="N", help="Run stages on at most N cores.")
 @click.option(
-    "--on", type=TEXT, default="", metavar="CLUSTER", help="Work on a cluster: dask, or its address, tcp://HOST:PORT."
+    "--on",
+    type=TEXT,
+    default="",
+    metavar="CLUSTER",
+    help="Build on a cluster: dask, or an address such as tcp://HOST:8786.",
 )
 @click.option(
     "--objects", type=TEXT, default="", metavar="URL", help="With --on: move data through this folder or bucket."

@@ -144,7 +144,7 @@ def usage(session: Session) -> None:
     """,
 )
 @ref_argument
-@click.option("--remove", is_flag=True, help="Take the pin away.")
+@click.option("--remove", is_flag=True, help="Remove the pin.")
 @pass_session
 def keep(session: Session, ref: Ref, remove: bool) -> None:
     """Pin a state, so that datapkg gc never removes it.

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 )
 @ref_argument
 @click.argument("dest", type=PATH)
-@click.option("--force", is_flag=True, help="Replace existing files, your edits among them.")
+@click.option("--force", is_flag=True, help="Replace existing files, including your edits.")
 @click.option("--format", type=ChoiceType(["csv", "parquet"]), help="The format of tables.")
 @click.option(
     "--link",
     type=ChoiceType(["auto", "reflink", "hardlink", "symlink", "copy"]),
     default="auto",
-    help="How files share space with the store; auto: reflink where the file system can, else copy.",
+    help="How files share space with the store; auto: reflink if the file system supports it, else copy.",
 )
 @click.option("--with-build-file", is_flag=True, help="Add a build.yml that builds the same package.")
 @pass_session

@@ -21,10 +21,10 @@ FORMS = ("text", "mermaid", "svg")
     """,
 )
 @click.argument("path", type=PATH, default=".", required=False)
-@click.option("--format", "form", type=ChoiceType(FORMS), default="text", help="How the graph is written.")
+@click.option("--format", "form", type=ChoiceType(FORMS), default="text", help="The output format.")
 @pass_session
 def graph(session: Session, path: Path, form: str) -> None:
-    """Show the stages of a build file, with what they need and make.
+    """Show the stages of a build file and what they depend on.
 
     PATH is a build file, or a folder with a build.yml. Nothing is run.
     """

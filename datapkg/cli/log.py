@@ -36,7 +36,7 @@ LOG_LINES = 100
 @ref_argument
 @click.option("--remote/--local", default=None, help="Only events at the registry, or only those on this machine.")
 @click.option("--changes", is_flag=True, help="Show what each state changed for users.")
-@click.option("--graph", is_flag=True, help="Draw from which states each state was made.")
+@click.option("--graph", is_flag=True, help="Draw which states each state was made from.")
 @click.option(
     "-n",
     "--limit",
@@ -45,7 +45,7 @@ LOG_LINES = 100
     show_default=True,
     help="List at most so many events.",
 )
-@click.option("--cursor", type=TEXT, default="", metavar="TEXT", help="Go on after the events that were listed.")
+@click.option("--cursor", type=TEXT, default="", metavar="TEXT", help="Continue after the events that were listed.")
 @click.option("--all", "is_all", is_flag=True, help="List all events.")
 @registry_option
 @pass_session

@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fetch": ("datapkg.cli.installing:fetch", "Download missing data of an installed package."),
     "gc": ("datapkg.cli.maintenance:gc", "Free space: unneeded data and, if asked, older states."),
     "generate": ("datapkg.cli.building:generate", "Write a first build file and README for a folder."),
-    "graph": ("datapkg.cli.graphs:graph", "Show the stages of a build file, with what they need and make."),
+    "graph": ("datapkg.cli.graphs:graph", "Show the stages of a build file and what they depend on."),
     "help": ("datapkg.cli.settings:help", "Show the help of a command."),
     "import-from": ("datapkg.cli.importing:import_from", "Write the build file for a pipeline of another tool."),
     "init": ("datapkg.cli.projects:init", "Create a project with an empty datapkg.yml."),

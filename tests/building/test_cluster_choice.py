@@ -22,7 +22,7 @@ def build(tmp_path: Path, on: str, objects: str = "", **options: bool) -> None:
 
 @pytest.mark.parametrize("on", ["spark", "tcp://", "http://127.0.0.1:1"])
 def test_unknown_scheme(tmp_path: Path, on: str) -> None:
-    with pytest.raises(InvalidInput, match="is not what a build can run on"):
+    with pytest.raises(InvalidInput, match="is not a cluster: expected"):
         build(tmp_path, on)
 
 

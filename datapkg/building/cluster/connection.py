@@ -102,7 +102,7 @@ def connected(on: str, name: str, workers: int) -> Iterator[Cluster]:
     """
     if on != LOCAL and not (on.startswith(SCHEMES) and len(on) > len(SCHEMES[0])):
         known = "dask for processes of this machine, or the address of a scheduler, tcp://HOST:PORT"
-        raise InvalidInput(f"{quoted(on)} is not what a build can run on: expected {known}", hint="--on dask")
+        raise InvalidInput(f"{quoted(on)} is not a cluster: expected {known}", hint="--on dask")
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:

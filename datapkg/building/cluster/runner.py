@@ -85,7 +85,7 @@ def cluster_runner(planned: ClusterPlan, store: Store, index: Path, root: Path |
         elif blind := [key for key, sees in cluster.call_all(_sees, exchange, _folder_state(root)).items() if not sees]:
             raise InvalidInput(
                 f"worker {blind[0]} does not see the store in {store.folder} and the folder that is built",
-                hint="name a place that the workers reach too: --objects s3://BUCKET/PREFIX",
+                hint="use a place that the workers can reach: --objects s3://BUCKET/PREFIX",
             )
         yield ClusterRunner(cluster, exchange, store, location)
 

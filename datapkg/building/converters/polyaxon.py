@@ -81,7 +81,7 @@ def _params(top: Section) -> dict[str, Any]:
                 found[name] = value["value"] if isinstance(value, dict) and value.keys() == {"value"} else value
             else:
                 top.leave_out(
-                    word, f"{quoted(name)} cannot be the name of a param; letters, digits and underscores can"
+                    word, f"{quoted(name)} is not a valid name of a param; use letters, digits and underscores"
                 )
     return found
 

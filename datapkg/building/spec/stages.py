@@ -270,7 +270,7 @@ class StageReader:
             self._problems.add(mapping.line, mapping.place, f"has two things of the name {quoted(name)}")
         for name in dict.fromkeys([*stage.params, *varied]):
             if not NAME.match(name):
-                what = f"{quoted(name)} cannot be the name of a param; letters, digits and underscores can"
+                what = f"{quoted(name)} is not a valid name of a param; use letters, digits and underscores"
                 self._problems.add(mapping.line, mapping.place, what)
         used = [match[1] for word in stage.run for match in PLACEHOLDER.finditer(word) if match[1]]
         for name in dict.fromkeys(used):
@@ -301,7 +301,7 @@ class StageReader:
             self._check_inputs(stage, nodes, index)
         for name in {stage.name.partition("@")[0]: None for stage in self.stages.values() if not stage.outputs}:
             if name not in reporting:
-                what = f"has no `outputs`, and no node has its results: results: {{results_of: {name}}}"
+                what = f"has no `outputs`; expected them, or a node with its metrics: results: {{results_of: {name}}}"
                 self._problems.add(self._lines[name], path_text("stages", name), what)
         needs = {name: needed_stages(stage, index) for name, stage in self.stages.items()}
         try:

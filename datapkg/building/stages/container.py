@@ -37,7 +37,7 @@ def check_engine(stages: Iterable[Stage], environ: Mapping[str, str]) -> None:
             what = (
                 f"{stage.place}: stage {quoted(stage.name.partition('@')[0])} runs in the image {quoted(stage.image)}"
             )
-            raise MissingDependency(f"{what}, which takes podman or docker; neither is installed", hint=INSTALL)
+            raise MissingDependency(f"{what}, which needs podman or docker; neither is installed", hint=INSTALL)
 
 
 def _engine(environ: Mapping[str, str]) -> str | None:
@@ -93,7 +93,7 @@ class Images:
             problem = str(error)
         if problem:
             raise StageFailed(
-                f"stage {quoted(stage.name)} ({stage.place}) cannot have the image {quoted(stage.image)}: "
+                f"stage {quoted(stage.name)} ({stage.place}) cannot use the image {quoted(stage.image)}: "
                 f"{problem[:_LINE_CHARS]}",
                 hint=shlex.join([Path(command[0]).name, "pull", stage.image]),
                 stage=stage.name,

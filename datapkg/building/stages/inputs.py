@@ -100,7 +100,7 @@ class PathInput:
             with open_source(file.path, file.shown) as stream:
                 hash, _ = hash_source(stream)
                 if hash != expected.get(name):
-                    raise BuildFailed(f"{quoted(file.shown)} changed while a stage was to read it", path=file.shown)
+                    raise BuildFailed(f"{quoted(file.shown)} changed before a stage could read it", path=file.shown)
                 with path.open("xb") as target:
                     shutil.copyfileobj(stream, target, _PIECE_BYTES)
             path.chmod(0o444)

@@ -41,7 +41,7 @@ def read_lock(folder: Path) -> dict[str, dict[str, Any]]:
         raise NewerFormat(f"{path}: format {version} is newer than what this datapkg reads", hint=UPGRADE_HINT)
     stages = value.get("stages") if isinstance(value, dict) and version == FORMAT else None
     if not isinstance(stages, dict) or not all(isinstance(each, dict) for each in stages.values()):
-        raise InvalidLock(f"{path} is not a lock of stages", hint=hint)
+        raise InvalidLock(f"{path} is not a lock file of stages", hint=hint)
     return stages
 
 

@@ -260,7 +260,7 @@ def _files(stage: Stage, name: str, folder: Path, parts: tuple[str, ...]) -> Ite
         here = (*parts, entry.name)
         if problem := name_problem((name, *here)):
             raise StageFailed(
-                f"stage {quoted(stage.name)}: output {quoted(name)} has a file that no node can be: {problem}"
+                f"stage {quoted(stage.name)}: output {quoted(name)} has a file that cannot be a node: {problem}"
             )
         if entry.is_dir(follow_symlinks=False):
             yield from _files(stage, name, Path(entry.path), here)

@@ -152,9 +152,7 @@ def test_an_image_that_is_not_here_is_fetched_once(engine: Engine, tmp_path: Pat
 
 
 def test_an_image_that_nobody_has_is_an_error_with_the_words_of_the_engine(engine: Engine, tmp_path: Path) -> None:
-    with pytest.raises(
-        StageFailed, match=r"build\.yml:4.*cannot have the image 'no/such': .*manifest unknown"
-    ) as found:
+    with pytest.raises(StageFailed, match=r"build\.yml:4.*cannot use the image 'no/such': .*manifest unknown") as found:
         build(tmp_path / "work", "image: no/such")
     assert found.value.hint.endswith(" pull no/such")
 

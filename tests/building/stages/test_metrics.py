@@ -260,7 +260,10 @@ def test_lines_that_are_no_metrics(line: bytes) -> None:
         ("results: {results_of: trian}", "there is no stage 'trian'; did you mean 'train'"),
         ("results: {results_of: train, transform: csv}", "results are a table as they are; leave this out"),
         ("results: {results_of: train, steps: 3}", "contents.results.steps: expected true or false"),
-        ("data: {file: data.csv}", "has no `outputs`, and no node has its results: results: {results_of: train}"),
+        (
+            "data: {file: data.csv}",
+            "has no `outputs`; expected them, or a node with its metrics: results: {results_of: train}",
+        ),
     ],
 )
 def test_mistakes(project: Project, contents: str, problem: str) -> None:
