@@ -13,7 +13,6 @@ from datapkg.api.results import InstallResult, PackageOutcome
 from datapkg.api.states import completed, overruling_lock, unpushed_build, yanked_note
 from datapkg.errors import DatapkgError
 from datapkg.format.chunks import Step
-from datapkg.format.manifest.diff import replaced_objects
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import EVERYTHING, Selection
@@ -26,7 +25,8 @@ from datapkg.objects.transfer import TransferPlan, plan
 from datapkg.reading.missing.earlier_states import explained
 from datapkg.remote.client import Client
 from datapkg.resolve import ResolvedState, find_to_read
-from datapkg.store.delta_fetch import Replaced, arrived, plan_deltas, receive
+from datapkg.store.delta_fetch import arrived, plan_deltas, receive
+from datapkg.store.earlier_objects import replaced_here
 
 NOTHING = TransferPlan({}, 0)
 
@@ -105,7 +105,7 @@ def _plan_install(home: Home, ref: Ref, options: InstallOptions) -> InstallResul
     with explained(ResolvedState(home.store, ref, manifest.hash, "ref"), home):
         planned = _planned(home, ref, manifest, options.selection)
     through = home.store.through(lambda: client.objects(ref), client.url)
-    deltas = plan_deltas(through, planned, _replaced(home, ref, manifest))
+    deltas = plan_deltas(through, planned, replaced_here(home.store, ref, manifest))
     return _planned_result(ref, manifest, options.selection, planned, deltas, arrived(through, planned, deltas))
 
 
@@ -193,10 +193,11 @@ def _fetch(
     origin = origins.origin_of(home, exact, found.hash) or str(exact)
     through = home.store.through(lambda: origins.objects_of(home, exact, registry), origin)
     if progress is None:
-        return _planned_result(ref, manifest, selection, planned, {}, arrived(through, planned, {}))
+        deltas = plan_deltas(through, planned, replaced_here(home.store, ref, manifest))
+        return _planned_result(ref, manifest, selection, planned, deltas, arrived(through, planned, deltas))
     if not planned.needed:
         return InstallResult(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
-    receive(through, planned, progress)
+    receive(through, planned, progress, replaced_here(home.store, ref, manifest))
     home.store.forget_parts()
     _note_whole(home, ref, manifest)
     wanted = sum(selection.of(manifest, ref.path).values())
@@ -215,16 +216,9 @@ def _fetch_objects(
 ) -> int:
     planned = _planned(home, ref, manifest, options.selection)
     through = home.store.through(lambda: client.objects(ref), client.url)
-    receive(through, planned, progress, _replaced(home, ref, manifest))
+    receive(through, planned, progress, replaced_here(home.store, ref, manifest))
     home.store.forget_parts()
     return len(planned.needed)
-
-
-def _replaced(home: Home, ref: Ref, manifest: Manifest) -> Replaced:
-    """Return the objects of the current state with those of a new one that replace them."""
-    current = home.store.refs.current(ref)
-    before = home.store.manifest(current.hash) if current and home.store.has(current.hash) else None
-    return replaced_objects(before, manifest) if before else ()
 
 
 def _planned(home: Home, ref: Ref, manifest: Manifest, selection: Selection) -> TransferPlan:

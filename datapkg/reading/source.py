@@ -21,7 +21,7 @@ from datapkg.reading.observers import is_observed, note_read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -210,7 +210,24 @@ class Source:
         if not self.is_lazy:
             return 0
         with self.explained(*((entries[0].path,) if len(entries) == 1 else ("", f"a part of {self.ref.package}"))):
-            return self.through.bring({hash: size for each in entries for hash, size in each.objects()}, progress)
+            return self._bring({hash: size for each in entries for hash, size in each.objects()}, entries, progress)
+
+    def bring_objects(self, entry: Entry, sizes: Mapping[str, int]) -> None:
+        """Fetch those objects of a node (hash to size in bytes) that are missing; only of a lazy source."""
+        self._bring(sizes, (entry,))
+
+    def _bring(self, sizes: Mapping[str, int], entries: Iterable[Entry], progress: Progress = silent) -> int:
+        """Fetch objects; of changed nodes only what other states that are here do not have."""
+        from datapkg.format.chunks import LONG_BYTES
+
+        absent = self.store.objects.absent(sizes)
+        if long := {hash: sizes[hash] for hash in absent if sizes[hash] >= LONG_BYTES}:
+            from datapkg.store.delta_fetch import receive_changed
+            from datapkg.store.earlier_objects import replaced_by_nodes
+
+            receive_changed(self.through, long, replaced_by_nodes(self.store, self.ref, self.hash, entries))
+        self.through.bring(sizes, progress)
+        return len(absent)
 
     def claim_problem(self, entry: TableNode) -> str:
         """Return how a table's objects differ from what the manifest states of their values; "" if they do not.
@@ -258,8 +275,8 @@ class Source:
                 return self.store.objects.open(hash)
             entry = self.entry(path)
             size = dict(entry.objects())[hash] if entry else 0
-            if whole:
-                self.through.bring({hash: size})
+            if whole and entry:
+                self.bring_objects(entry, {hash: size})
             return self.through.stream(hash, size, lambda: self.explained(path))
 
     @contextmanager

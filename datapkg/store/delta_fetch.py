@@ -17,7 +17,7 @@ from datapkg.objects.transfer import GROUP_BYTES, TransferPlan, after, groups, p
 from datapkg.store import chunk_verification
 from datapkg.store.byte_ranges import Stretch
 from datapkg.store.partial_objects import PartialObject
-from datapkg.store.read_through import ReadThrough
+from datapkg.store.read_through import ReadThrough, unnoticed
 
 COPY_BYTES = 1 << 20
 RESUMED_BYTES = 64 << 20
@@ -40,11 +40,7 @@ def receive(objects: ReadThrough, planned: TransferPlan, progress: Progress, rep
 def _receive(objects: ReadThrough, planned: TransferPlan, progress: Progress, replaced: Replaced) -> None:
     counter = Counter(progress, planned.size_bytes)
     needed = planned.needed
-    for wanted, known in _with_chunks(objects, planned, replaced):
-        for group in groups(wanted, GROUP_BYTES):
-            # A registry may know no chunks or wrong ones: the partial object is dropped, and fetched whole below.
-            with contextlib.suppress(IntegrityError):
-                _fetch(objects, group, known, counter.add)
+    receive_changed(objects, needed, replaced, counter.add)
     for hash, size in needed.items():
         if size > RESUMED_BYTES and not objects.has(hash):
             twice(partial(_fetch, objects, {hash: size}, {}, counter.add))
@@ -53,11 +49,24 @@ def _receive(objects: ReadThrough, planned: TransferPlan, progress: Progress, re
     transfer(objects.theirs, objects.mine.downloads, left, report)
 
 
+def receive_changed(
+    objects: ReadThrough, needed: Mapping[str, int], replaced: Replaced, moved: Moved = unnoticed
+) -> None:
+    """Fetch those of the needed objects (hash to size in bytes) that have chunks of objects here; leave the others."""
+    for wanted, known in _with_chunks(objects, needed, replaced):
+        for group in groups(wanted, GROUP_BYTES):
+            # A registry may know no chunks or wrong ones: the partial object is dropped, and fetched whole later.
+            with contextlib.suppress(IntegrityError):
+                _fetch(objects, group, known, moved)
+
+
 def plan_deltas(objects: ReadThrough, planned: TransferPlan, replaced: Replaced) -> dict[str, list[Step]]:
     """Return, by hash, the steps that `receive` would build objects by; the registry is asked for their chunks."""
     deltas: dict[str, list[Step]] = {}
-    for wanted, known in _with_chunks(objects, planned, replaced):
+    for wanted, known in _with_chunks(objects, planned.needed, replaced):
         for hash, size in wanted.items():
+            if hash in deltas:
+                continue
             with contextlib.suppress(InvalidInput, CorruptObject):
                 if steps := steps_from(objects.theirs.chunks(hash, size) or [], known):
                     deltas[hash] = steps
@@ -87,12 +96,11 @@ def _fetched(steps: Iterable[Step]) -> Iterator[Stretch]:
 
 
 def _with_chunks(
-    objects: ReadThrough, planned: TransferPlan, replaced: Replaced
+    objects: ReadThrough, needed: Mapping[str, int], replaced: Replaced
 ) -> Iterator[tuple[dict[str, int], KnownChunks]]:
     """Yield objects to fetch (hash to size in bytes) with the chunks of the earlier ones that they replace."""
     for removed, added in replaced:
-        needed = {hash: size for hash, size in added.items() if hash in planned.needed and not objects.has(hash)}
-        wanted = long_ones(needed)
+        wanted = {hash: size for hash, size in long_ones(added).items() if hash in needed and not objects.has(hash)}
         if wanted and (known := known_chunks(objects.mine, _here(objects, removed))):
             yield wanted, known
 

@@ -10,16 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import datapkg
 from datapkg.api import push_plan
 from datapkg.api.build import build_package
-from datapkg.api.install import install_packages
+from datapkg.api.install import fetch_packages, install_packages
 from datapkg.api.push import push_package
 from datapkg.api.results import InstallResult
 from datapkg.api.verify import verify
 from datapkg.format.hashing import HashingReader
 from datapkg.format.names import Ref
+from datapkg.format.selection import Selection
 from datapkg.home import Home
 from datapkg.remote import objects as remote_objects
+from datapkg.remote.session import RegistrySession
 from datapkg.resolve import find_installed
 from datapkg.store import delta_fetch, read_through
 from datapkg.store.partial_objects import PartialObject
@@ -93,6 +96,75 @@ def test_a_line_added_to_a_raw_file_costs_a_chunk_or_two(person: Person, tmp_pat
     assert sent < 600_000
     assert install(theirs, ref).bytes_received < 600_000
     assert verify(theirs, ref).damaged == []
+
+
+def changed_file(person: Person, folder: Path) -> tuple[Home, Ref]:
+    """Push two versions of a file, and return a home that has the first one."""
+    mine, theirs, ref = person.home("mine"), person.home("theirs"), person.ref("raw")
+    data = random.Random(5).randbytes(6 << 20)
+    folder.mkdir()
+    for version in (data, data[: 2 << 20] + b"one more line\n" + data[2 << 20 :]):
+        (folder / "raw.bin").write_bytes(version)
+        (folder / "small.txt").write_bytes(version[:10])
+        pushed(mine, ref, folder)
+        if version is data:
+            install(theirs, ref)
+    return theirs, ref
+
+
+@pytest.fixture
+def received(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of what came from registries."""
+    sizes: list[int] = []
+    noted = RegistrySession.received
+
+    def note(self: RegistrySession, size: int) -> None:
+        sizes.append(size)
+        noted(self, size)
+
+    monkeypatch.setattr(RegistrySession, "received", note)
+    return sizes
+
+
+def test_a_fetch_after_a_partial_install_costs_what_changed(
+    person: Person, tmp_path: Path, received: list[int]
+) -> None:
+    """The state before is no longer current then."""
+    theirs, ref = changed_file(person, tmp_path / "raw")
+    received.clear()
+    install_packages(theirs, [ref], selection=Selection(meta_only=True))
+    (planned,) = fetch_packages(theirs, [ref], dry_run=True)
+    assert planned.installed
+    assert planned.installed.transfer
+    assert planned.installed.transfer.bytes_moved < 600_000
+    (outcome,) = fetch_packages(theirs, [ref])
+    assert outcome.error is None
+    assert sum(received) < 1_200_000  # the dry run asked for the chunk map as well
+    assert verify(theirs, ref).damaged == []
+
+
+@pytest.mark.parametrize("kind", ["file", "table"])
+def test_reading_a_new_version_lazily_costs_what_changed(
+    person: Person, frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, received: list[int], kind: str
+) -> None:
+    if kind == "file":
+        theirs, ref = changed_file(person, tmp_path / "raw")
+    else:
+        theirs, ref = person.home("theirs"), person.ref("table")
+        pushed(person.home("mine"), ref, {"sales": frame})
+        install(theirs, ref)
+        frame = frame.copy()
+        frame.loc[ROWS // 2, "price"] = 1.5
+        pushed(person.home("mine"), ref, {"sales": frame})
+    for name, value in person.environ("theirs").items():
+        monkeypatch.setenv(name, value)
+    received.clear()
+    package = datapkg.open(f"{ref.package}@sha256:{find_installed(person.home('mine'), ref).hash}")
+    if kind == "file":
+        assert package["raw.bin"].path.read_bytes() == (tmp_path / "raw" / "raw.bin").read_bytes()
+    else:
+        assert package.sales().equals(frame)
+    assert sum(received) < 600_000
 
 
 def test_an_interrupted_install_of_a_large_object_goes_on(

@@ -5,9 +5,11 @@ Nodes are equal by package hash and path, not by name or content, because a comp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -15,7 +17,10 @@ from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest, Node, TableNode
 
 Kind = Literal["added", "removed", "changed", "renamed"]
+Replacement: TypeAlias = tuple[dict[str, int], dict[str, int]]
+"""Earlier objects, and the new ones that replace them, both as hash to size in bytes."""
 _SAID = {"meta", "file_name"}
+_SIMILAR = 2
 
 
 @dataclass(frozen=True)
@@ -47,26 +52,75 @@ def _without(nodes: dict[str, Node], others: dict[str, Node]) -> dict[str, Node]
     return {path: node for path, node in nodes.items() if others.get(path) != node}
 
 
-def replaced_objects(old: Manifest, new: Manifest) -> Iterator[tuple[dict[str, int], dict[str, int]]]:
-    """Yield, for each node that changed, the objects of its old state that it no longer has, and its new ones.
+def replaced_objects(old: Manifest, new: Manifest) -> Iterator[Replacement]:
+    """Yield, for each node that changed, what it replaces: objects of earlier nodes, and its new ones.
 
-    Both as hash to size in bytes. The old state of a node is at its path, else in a node that is gone and is like it: a
-    table with its columns, a file with its suffix.
+    Earlier nodes are the one at its path, and the tables with which it shares most objects. If there are none, they are
+    those most similar in size among the nodes that are gone or changed and have its columns or suffix, else its kind.
     """
     before, after = changed(old, new)
-    gone = {_likeness(node): node for path, node in before.items() if path not in after}
-    for path, node in after.items():
-        if earlier := before.get(path) or gone.get(_likeness(node)):
-            mine, theirs = dict(node.objects()), dict(earlier.objects())
-            removed = {hash: size for hash, size in theirs.items() if hash not in mine}
-            added = {hash: size for hash, size in mine.items() if hash not in theirs}
-            if removed and added:
-                yield removed, added
+    earlier = _EarlierNodes(before, before.values() if isinstance(old, MappedManifest) else old.nodes)
+    for node in after.values():
+        yield from _replaced(earlier.of(node), node)
 
 
-def _likeness(node: Node) -> object:
-    """What a node that was renamed and changed has most probably kept."""
-    return tuple(node.columns) if isinstance(node, TableNode) else (node.kind, node.path.rpartition(".")[2])
+def replaced_by(node: Node, old: Manifest) -> Iterator[Replacement]:
+    """Yield what a node of another state replaces of the one at its path, if anything."""
+    if earlier := old.get(node.path):
+        yield from _replaced([earlier], node)
+
+
+def _replaced(earlier: Iterable[Node], node: Node) -> Iterator[Replacement]:
+    mine, theirs = dict(node.objects()), {hash: size for each in earlier for hash, size in each.objects()}
+    removed = {hash: size for hash, size in theirs.items() if hash not in mine}
+    added = {hash: size for hash, size in mine.items() if hash not in theirs}
+    if removed and added:
+        yield removed, added
+
+
+class _EarlierNodes:
+    """The nodes of a state from which those of the next one may have been made: `gone` ones, or changed, by path.
+
+    `known` are those whose objects may be shared; of a long state not all, since that would decode all of it.
+    """
+
+    def __init__(self, gone: Mapping[str, Node], known: Iterable[Node]) -> None:
+        self._gone = gone
+        self._sharing = {hash: each for each in known if isinstance(each, TableNode) for hash, _ in each.objects()}
+        self._by_size: dict[object, list[tuple[int, str]]] = {}
+        for path, node in gone.items():
+            if size := _size(node):
+                for likeness in _likenesses(node):
+                    self._by_size.setdefault(likeness, []).append((size, path))
+        for some in self._by_size.values():
+            some.sort()
+
+    def of(self, node: Node) -> list[Node]:
+        sharing = [each for hash, _ in node.objects() if (each := self._sharing.get(hash))]
+        most = Counter(each.path for each in sharing).most_common(_SIMILAR)
+        found: dict[str, Node] = {each.path: each for each in sharing if each.path in dict(most)}
+        if (earlier := self._gone.get(node.path)) and _size(earlier):  # not a group
+            found[node.path] = earlier
+        return list(found.values()) or self._similar(node)
+
+    def _similar(self, node: Node) -> list[Node]:
+        size = _size(node)
+        for likeness in _likenesses(node):
+            if some := self._by_size.get(likeness):
+                at = bisect_left(some, (size, ""))
+                near = sorted(some[max(0, at - _SIMILAR) : at + _SIMILAR], key=lambda each: abs(each[0] - size))
+                return [self._gone[path] for _, path in near[:_SIMILAR]]
+        return []
+
+
+def _size(node: Node) -> int:
+    return sum(size for _, size in node.objects())
+
+
+def _likenesses(node: Node) -> list[object]:
+    """What a node that was renamed and changed has probably kept, the most telling first."""
+    own = tuple(node.columns) if isinstance(node, TableNode) else (node.kind, node.path.rpartition(".")[2])
+    return [own, node.kind]
 
 
 def diff(old: Manifest, new: Manifest) -> list[Change]:

@@ -72,18 +72,18 @@ def bring(table: StoredTable, parts: Sequence[BlockRows], wanted: Wanted) -> Non
     }
     with table.source.explained(table.node.path), ExitStack() as stack:
         if whole:
-            through.bring(whole)
+            table.source.bring_objects(table.node, whole)
         opened = [
             _LazyBlock(part, block, stack.enter_context(through.parts.part(block.hash, block.size)))
             for part, block in absent
             if block.hash not in whole
         ]
         if opened:
-            _bring_stretches(table.source, opened, wanted)
+            _bring_stretches(table, opened, wanted)
 
 
-def _bring_stretches(source: Source, opened: list[_LazyBlock], asked: Wanted) -> None:
-    through = source.through
+def _bring_stretches(table: StoredTable, opened: list[_LazyBlock], asked: Wanted) -> None:
+    source, through = table.source, table.source.through
     footers = _footers(source, opened)
     wanted = [
         (each, _stretches(source, each, footer, asked), _end(each, footer.serialized_size + _TAIL))
@@ -95,7 +95,7 @@ def _bring_stretches(source: Source, opened: list[_LazyBlock], asked: Wanted) ->
         for each, chunks, _ in wanted
         if sum(stop - start for start, stop in chunks) > _MOST * each.block.size
     }
-    through.bring(most)
+    source.bring_objects(table.node, most)
     wanted = [each for each in wanted if each[0].block.hash not in most]
     through.fetch([each.fetches(chunks) for each, chunks, _ in wanted])
     for each, chunks, end in wanted:
