@@ -245,7 +245,7 @@ def unchecked_tables(home: Home, manifest: Manifest, path: str = "") -> list[str
     if named == []:
         return []
     is_meant = set(named).__contains__ if named is not None else lambda _: True
-    tables = [node for node in manifest.below(path) if isinstance(node, TableNode) and is_meant(node.path)]
+    tables = [node for node in manifest.entries(path) if isinstance(node, TableNode) and is_meant(node.path)]
     home.store.claims.look_up(tables)
     return [table.path for table in tables if not home.store.claims.is_verified(table)]
 

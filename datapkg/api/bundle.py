@@ -79,7 +79,7 @@ def _locked_refs(home: Home) -> list[Ref]:
     return [Ref.parse(package).at(State("hash", hash)) for package, hash in states.items()]
 
 
-def _objects(found: ResolvedState) -> dict[str, int]:
+def _objects(found: ResolvedState) -> Mapping[str, int]:
     """Return the objects of a state; raise `ObjectNotFound` unless all are on this machine."""
     manifest = found.store.manifest(found.hash)
     if absent := found.store.absent(manifest, found.ref.path):
@@ -131,7 +131,7 @@ class _Bundled:
 
     entry: BundledPackage
     manifest: Manifest
-    wanted: dict[str, int]
+    wanted: Mapping[str, int]
     origin: str
 
 

@@ -20,7 +20,7 @@ from datapkg.resolve import ResolvedState
 
 def foreign_objects(
     home: Home, ref: Ref, found: ResolvedState, sizes: Mapping[str, int], registry: str | None
-) -> dict[str, int]:
+) -> Mapping[str, int]:
     """Return the objects that `bring_foreign` would download."""
     if found.store is not home.store:
         return {}

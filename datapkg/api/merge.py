@@ -115,7 +115,7 @@ def _planned(home: Home, inputs: Sequence[Input], into: Ref, merging: MergePlan,
     manifest = Manifest.make(merging.nodes.values(), merging.meta)
     wanted = {hash: size for node in merging.nodes.values() for hash, size in node.objects()}
     needed = {hash: size for more in merging.more.values() for _, table in more for hash, size in table.objects()}
-    needed = plan(needed, home.store.objects).needed
+    needed = dict(plan(needed, home.store.objects).needed)
     for number, each in enumerate(inputs):
         mine = [node for path, node in merging.nodes.items() if merging.of[path] == number]
         sizes = {hash: size for node in mine for hash, size in node.objects()}

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from datapkg.api.push_plan import PushPlan, new_objects
+from datapkg.api.push_plan import PushPlan, first_hashes, new_objects, without
 from datapkg.api.push_record import for_older_registry, record_sizes, sizes_before, whole_record, with_record
 from datapkg.api.results import PushResult
 from datapkg.api.states import check_complete
 from datapkg.errors import Conflict, DatapkgError, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
-from datapkg.format import push_wire, wire
+from datapkg.format import push_wire
 from datapkg.format.manifest.diff import same_data, stored_otherwise
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.manifest.review import review
 from datapkg.format.names import Ref, State, check_new_version, check_tag, is_hash
+from datapkg.format.object_sizes import joined, lacking
 from datapkg.format.texts import quoted, unchecked_text
 from datapkg.home import Home
 from datapkg.objects.deltas import planned_transfer
@@ -95,8 +97,9 @@ def _push(
     progress: Progress,
 ) -> PushResult:
     before = _state_before(home, ref, request.parent)
-    asked = {manifest.hash: manifest.size_bytes, **record_sizes(home, request), **new_objects(before, manifest)}
-    begun = _begin(home, client, ref, manifest, request, list(asked)[: wire.MAX_HASHES])
+    own = {manifest.hash: manifest.size_bytes, **record_sizes(home, request)}
+    asked = joined(own, new_objects(before, manifest))
+    begun = _begin(home, client, ref, manifest, request, first_hashes(asked))
     started, request, manifest = begun.started, begun.request, begun.manifest
     sending = PushPlan(home.store.objects, client.objects(ref, started.push), started, before, begun.theirs)
     records = record_sizes(home, request)
@@ -128,15 +131,13 @@ def _push(
     )
 
 
-def _planned(sending: PushPlan, begun: _Begun, asked: dict[str, int], records: dict[str, int]) -> TransferPlan:
+def _planned(sending: PushPlan, begun: _Begun, asked: Mapping[str, int], records: dict[str, int]) -> TransferPlan:
     """Return what has to be sent; of a state that the registry has already, at most the object of the record."""
     if begun.is_adopted:
         lacking = {hash: size for hash, size in records.items() if hash in begun.started.missing}
         return TransferPlan(lacking, len(asked))
     planned = sending.plan(begun.manifest, asked)
-    if begun.unwanted:
-        planned.needed.pop(begun.unwanted, None)
-    return planned
+    return without(planned, [begun.unwanted]) if begun.unwanted else planned
 
 
 def _result(
@@ -223,12 +224,12 @@ def _state_before(home: Home, ref: Ref, parent: str | None) -> Manifest | None:
 
 
 def _check_here(home: Home, ref: Ref, planned: TransferPlan) -> None:
-    if lacking := home.store.objects.missing(planned.needed):
+    if absent := lacking(planned.needed, home.store.objects.missing):
         raise ObjectNotFound(
-            f"{len(lacking):,} objects of {ref.package} are neither on this machine nor at the registry, "
-            f"the first is {min(lacking)}; nothing was pushed",
+            f"{len(absent):,} objects of {ref.package} are neither on this machine nor at the registry, "
+            f"the first is {min(absent)}; nothing was pushed",
             hint=f"datapkg fetch {ref.package}, or build the package again",
-            hash=min(lacking),
+            hash=min(absent),
         )
 
 

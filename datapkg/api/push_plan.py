@@ -8,9 +8,10 @@ the push starts. If it does not send that list, the push asks about all objects.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from mmap import ACCESS_READ, mmap
 from typing import cast
 
@@ -23,6 +24,7 @@ from datapkg.format.manifest.diff import changed, replaced_objects
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
+from datapkg.format.object_sizes import joined, lacking
 from datapkg.objects.base import Readable
 from datapkg.objects.deltas import PlannedTransfer, known_chunks, long_ones, new_bytes, planned_transfer, steps_from
 from datapkg.objects.progress import TRANSFERRING, Progress
@@ -32,7 +34,7 @@ from datapkg.remote.objects import RESUMED_BYTES
 from datapkg.store.verified import VerifiedObjects
 
 
-def new_objects(before: Manifest | None, manifest: Manifest) -> dict[str, int]:
+def new_objects(before: Manifest | None, manifest: Manifest) -> Mapping[str, int]:
     """Return the objects of nodes that differ from those of another state; all objects if there is none."""
     if before is None:
         return manifest.objects()
@@ -55,22 +57,25 @@ class PushPlan:
         """Return whether the registry is known to have every object of the state before, except those it listed."""
         return self.before is not None and self.started.damaged is not None and self.started.latest == self.before.hash
 
-    def plan(self, manifest: Manifest, asked: dict[str, int]) -> TransferPlan:
+    def plan(self, manifest: Manifest, asked: Mapping[str, int]) -> TransferPlan:
         """Return what the registry lacks; it was asked about the first `asked` objects when the push started."""
-        known, missing, wanted = set(list(asked)[: wire.MAX_HASHES]), set(self.started.missing), dict(asked)
+        known, absent, wanted = set(first_hashes(asked)), set(self.started.missing), asked
         if not self._is_held:
-            wanted |= manifest.objects()
+            wanted = joined(wanted, manifest.objects())
         elif damaged := self.started.damaged:
             everything = manifest.objects()
-            wanted |= {hash: everything[hash] for hash in damaged if hash in everything}
+            wanted = joined(wanted, {hash: everything[hash] for hash in damaged if hash in everything})
             known.update(damaged)
-            missing.update(damaged)
-        wanted |= (older := self._damaged_elsewhere(wanted))
+            absent.update(damaged)
+        wanted = joined(wanted, older := self._damaged_elsewhere(wanted))
         known.update(older)
-        missing.update(older)
-        if rest := [hash for hash in wanted if hash not in known]:
-            missing |= self.target.missing(rest)
-        needed = {hash: size for hash, size in wanted.items() if hash in missing}
+        absent.update(older)
+
+        def missing(some: Sequence[str]) -> set[str]:
+            rest = [hash for hash in some if hash not in known]
+            return absent.intersection(some) | (self.target.missing(rest) if rest else set())
+
+        needed = lacking(wanted, missing)
         return TransferPlan(needed, len(wanted) - len(needed))
 
     def _damaged_elsewhere(self, wanted: Mapping[str, int]) -> dict[str, int]:
@@ -103,7 +108,8 @@ class PushPlan:
 
     def arrived(self, planned: TransferPlan, manifest: str, deltas: Mapping[str, list[Step]]) -> dict[str, int]:
         """Return, by hash, the bytes of objects that arrived in an interrupted upload, which goes on from there."""
-        found = self.target.arrived({hash: size for hash, size in planned.needed.items() if hash not in deltas})
+        whole = {hash: size for hash, size in long_ones(planned.needed).items() if hash not in deltas}
+        found = self.target.arrived(whole)
         long = {hash: steps for hash, steps in deltas.items() if new_bytes(steps) >= RESUMED_BYTES}
         return found | {hash: self._arrived_of_delta(hash, steps) for hash, steps in long.items() if hash != manifest}
 
@@ -133,13 +139,15 @@ class PushPlan:
                 continue
             sent[hash] = planned.needed[hash]
             progress(TRANSFERRING, sum(sent.values()), planned.size_bytes)
+        if not sent:
+            return planned
         left = {hash: size for hash, size in planned.needed.items() if hash not in sent}
         return TransferPlan(left, planned.present + len(sent))
 
     @contextmanager
     def _mapped(self, hash: str, manifest: Manifest) -> Iterator[memoryview]:
         if hash == manifest.hash:
-            yield memoryview(manifest.data)
+            yield manifest.view if isinstance(manifest, MappedManifest) else memoryview(manifest.data)
             return
         place, raw = cast(VerifiedObjects, self.objects).opened(hash)  # only a dry run has others
         with (
@@ -158,6 +166,19 @@ class PushPlan:
         return steps if len(steps) <= MAX_STEPS and 2 * new_bytes(steps) <= manifest.size_bytes else []
 
 
+def first_hashes(asked: Mapping[str, int]) -> list[str]:
+    """Return the hashes of the objects that the request that starts a push asks about."""
+    return list(islice(asked, wire.MAX_HASHES))
+
+
+def without(planned: TransferPlan, hashes: Collection[str]) -> TransferPlan:
+    """Return the plan without these objects."""
+    if not any(hash in planned.needed for hash in hashes):
+        return planned
+    left = lacking(planned.needed, lambda some: {hash for hash in some if hash not in hashes})
+    return TransferPlan(left, planned.present)
+
+
 def plan_push(
     client: Client,
     ref: Ref,
@@ -170,11 +191,11 @@ def plan_push(
 
     `records` has the previous and the new object of the record: hash to size in bytes.
     """
-    asked = {manifest.hash: manifest.size_bytes, **records[1], **new_objects(before, manifest)}
-    started = client.start_push(ref, manifest.hash, list(asked)[: wire.MAX_HASHES])
+    asked = joined({manifest.hash: manifest.size_bytes, **records[1]}, new_objects(before, manifest))
+    started = client.start_push(ref, manifest.hash, first_hashes(asked))
     plan = PushPlan(objects, client.objects(ref, started.push), started, before, before)
     planned = plan.plan(manifest, asked)
-    for hash in () if started.record_objects else records[1]:  # then it travels inside the request
-        planned.needed.pop(hash, None)
+    if not started.record_objects:  # then the record travels inside the request
+        planned = without(planned, records[1])
     deltas = plan.deltas(planned, manifest, records)
     return planned_transfer(planned, deltas, manifest.size(), plan.arrived(planned, manifest.hash, deltas))

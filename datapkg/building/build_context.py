@@ -30,7 +30,7 @@ class PreviousState:
     def __init__(self, manifest: Manifest | None, objects: Objects, claims: VerifiedContent | None = None) -> None:
         self.warnings: list[str] = []
         self._manifest, self._objects, self._claims = manifest, objects, claims or VerifiedContent()
-        tables = [node for node in manifest.nodes if isinstance(node, TableNode)] if manifest else []
+        tables = [node for node in manifest.entries() if isinstance(node, TableNode)] if manifest else []
         absent = objects.missing({hash for node in tables for hash, _ in node.objects()})
         whole = [node for node in tables if not any(hash in absent for hash, _ in node.objects())]
         # Reversed, so that of several tables with equal content the first one is kept.

@@ -11,9 +11,11 @@ machines.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import struct
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +36,11 @@ from datapkg.store.verified_content import VerifiedContent
 FORMAT = 2
 
 
+_SOURCE = struct.Struct("<5qq32s")
+"""Size, times, inode and device of a file as `stamp` gives them, when they were taken, and the file's hash."""
+_SAVED_AT_ONCE = 20_000
+
+
 class TransformResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """The result of a transform: nodes with relative paths ("" is the source's own), without metadata or file names."""
 
@@ -52,8 +59,8 @@ class BuildCache:
 
     def __init__(self, index: Index | None = None, package: str = "", *, forced: bool = False) -> None:
         self._index, self.package, self.forced = index, package, forced
-        self._sources: dict[str, tuple[tuple[int, ...], int, str]] = {}
-        self._looked: dict[str, tuple[str, int] | None] = {}
+        self._sources: dict[str, bytes] = {}  # as `_SOURCE` packs them: there may be a million
+        self._same: dict[str, bool] = {}
         self._new_sources: dict[str, tuple[Any, int, str]] = {}
         self._found: dict[str, bytes] = {}
         self._new: dict[str, bytes] = {}
@@ -64,31 +71,25 @@ class BuildCache:
         """Load the recorded stats and hashes of the files below these folders."""
         if self._index is not None:
             for folder in folders:
-                self._sources.update(self._index.sources(os.path.abspath(folder)))
+                for path, found, at, hash in self._index.sources(os.path.abspath(folder)):
+                    with contextlib.suppress(struct.error, ValueError):  # a damaged row
+                        self._sources[path] = _SOURCE.pack(*found, at, bytes.fromhex(hash))
 
     def hash_of(self, path: Path) -> tuple[str, int] | None:
         """Return hash and size of a source whose stat is unchanged since it was hashed; None for any other source."""
         text = str(path)
-        if text not in self._looked:
-            self._looked[text] = self._look(text if text in self._sources else os.path.abspath(text))
-        return self._looked[text]
-
-    def _look(self, path: str) -> tuple[str, int] | None:
-        before = self._sources.get(path)
+        before = self._sources.get(text if text in self._sources else (text := os.path.abspath(text)))
         if before is None or self.forced:
             return None
-        try:
-            now = stamp(os.stat(path))
-        except OSError:
-            return None
-        then, at, hash = before
-        # A file that was hashed within a clock tick of its last write may have changed again with the same stat.
-        return (hash, now[0]) if then == now and then[2] + TICK_NS < at else None
+        *then, at, digest = _SOURCE.unpack(before)
+        if text not in self._same:  # it is asked several times in a build, which sees one state of the file
+            self._same[text] = _is_same(text, tuple(then), at)
+        return (digest.hex(), then[0]) if self._same[text] else None
 
     def may_be_equal(self, path: Path, size: int) -> bool:
         """Return whether a source with this path and size was hashed before; if so, hashing may save parsing."""
         before = self._sources.get(os.path.abspath(path))
-        return before is not None and before[0][0] == size and not self.forced
+        return before is not None and _SOURCE.unpack(before)[0] == size and not self.forced
 
     def record_hash(self, path: Path, status: os.stat_result, at: int, hash: str) -> None:
         """Record the hash of a source; `status` was taken after the time `at` (in ns)."""
@@ -100,6 +101,8 @@ class BuildCache:
             return
         with self._lock:
             self._new_sources[text] = (stamp(status), at, hash)
+            if len(self._new_sources) >= _SAVED_AT_ONCE:
+                self._save_sources()
 
     def look_for(self, wanted: Iterable[tuple[NodeSpec, str, str]]) -> None:
         """Load the results of sources, each given by its node, hash and file name, in one query."""
@@ -202,10 +205,14 @@ class BuildCache:
         """Write everything that was added during this build to the index."""
         if self._index is None:
             return
-        if self._new_sources:
-            self._index.remember_sources((path, *each) for path, each in self._new_sources.items())
+        self._save_sources()
         if self._new:
             self._index.put_many(self._new)
+
+    def _save_sources(self) -> None:
+        if self._index is not None and self._new_sources:
+            self._index.remember_sources((path, *each) for path, each in self._new_sources.items())
+        self._new_sources = {}
 
 
 class TaskCache(BuildCache):
@@ -222,6 +229,15 @@ class TaskCache(BuildCache):
     def added(self) -> dict[str, bytes]:
         """The entries that were added."""
         return self._new
+
+
+def _is_same(path: str, then: tuple[int, ...], at: int) -> bool:
+    try:
+        now = stamp(os.stat(path))
+    except OSError:
+        return False
+    # A file that was hashed within a clock tick of its last write may have changed again with the same stat.
+    return then == now and then[2] + TICK_NS < at
 
 
 def now_ns() -> int:

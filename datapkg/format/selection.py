@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from datapkg.errors import InvalidInput, NotFound
@@ -50,11 +51,13 @@ class Selection:
             return False
         return (not self.include or _matches(self.include, node)) and not _matches(self.exclude, node)
 
-    def of(self, manifest: Manifest, path: str = "") -> dict[str, int]:
+    def of(self, manifest: Manifest, path: str = "") -> Mapping[str, int]:
         """Return the objects of the selected nodes at a path and below: hash to size in bytes.
 
         Raise `NodeNotFound`; `NotFound` for an include pattern that matches no node, which is probably a mistake.
         """
+        if not self.is_partial:
+            return manifest.objects(path)
         nodes = manifest.below(path)
         for pattern in self.include:
             if not any(_matches((pattern,), node) for node in nodes):

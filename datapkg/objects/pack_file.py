@@ -31,6 +31,8 @@ ENTRY_BYTES = 48
 TAIL_BYTES = 16
 # Far below the 256 files that macOS allows a process by default, since readers run in several threads.
 MAX_OPEN = 64
+FEW_LOOKUPS = 64
+"""For more hashes, one pass over an index takes less time than a binary search for each."""
 # A recipe is mostly ranges of one or two objects and a remainder; each of many open replies may hold so many files.
 MAX_OPEN_BASES = 3
 # Shorter pieces are joined; longer ones are not, since copying them takes as long as reading them from the page cache.
@@ -97,8 +99,18 @@ class Pack:
 
     def hashes(self) -> Iterator[bytes]:
         """Yield the 32-byte hashes in order."""
-        for at in range(0, len(self._index), ENTRY_BYTES):
+        return self._hashes(0, self.count)
+
+    def _hashes(self, first: int, end: int) -> Iterator[bytes]:
+        for at in range(first * ENTRY_BYTES, end * ENTRY_BYTES, ENTRY_BYTES):
             yield self._index[at : at + 32]
+
+    def among(self, digests: set[bytes]) -> set[bytes]:
+        """Return those of these 32-byte hashes that the pack has."""
+        if len(digests) <= FEW_LOOKUPS:
+            return {digest for digest in digests if self.find(digest)}
+        # Of very many, those that are asked for at a time are near each other (`format.object_sizes`).
+        return digests.intersection(self._hashes(self._first(min(digests)), self._first(max(digests)) + 1))
 
     def entries(self) -> Iterator[tuple[bytes, PackLocation | None]]:
         """Yield each hash with the place of its object, None for one that would be outside."""
@@ -112,15 +124,35 @@ class Pack:
 
     def find(self, digest: bytes) -> PackLocation | None:
         """Return the place of the object with this 32-byte hash, or None."""
+        at = self._first(digest) * ENTRY_BYTES
+        return self._place(at) if self._index[at : at + 32] == digest else None
+
+    def _first(self, digest: bytes) -> int:
+        """Return the number of the first hash that is not before this one."""
         low, high = 0, self.count
         while low < high:
             middle = (low + high) // 2
             at = middle * ENTRY_BYTES
-            here = self._index[at : at + 32]
-            if here == digest:
-                return self._place(at)
-            low, high = (middle + 1, high) if here < digest else (low, middle)
-        return None
+            low, high = (middle + 1, high) if self._index[at : at + 32] < digest else (low, middle)
+        return low
+
+
+class PackEntries(Mapping[bytes, tuple[int, int]]):
+    """Offset and size of each object in a pack, by its 32-byte hash: those of a `PackWriter`, in its index's form."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+
+    def __len__(self) -> int:
+        return self._pack.count
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pack.hashes()
+
+    def __getitem__(self, digest: bytes) -> tuple[int, int]:
+        if place := self._pack.find(digest):
+            return place.offset, place.size
+        raise KeyError(digest)
 
 
 def _damaged(path: PurePath) -> CorruptObject:
@@ -172,11 +204,11 @@ class PackWriter:
 
     def finish(self) -> str:
         """Write the index and close the file; return the pack's hash."""
-        rows = (
+        rows = b"".join(
             digest + offset.to_bytes(8, "little") + size.to_bytes(8, "little")
             for digest, (offset, size) in sorted(self.entries.items())
         )
-        self._write(b"".join(rows) + len(self.entries).to_bytes(8, "little") + MAGIC)
+        self._write(rows + len(self.entries).to_bytes(8, "little") + MAGIC)
         # No sync here: the batch syncs all its files at once before it names them.
         seal(self.file)
         self.file.close()

@@ -6,17 +6,17 @@ import hashlib
 
 from datapkg.objects.files import temp_path
 from datapkg.objects.pack_file import Pack, PackWriter
-from datapkg.objects.packs import PACK_BYTES, PackedObjects
+from datapkg.objects.packs import PACK_BYTES, PACK_OBJECTS, PackedObjects
 
-MERGED_AT, MERGED_BYTES = 16, 64 << 20
+MERGED_AT, MERGED_BYTES, MERGED_OBJECTS = 16, 64 << 20, 1 << 15
 
 
 def merge_packs(home: PackedObjects) -> None:
     """Write many packs of similar size as one.
 
     As in a log-structured merge tree: packs count as similar up to a factor of 8, and merge when they are `MERGED_AT`;
-    each byte is written again a few times at most, and those in packs of `MERGED_BYTES` never. A pack with a wrong byte
-    stays as it is, for `verify`. Only one process may merge, and no other may rewrite meanwhile.
+    each byte is written again a few times at most, and those in long ones (`MERGED_BYTES`, `MERGED_OBJECTS`) never. A
+    pack with a wrong byte stays as it is, for `verify`. Only one process may merge, and no other may rewrite meanwhile.
     """
     home.has_new_packs = False
     while similar := _similar(home.packs()):
@@ -29,16 +29,16 @@ def merge_packs(home: PackedObjects) -> None:
 
 
 def _similar(packs: list[Pack]) -> list[Pack]:
-    """Return the smallest packs of a size of which there are `MERGED_AT`, together at most `PACK_BYTES`."""
+    """Return the smallest packs of a size of which there are `MERGED_AT`, together at most what one pack takes."""
     sizes: dict[int, list[Pack]] = {}
     for pack in sorted(packs, key=lambda pack: pack.size):
-        if pack.size < MERGED_BYTES:
+        if pack.size < MERGED_BYTES and pack.count < MERGED_OBJECTS:
             sizes.setdefault((max(pack.size >> 16, 1).bit_length() - 1) // 3, []).append(pack)
     similar = next((each for each in sizes.values() if len(each) >= MERGED_AT), [])
-    total, chosen = 0, []
+    size, count, chosen = 0, 0, []
     for pack in similar:
-        total += pack.size
-        chosen += [pack] if total <= PACK_BYTES else []
+        size, count = size + pack.size, count + pack.count
+        chosen += [pack] if size <= PACK_BYTES and count <= PACK_OBJECTS else []
     return chosen
 
 

@@ -26,18 +26,18 @@ from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.blobs.folder import FolderBlobs
 from datapkg.objects.directory import ChainedStream, DirectoryObjects, Named, no_notice, read_up_to
 from datapkg.objects.files import rename, sync_folder, sync_path, temp_path
-from datapkg.objects.pack_file import Pack, PackLocation, PackWriter
+from datapkg.objects.pack_file import Pack, PackEntries, PackLocation, PackWriter
 from datapkg.objects.packed_reads import PackedReads
 from datapkg.objects.recipes import Recipes, clipped
 
 SMALL_BYTES = 1 << 20
 PACK_FROM_OBJECTS = 64
 PACK_BYTES = 256 << 20
+PACK_OBJECTS = 1 << 17
+"""More objects make another pack: what is being written has its index as a dict, with 300 bytes for each."""
 GATHERED_BYTES = 1 << 20
 """Objects are added to a pack together, in writes of about this size."""
-FEW_LOOKUPS = 64
-"""For more hashes, one pass over an index takes less time than a binary search for each."""
-Unnamed = tuple[str, Path, dict[bytes, tuple[int, int]]]
+Unnamed = tuple[str, Path, Mapping[bytes, tuple[int, int]]]
 """A pack without its name yet: its hash ("" while it is being written), its file, and the places in it by hash."""
 TICK_NS = 50_000_000  # two changes of a folder within this time may leave it the same modification time
 
@@ -155,10 +155,7 @@ class PackedObjects(PackedReads):
         for _, _, entries in self._unnamed():
             digests = {digest for digest in digests if digest not in entries}
         for pack in self.packs():
-            if len(digests) <= FEW_LOOKUPS:
-                digests -= {digest for digest in digests if pack.find(digest)}
-            else:
-                digests.difference_update(pack.hashes())
+            digests -= pack.among(digests)
         return {digest.hex() for digest in digests}
 
     def size(self, hash: str) -> int:
@@ -208,7 +205,7 @@ class PackedObjects(PackedReads):
             new = {digest: data for digest, data in bodies.items() if digest not in known}
             if self._writer and new:
                 self._writer.add(new)
-                if self._writer.size >= PACK_BYTES:
+                if self._writer.size >= PACK_BYTES or len(self._writer.entries) >= PACK_OBJECTS:
                     self._finish_writer()
 
     def put_verified(self, items: Iterable[tuple[str, bytes]]) -> None:
@@ -239,7 +236,8 @@ class PackedObjects(PackedReads):
     def _finish_writer(self) -> None:
         if writer := self._writer:
             try:
-                self._finished.append((writer.finish(), writer.temp, writer.entries))
+                hash = writer.finish()
+                self._finished.append((hash, writer.temp, PackEntries(Pack(writer.temp))))
             finally:  # not before: its objects would be nowhere meanwhile
                 self._writer = None
 

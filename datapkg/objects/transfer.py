@@ -9,6 +9,7 @@ from typing import BinaryIO, TypeVar, cast
 
 from datapkg.errors import DatapkgError, IntegrityError
 from datapkg.format.hashing import hash_bytes
+from datapkg.format.object_sizes import lacking
 from datapkg.objects.base import Readable, Writable
 from datapkg.objects.concurrency import Moved, Task, run_all
 from datapkg.objects.progress import Counter, Progress, silent
@@ -26,7 +27,7 @@ T = TypeVar("T")
 class TransferPlan:
     """What a transfer will do: the objects to move (hash to size in bytes), and what is there already."""
 
-    needed: dict[str, int]
+    needed: Mapping[str, int]
     present: int
 
     @property
@@ -45,8 +46,8 @@ class TransferResult:
 
 def plan(wanted: Mapping[str, int], target: Writable) -> TransferPlan:
     """Decide which of the wanted objects (hash to size in bytes) the target lacks."""
-    missing = target.missing(wanted)
-    return TransferPlan({hash: size for hash, size in wanted.items() if hash in missing}, len(wanted) - len(missing))
+    needed = lacking(wanted, target.missing)
+    return TransferPlan(needed, len(wanted) - len(needed))
 
 
 def transfer(source: Readable, target: Writable, planned: TransferPlan, progress: Progress = silent) -> TransferResult:

@@ -18,7 +18,7 @@ from weakref import WeakSet
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
 FORMAT = 3
@@ -30,6 +30,7 @@ _Stamp = tuple[int, int, int, int, int]
 _LOCKED_S, _LEFT_ALONE_S = 2, 30
 _STAMP = "size, mtime_ns, ctime_ns, inode, device, IFNULL(CAST(checked_ns AS INTEGER), 0)"
 _CHECK_BYTES = 4
+_AT_ONCE = 20_000
 _MAX_FOUND_BYTES = 512 << 20
 _FOUND_DAYS = 90
 _TABLES = """
@@ -99,14 +100,19 @@ class Index:
                 rows.append((str(path), *stamp(os.stat(path)), time.time_ns()))
         self._write("INSERT OR REPLACE INTO believed VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def sources(self, folder: str) -> dict[str, tuple[_Stamp, int, str]]:
-        """Return, for the files below an absolute folder path: stamp, time of the stamp, and hash."""
+    def sources(self, folder: str) -> Iterator[tuple[str, _Stamp, int, str]]:
+        """Yield, for the files below an absolute folder path: path, stamp, time of the stamp, and hash."""
         start = folder.rstrip("/") + "/"
-        question = f"SELECT path, hash, {_STAMP} FROM sources WHERE path >= ? AND path < ?"
+        question = (
+            f"SELECT path, hash, {_STAMP} FROM sources WHERE path > ? AND path < ? ORDER BY path LIMIT {_AT_ONCE}"
+        )
         # "0" is the character after "/": a range of the primary key, without LIKE and its wildcards.
-        rows = self._rows(question, (start, start[:-1] + "0"))
-        found = ((path, _unsealed(path, hash), stamp) for path, hash, *stamp in rows)
-        return {path: (tuple(stamp[:5]), stamp[5], hash.decode()) for path, hash, stamp in found if hash is not None}
+        after, end = start, start[:-1] + "0"
+        while rows := self._rows(question, (after, end)):
+            for path, sealed, *found in rows:
+                if (hash := _unsealed(path, sealed)) is not None:
+                    yield path, tuple(found[:5]), found[5], hash.decode()
+            after = rows[-1][0]
 
     def remember_sources(self, rows: Iterable[tuple[str, _Stamp, int, str]]) -> None:
         """Record the hashes of files: path, stamp, time of the stamp (in ns), hash."""

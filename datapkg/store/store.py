@@ -208,10 +208,11 @@ class Store:
         """Return whether the manifest with this hash is here and intact."""
         return not self.objects.missing([hash])
 
-    def absent(self, manifest: Manifest, path: str = "") -> dict[str, int]:
+    def absent(self, manifest: Manifest, path: str = "") -> Mapping[str, int]:
         """Return the objects of a package (below a path) that are missing or corrupt: hash to size in bytes."""
-        wanted = manifest.objects(path)
-        return {hash: wanted[hash] for hash in self.objects.missing(wanted)}
+        from datapkg.format.object_sizes import lacking
+
+        return lacking(manifest.objects(path), self.objects.missing)
 
     def append_log(self, ref: Ref, event: LogEvent) -> None:
         """Write an event to the log of a package; long lists of its record become an object."""

@@ -24,8 +24,16 @@ from datapkg.format.hashing import copy_hashed, is_hash
 from datapkg.objects.base import Objects, Writable
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.files import UNWRITABLE, make_folder, new_file, replacing, seal, sync_file, temp_path
-from datapkg.objects.pack_file import OpenFiles, PackLocation, hash_file, hash_place, open_place, readable_bytes
-from datapkg.objects.packs import FEW_LOOKUPS, PackedObjects
+from datapkg.objects.pack_file import (
+    FEW_LOOKUPS,
+    OpenFiles,
+    PackLocation,
+    hash_file,
+    hash_place,
+    open_place,
+    readable_bytes,
+)
+from datapkg.objects.packs import PackedObjects
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.store.index import Index
 from datapkg.store.small_files import names
@@ -188,7 +196,7 @@ class VerifiedObjects(Objects):
             return packs
         digests = {bytes.fromhex(hash) for hash in wanted}
         for pack in self.packed.packs():
-            here = digests.intersection(pack.hashes())
+            here = pack.among(digests)
             if here and self.index.is_verified(pack.path):
                 wanted.difference_update(digest.hex() for digest in here)
                 packs.add(pack.path)

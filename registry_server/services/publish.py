@@ -29,6 +29,7 @@ from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import check_new_version, check_package, check_tag
+from datapkg.format.object_sizes import in_groups
 from registry_server.db import checks, numbers, objects, packages, pushes, states
 from registry_server.db.packages import LATEST, PackageRow
 from registry_server.db.pushes import Push
@@ -247,7 +248,7 @@ def _usable(connection: Connection, push: Push, package: PackageRow | None, hash
 
 def _to_check(
     connection: Connection, package: PackageRow, manifest: Manifest, older: MappedManifest | None
-) -> dict[str, int]:
+) -> Mapping[str, int]:
     """Return the objects that the package may not hold whole yet, with the sizes that the manifest states.
 
     The package holds those of its own states, but those that are damaged since then have to be sent again.
@@ -255,7 +256,7 @@ def _to_check(
     if older is None or states.find(connection, package.id, older.hash) is None:
         return manifest.objects()
     _, after = changed(older, manifest)
-    stated = {hash: size for node in after.values() for hash, size in node.objects()}
+    stated: dict[str, int] = {hash: size for node in after.values() for hash, size in node.objects()}
     if damaged := objects.damaged_in(connection, package.id):
         everything = manifest.objects()
         stated |= {hash: everything[hash] for hash in damaged if hash in everything}
@@ -325,8 +326,11 @@ def _add_state(
 ) -> None:
     manifest = prepared.manifest
     stated = _to_check(connection, package, manifest, prepared.older)
-    check_sent(connection, push, package, {manifest.hash: None, **stated})
-    objects.hold(connection, package.id, {manifest.hash, *stated})
+    check_sent(connection, push, package, {manifest.hash: None})
+    objects.hold(connection, package.id, [manifest.hash])
+    for some in in_groups(stated):  # a million rows at a time would take gigabytes
+        check_sent(connection, push, package, some)
+        objects.hold(connection, package.id, some)
     checks.keep(connection, prepared.checked.keys, request.registry.now())
     number = numbers.of_state(connection, package.id, manifest.hash)
     if number is None:

@@ -20,7 +20,7 @@ def describe(manifest: Manifest) -> StateRow:
     """Return the database row of a manifest."""
     return StateRow(
         hash=manifest.hash,
-        manifest_size=len(manifest.data),
+        manifest_size=manifest.size_bytes,
         bytes_logical=sum(manifest.objects().values()),
         title=_text(manifest, "title", MAX_TITLE),
         description=_text(manifest, "description", MAX_DESCRIPTION),

@@ -24,15 +24,22 @@ def index(tmp_path: Path) -> Index:
 
 def test_only_sources_below_the_folder_are_returned(index: Index) -> None:
     index.remember_sources((path, STAMP, 9, "ab") for path in ("/a/b/c", "/a/b/d/e", "/a/bc", "/a/b"))
-    assert index.sources("/a/b") == {"/a/b/c": (STAMP, 9, "ab"), "/a/b/d/e": (STAMP, 9, "ab")}
-    assert index.sources("/a/b/") == index.sources("/a/b")
-    assert len(index.sources("/")) == 4
+    assert list(index.sources("/a/b")) == [("/a/b/c", STAMP, 9, "ab"), ("/a/b/d/e", STAMP, 9, "ab")]
+    assert list(index.sources("/a/b/")) == list(index.sources("/a/b"))
+    assert len(list(index.sources("/"))) == 4
+
+
+def test_many_sources_are_read_some_at_a_time(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [f"/a/{number}" for number in range(10)]
+    index.remember_sources((path, STAMP, 9, "ab") for path in paths)
+    monkeypatch.setattr(module, "_AT_ONCE", 3)
+    assert [path for path, *_ in index.sources("/a")] == paths
 
 
 def test_newer_entry_of_a_source_replaces_the_older(index: Index) -> None:
     index.remember_sources([("/a/b", STAMP, 9, "old")])
     index.remember_sources([("/a/b", STAMP, 10, "new")])
-    assert index.sources("/a") == {"/a/b": (STAMP, 10, "new")}
+    assert list(index.sources("/a")) == [("/a/b", STAMP, 10, "new")]
 
 
 def test_stored_values_are_returned(index: Index) -> None:
@@ -67,7 +74,7 @@ def test_corrupt_index_is_a_miss(index: Index, damage: str) -> None:
     index.remember_sources([("/a/b", STAMP, 9, "ab")])
     found = {} if damage == "folder" else {"a": b"1"}
     assert index.get_many(["a"]) == found
-    assert bool(index.sources("/a")) == bool(found)
+    assert bool(list(index.sources("/a"))) == bool(found)
 
 
 @pytest.mark.parametrize("value", ["NULL", "'text'", "x'00ff'", "1.5", "-1", "x''"])
@@ -82,7 +89,7 @@ def test_corrupt_values_are_misses(index: Index, tmp_path: Path, column: str, va
     for table in tables:
         index._write(f"UPDATE {table} SET {column} = {value}", [()])
     assert index.get_many(["a"]) == ({} if column == "value" else {"a": b"one"})
-    found = index.sources("/a").get("/a/b")
+    found = {path: (stamp, at, hash) for path, stamp, at, hash in index.sources("/a")}.get("/a/b")
     assert found is None if column == "hash" else found is not None and found[2] == "ab" and isinstance(found[1], int)
     assert index.is_verified(tmp_path / "a") is (column in ("value", "hash"))
 

@@ -17,6 +17,7 @@ from datapkg.errors import CorruptObject, DamagedFile, InvalidName, NewerFormat,
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import Block, FileNode, Manifest, TableNode
 from datapkg.format.names import Ref
+from datapkg.objects import pack_merging, packs
 from datapkg.objects.packs import PackedObjects
 from datapkg.store import format_version
 from datapkg.store.index import Index
@@ -232,6 +233,31 @@ def test_number_of_packs_does_not_grow_with_that_of_batches(store: Store) -> Non
         hash_bytes(each): each for each in data
     }
     assert (check(store), list(store.tmp.iterdir())) == (set(), [])
+
+
+def test_a_pack_has_so_many_objects_at_most(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "PACK_OBJECTS", 3)
+    data = [b"%d" % number for number in range(10)]
+    with store.writing(), store.objects.batch():
+        hashes = [store.objects.put_bytes(each) for each in data]
+        assert store.objects.missing(hashes) == set()
+        assert [store.objects.read(hash) for hash in hashes] == data, "those of finished packs are found too"
+        assert [store.objects.put_bytes(each) for each in data] == hashes
+    assert sum(pack.count for pack in store.objects.packed.packs()) >= 10
+    assert all(pack.count <= 3 for pack in store.objects.packed.packs())
+    assert dict(store.objects.read_many(hashes)) == dict(zip(hashes, data, strict=True))
+
+
+def test_packs_of_many_objects_are_not_merged(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pack_merging, "PACK_OBJECTS", 4)
+    monkeypatch.setattr(pack_merging, "MERGED_OBJECTS", 3)
+    for number in range(40):
+        with store.writing(), store.objects.batch():
+            store.objects.put_bytes(b"%d" % number)
+    counts = [pack.count for pack in store.objects.packed.packs()]
+    assert sum(counts) == 40
+    assert max(counts) == 4
+    assert len(counts) < 16 + 40 // 3
 
 
 def test_pack_with_a_wrong_byte_is_not_merged(store: Store) -> None:

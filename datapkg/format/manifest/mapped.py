@@ -6,7 +6,7 @@ A search decodes about twenty lines.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from mmap import mmap
@@ -18,6 +18,7 @@ from datapkg.format.chunks import Chunk, Gap, chunks_of_lines, gaps, line_offset
 from datapkg.format.manifest.index import GroupRecord
 from datapkg.format.manifest.missing import no_node
 from datapkg.format.manifest.parsed import Block, Kind, Manifest, Node, decoded, decoded_lines, parse_head
+from datapkg.format.object_sizes import MANY, ObjectSizes, SizesCollector
 
 _AT_ONCE = 4096
 _MAX_REMEMBERED = 1000
@@ -60,6 +61,7 @@ class MappedManifest(Manifest):
         self._count = len(self._offsets) - 1
         self._runs: dict[str, Run] = {}
         self._size: int | None = None
+        self._objects: ObjectSizes | None = None
         self.keep_chunks: Callable[[list[Chunk]], None] | None = None
         """Is called with the chunk map when it is made, which takes half a second for a million nodes."""
 
@@ -134,16 +136,22 @@ class MappedManifest(Manifest):
         for start in range(first, end, _AT_ONCE):
             yield from decoded_lines(self.lines(start, min(start + _AT_ONCE, end)))
 
-    def objects(self, path: str = "") -> dict[str, int]:
+    def objects(self, path: str = "") -> Mapping[str, int]:
         """Return the objects of the node at `path` and of all nodes below it: hash to size in bytes."""
+        if not path and self._objects is not None:
+            return self._objects
         run = self._run(path)
         if path and run.start == run.end:
             raise no_node(self, path)
-        found: dict[str, int] = {}
+        collector = SizesCollector(is_long=run.end - run.start >= MANY)
         for start in range(run.start, run.end, _AT_ONCE):
-            some = _decode_sizes(self.lines(start, min(start + _AT_ONCE, run.end)))
-            found.update({each.hash: each.size for each in some if each.hash})
-            found.update((block.hash, block.size) for each in some for block in each.objects)
+            some: list[_Sized | Block] = []
+            for each in _decode_sizes(self.lines(start, min(start + _AT_ONCE, run.end))):
+                some += [each] if each.hash else each.objects
+            collector.add([each.hash for each in some], [each.size for each in some])
+        found = collector.collected()
+        if not path and isinstance(found, ObjectSizes):
+            self._objects = found
         return found
 
     def size(self, path: str = "") -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any, Literal
 
@@ -183,7 +183,7 @@ class Manifest:
         """Return an iterator over the same nodes; for a long manifest, few are in memory at a time."""
         return iter(self.below(path))
 
-    def objects(self, path: str = "") -> dict[str, int]:
+    def objects(self, path: str = "") -> Mapping[str, int]:
         """Return the objects of the node at `path` and of all nodes below it: hash to size in bytes."""
         return {hash: size for node in self.entries(path) for hash, size in node.objects()}
 

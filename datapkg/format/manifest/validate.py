@@ -17,6 +17,7 @@ from datapkg.format.manifest.parsed import (
     prepared,
 )
 from datapkg.format.names import check_node_name, check_node_path
+from datapkg.format.object_sizes import MANY
 
 _AT_ONCE = 4096
 
@@ -27,24 +28,28 @@ def is_right(manifest: MappedManifest) -> bool:
         return False
     try:
         manifest.meta  # noqa: B018 - decodes and validates the first line
-        order, sizes = _Order(), dict[str, int]()
-        return all(
+        order = _Order()
+        sizes: dict[str, int] | None = {} if manifest.end < MANY else None
+        are_right = all(
             _are_right(manifest.lines(start, min(start + _AT_ONCE, manifest.end)), order, sizes)
             for start in range(1, manifest.end, _AT_ONCE)
         )
+        if are_right and sizes is None:
+            manifest.objects()  # raises for an object with two sizes, without a dict of all
+        return are_right
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DatapkgError):
         return False
 
 
-def _are_right(lines: memoryview, order: _Order, sizes: dict[str, int]) -> bool:
+def _are_right(lines: memoryview, order: _Order, sizes: dict[str, int] | None) -> bool:
     nodes = [prepared(node) if node.meta and not _is_plain(node) else node for node in decoded_lines(lines)]
     if canonical.encode_lines(nodes) != lines:
         return False
     for node in nodes:
         order.add(node)
         check_node(node)
-        for hash, size in node.objects():
-            if sizes.setdefault(hash, size) != size:
+        for hash, size in node.objects() if sizes is not None else ():
+            if sizes is not None and sizes.setdefault(hash, size) != size:
                 return False
     return True
 
