@@ -16,8 +16,9 @@ from datapkg.building.spec.folder_files import BUILD_FILE
 from datapkg.building.spec.keywords import RESERVED
 from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.building.spec.yaml_text import yaml_quoted, yaml_text
-from datapkg.errors import Conflict, InvalidInput, NotFound
+from datapkg.errors import Conflict, InvalidInput
 from datapkg.format.texts import quoted
+from datapkg.objects.files import no_such_path
 
 README = "README.md"
 # The name, a mapping, `file` with a path, `transform` with a name, and some for the groups around it.
@@ -44,7 +45,7 @@ def generate(directory: Path, *, gitignore: bool = True) -> Generated:
     `InvalidInput` for files that cannot be nodes.
     """
     if not directory.is_dir():
-        raise NotFound(f"there is no directory {quoted(directory)}", path=str(directory))
+        raise no_such_path(directory, "folder")
     path, readme = directory / BUILD_FILE, directory / README
     if os.path.lexists(path):
         raise _exists(path)

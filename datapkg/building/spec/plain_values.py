@@ -25,8 +25,10 @@ class Problems:
         self.found: list[tuple[int, str, str]] = []
 
     def add(self, line: int, place: str, what: str) -> None:
-        """Record a mistake; raise at once when there are `MAX_PROBLEMS`."""
-        self.found.append((line, place[:_PLACE_CHARS], what))
+        """Record a mistake, once; raise at once when there are `MAX_PROBLEMS`."""
+        found = (line, place[:_PLACE_CHARS], what)
+        if found not in self.found:
+            self.found.append(found)
         if len(self.found) >= MAX_PROBLEMS:
             self.raise_if_any()
 
@@ -39,7 +41,7 @@ class Problems:
         """Raise `InvalidBuildFile` with all mistakes, ordered by line; do nothing if there are none."""
         if not self.found:
             return
-        problems = [(self.place(line, place), what) for line, place, what in sorted(set(self.found))]
+        problems = [(self.place(line, place), what) for line, place, what in sorted(self.found)]
         lines = first_lines([f"{place}: {what}" for place, what in problems], _SHOWN)
         if len(problems) > 1:
             many = "at least " if len(self.found) >= MAX_PROBLEMS else ""

@@ -21,6 +21,7 @@ from datapkg.building.spec.path_index import PathIndex
 from datapkg.building.spec.plain_values import Problems, pairs_of, path_text, to_meta
 from datapkg.building.spec.source_paths import SourceFolder
 from datapkg.building.spec.stage_matrix import NAME, combinations, labels
+from datapkg.building.spec.stage_names import check_names, written_names
 from datapkg.errors import InvalidName
 from datapkg.format.manifest.parsed import is_file_name
 from datapkg.format.names import Ref
@@ -36,7 +37,6 @@ _EXPLICIT = ("file", "package")
 OfStage = StageSource | ResultsSource
 Makers = PathIndex[OfStage | None]
 """The nodes of a build by their paths, each with the output of a stage that it is built from, if any."""
-PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}")
 
 
 class StageReader:
@@ -47,24 +47,27 @@ class StageReader:
         self.stages: dict[str, Stage] = {}
         self._lines: dict[str, int] = {}
         self._members: dict[str, dict[str, str]] = {}
+        self._are_unknown = False
 
     def read(self, item: Item) -> None:
         """Read the mapping of names to stages."""
         if item.kind != "mapping":
             self._problems.add(item.line, "stages", "expected a mapping of names to stages")
+            self._are_unknown = True
             return
         pairs = pairs_of(item, "stages", self._problems)
         if len(pairs) > MAX_STAGES:
+            self._are_unknown = True
             self._problems.add(item.line, "stages", f"has {len(pairs):,} stages; at most {MAX_STAGES:,} are allowed")
             return
         for key, value in pairs:
             place = path_text("stages", key.text)
+            self._lines[key.text] = key.line  # with a mistake too, so that what refers to it is not another one
             if not NAME.match(key.text):
                 self._problems.add(key.line, place, "a stage is named by letters, digits and underscores")
             elif value.kind != "mapping":
                 self._problems.add(key.line, place, f"expected a mapping such as {{run: …}}, got {kind_of(value)}")
             else:
-                self._lines[key.text] = key.line
                 self._stage(key.text, NodeMapping.of(value, place, key.line, self._problems))
 
     def _stage(self, name: str, mapping: NodeMapping) -> None:
@@ -103,7 +106,7 @@ class StageReader:
             stop_rules(mapping),
         )
         several = combinations(mapping)
-        self._check_names(mapping, stage, [] if several is None else [name for each in several for name in each])
+        check_names(mapping, stage, [] if several is None else [name for each in several for name in each])
         if len(self._problems.found) == before:
             self._add(stage, several)
 
@@ -140,7 +143,8 @@ class StageReader:
                 self._problems.add(value.line, path_text(mapping.where("inputs"), key), given)
             else:
                 found[key] = StageInput(*given, form.get(key, form.get("", "parquet")))
-        for name in form.keys() - found.keys() - {""}:
+        written = written_names(mapping, ("inputs",))
+        for name in form.keys() - (form.keys() if written is None else written) - {""}:
             mapping.wrong("as", f"there is no input {quoted(name)}{suggestion(name, tuple(found))}")
         return found
 
@@ -263,21 +267,6 @@ class StageReader:
             return []
         return [each.text for each in items]
 
-    def _check_names(self, mapping: NodeMapping, stage: Stage, varied: list[str]) -> None:
-        """Check that no name is used twice, and that the command has no other names in braces."""
-        names = [*stage.inputs, *stage.params, *stage.outputs, *dict.fromkeys(varied)]
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            self._problems.add(mapping.line, mapping.place, f"has two things of the name {quoted(name)}")
-        for name in dict.fromkeys([*stage.params, *varied]):
-            if not NAME.match(name):
-                what = f"{quoted(name)} is not a valid name of a param; use letters, digits and underscores"
-                self._problems.add(mapping.line, mapping.place, what)
-        used = [match[1] for word in stage.run for match in PLACEHOLDER.finditer(word) if match[1]]
-        for name in dict.fromkeys(used):
-            if name not in names:
-                advice = suggestion(name, tuple(names)) or "; write {{ for a brace"
-                mapping.wrong("run", f"{{{name}}} is no input, param or output{advice}")
-
     def named(self, source: OfStage, node: str) -> OfStage:
         """Return the source of a node with the name of the output; record a mistake if there is no such output."""
         if isinstance(source, ResultsSource):
@@ -296,11 +285,11 @@ class StageReader:
         Record inputs that do not exist, and circles, as mistakes.
         """
         index = indexed(nodes)
-        reporting = {each.stage for each in nodes.values() if isinstance(each, ResultsSource)}
+        used = {each.stage for each in nodes.values() if each is not None}
         for stage in self.stages.values():
             self._check_inputs(stage, nodes, index)
         for name in {stage.name.partition("@")[0]: None for stage in self.stages.values() if not stage.outputs}:
-            if name not in reporting:
+            if name not in used:
                 what = f"has no `outputs`; expected them, or a node with its metrics: results: {{results_of: {name}}}"
                 self._problems.add(self._lines[name], path_text("stages", name), what)
         needs = {name: needed_stages(stage, index) for name, stage in self.stages.items()}
@@ -323,11 +312,16 @@ class StageReader:
                 text, members = f"{other}/{self.output_of(other, output)}", self._members.get(other, {})
                 if not problem:
                     stage.inputs[name] = replace(each, text=text, members=members)
-            elif each.kind == "node" and not index.touching(each.text):
+            elif each.kind == "node" and not index.touching(each.text) and not self._is_wrong(each.text):
                 problem = f"there is no node {quoted(each.text)} in contents{suggestion(each.text, tuple(nodes))}"
-            if problem:
-                where = path_text("stages", stage.name, "inputs", name)
+            if problem:  # once for all stages of a matrix
+                where = path_text("stages", stage.name.partition("@")[0], "inputs", name)
                 self._problems.add(self._lines[stage.name], where, problem)
+
+    def _is_wrong(self, node: str) -> bool:
+        """Return whether a node that is missing may be so because of a mistake at, above or below its path."""
+        path = f"{path_text('contents', *node.split('/'))}."
+        return any(path.startswith(f"{place}.") or f"{place}.".startswith(path) for _, place, _ in self._problems.found)
 
     def output_problem(self, stage: str, output: str) -> str:
         """Return the problem of a reference to an output; "" if there is such an output, or its stage is in error."""
@@ -336,12 +330,16 @@ class StageReader:
         found = self._any(stage)
         if found and self.output_of(stage, output) is None:
             outputs = tuple(found.outputs)
-            expected = f"; expected {' or '.join(outputs)}" if outputs else ""
-            return f"stage {quoted(stage)} has no output {quoted(output)}{suggestion(output, outputs) or expected}"
+            if not outputs:
+                return f"stage {quoted(stage)} has no `outputs`; a table of its metrics is {{results_of: {stage}}}"
+            if not output:
+                return f"stage {quoted(stage)} has {len(outputs)} outputs; name one of them: {', '.join(outputs)}"
+            expected = suggestion(output, outputs) or f"; expected {' or '.join(outputs)}"
+            return f"stage {quoted(stage)} has no output {quoted(output)}{expected}"
         return ""
 
     def _stage_problem(self, stage: str) -> str:
-        known = stage in self._lines and "@" not in stage
+        known = self._are_unknown or (stage in self._lines and "@" not in stage)
         return "" if known else f"there is no stage {quoted(stage)}{suggestion(stage, tuple(self._lines))}"
 
     def _any(self, stage: str) -> Stage | None:

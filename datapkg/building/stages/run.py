@@ -22,7 +22,7 @@ from datapkg.building.sources.file import open_source, put_file
 from datapkg.building.sources.function import source_files
 from datapkg.building.spec.folder import name_problem
 from datapkg.building.spec.model import Stage
-from datapkg.building.spec.stages import PLACEHOLDER
+from datapkg.building.spec.stage_names import PLACEHOLDER
 from datapkg.building.stages import metrics
 from datapkg.building.stages.capacity import VISIBLE_GPUS
 from datapkg.building.stages.container import NOT_STARTED, container_for
@@ -30,10 +30,13 @@ from datapkg.building.stages.inputs import Input, place_all
 from datapkg.building.stages.left_files import open_left
 from datapkg.building.stages.process import Processes, tail
 from datapkg.building.stages.shell_text import filled_shell, is_script
-from datapkg.errors import StageFailed
+from datapkg.errors import DatapkgError, DiskFull, StageFailed, exhausted
+from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Node
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
+from datapkg.objects.files import NO_ROOM
+from datapkg.objects.free_space import OTHER_DISK
 from datapkg.settings import METRICS_VARIABLE
 
 # Calls the function of a stage: module, function, then paths and params as JSON.
@@ -70,6 +73,8 @@ finally:
 # Of an isolated stage: what a program needs to find its files, beside the variables that the stage names.
 _ISOLATED_ENV = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV")
 _RETRY_PAUSE_S = 1.0
+_MAX_NAME_BYTES = 255
+_NAME_START_BYTES = 200
 _MAX_NOTES_BYTES = 16 << 20
 
 
@@ -131,6 +136,26 @@ def _failure(stage: Stage, problem: str, log: Path) -> StageFailed:
         stage=stage.name,
         log=str(log),
     )
+
+
+def system_failure(stage: Stage, error: OSError) -> DatapkgError:
+    """Return the failure of a stage for an error of the system, such as a full disk, while its files were moved."""
+    doing = f"stage {quoted(stage.name)} cannot run"
+    if lack := exhausted(error, doing):
+        return lack
+    if error.errno in NO_ROOM:
+        place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        return DiskFull(f"{doing}: {place}{error.strerror}", hint=OTHER_DISK, stage=stage.name)
+    hint = f"ls -ld {shlex.quote(os.fsdecode(error.filename))}" if error.filename else ""
+    return StageFailed(f"{doing}: {error}", hint=hint, stage=stage.name)
+
+
+def log_folder(logs: Path, stage: str) -> Path:
+    """Return the folder of the logs of a stage; values of a matrix can make its name too long for a file system."""
+    name = os.fsencode(stage)
+    if len(name) <= _MAX_NAME_BYTES:
+        return logs / stage
+    return logs / f"{name[:_NAME_START_BYTES].decode(errors='ignore')}-{hash_bytes(name)[:16]}"
 
 
 def log_hint(log: Path) -> str:

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
-from datapkg.building.spec.stages import PLACEHOLDER
+from datapkg.building.spec.stage_names import PLACEHOLDER
 
 _NAME = r"(?P<name>\{\{|\}\}|\{[A-Za-z_]\w*\})"
 _DOCUMENT = (
