@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 from datapkg.building.sources.results import read_reports
 from datapkg.building.spec.model import Stage, StopRule
-from datapkg.building.stages.metrics import reports_so_far
+from datapkg.building.stages.metrics import MetricsFollower
 from datapkg.building.stages.outcome import StageOutcome
 from datapkg.format.metrics import Report
 from datapkg.objects.base import Readable
@@ -19,27 +20,32 @@ class EarlyStopping:
     def __init__(self, objects: Readable) -> None:
         self._objects = objects
         self._reasons: dict[str, str] = {}
-        self._running: dict[str, Path] = {}
+        self._running: dict[str, MetricsFollower] = {}
+        self._lock = threading.Lock()
 
     def begin(self, stage: Stage, folder: Path) -> None:
         """Note that a run begins; `folder` is that of its tries."""
         if stage.early_stopping:
-            self._running[stage.name] = folder
+            with self._lock:
+                self._running[stage.name] = MetricsFollower(folder)
 
     def end(self, outcome: StageOutcome) -> None:
         """Note what a run has reported that has ended, or that was known."""
-        if outcome.stage.early_stopping:
-            self._running.pop(outcome.stage.name, None)
-            self._look(outcome.stage, outcome.stage.name, read_reports(self._objects, outcome.metrics))
+        stage = outcome.stage
+        if stage.early_stopping:
+            with self._lock:
+                self._running.pop(stage.name, None)
+                self._look(stage, stage.name, read_reports(self._objects, outcome.metrics))
 
     def reason(self, stage: Stage) -> str:
         """Return why a run of a sweep is not begun, "" if nothing is against it."""
         if not stage.early_stopping:
             return ""
-        for name, folder in self._running.copy().items():
-            if _sweep(name) == _sweep(stage.name):
-                self._look(stage, name, reports_so_far(folder))
-        return self._reasons.get(_sweep(stage.name), "")
+        with self._lock:
+            for name, follower in self._running.items():
+                if _sweep(name) == _sweep(stage.name):
+                    self._look(stage, name, follower.new_reports())
+            return self._reasons.get(_sweep(stage.name), "")
 
     def _look(self, stage: Stage, name: str, reports: Iterable[Report]) -> None:
         """Look for a report that ends the sweep of a stage, in those of one of its runs."""

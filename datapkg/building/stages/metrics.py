@@ -53,11 +53,31 @@ def _keep(stream: BinaryIO | None, kept: IO[bytes], problems: _Problems) -> None
         problems.add(f"it reported more than {MAX_BYTES:,} bytes of metrics; the others are left out")
 
 
-def reports_so_far(folder: Path) -> Iterator[Report]:
-    """Yield what a run has reported until now; `folder` is that of its tries, of which the last counts."""
-    if path := last_file(folder):
+class MetricsFollower:
+    """Reads what a running run reports, each line once; `folder` is that of its tries, of which the last counts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path: Path | None = None
+        self._read_bytes = 0
+
+    def new_reports(self) -> Iterator[Report]:
+        """Yield what was reported since the last call; a line without its end is left for the next one."""
+        path = last_file(self._folder)
+        if path != self._path:
+            self._path, self._read_bytes = path, 0
+        if path is None:
+            return
         with contextlib.suppress(FileNotFoundError), _opened(path) as stream:
-            yield from (each for each in _reports(stream) if not isinstance(each, str))
+            if stream is None:
+                return
+            stream.seek(self._read_bytes)
+            while self._read_bytes < MAX_BYTES and (line := stream.readline(MAX_LINE_BYTES + 1)):
+                if not line.endswith(b"\n") and len(line) <= MAX_LINE_BYTES:
+                    return
+                self._read_bytes += len(line)
+                if not isinstance(report := parse_report(line), str):
+                    yield report
 
 
 def last_file(folder: Path) -> Path | None:

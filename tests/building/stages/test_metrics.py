@@ -18,12 +18,16 @@ import datapkg
 from datapkg.api.build import build_package
 from datapkg.api.build_result import BuildResult
 from datapkg.api.gc import free_space
+from datapkg.building.spec.model import Stage, StopRule
 from datapkg.building.spec.options import BuildOptions
 from datapkg.building.spec.parser import read_build_file
+from datapkg.building.stages import metrics
+from datapkg.building.stages.early_stopping import EarlyStopping
 from datapkg.errors import InvalidBuildFile, InvalidInput, StageFailed, WrongType
-from datapkg.format.metrics import checked_report, encode_report, parse_report
+from datapkg.format.metrics import MAX_LINE_BYTES, checked_report, encode_report, parse_report
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.objects.memory import MemoryObjects
 from datapkg.store.gc import Policy
 from tests.building.stages.test_stages import Project
 
@@ -318,6 +322,49 @@ def test_a_known_run_stops_those_before_it(project: Project) -> None:
     done = sweep(project, rule)
     assert [each["action"] for each in done.stages] == ["stopped", "reused", "reused", "reused"]
     assert len(ran(project)) == 4
+
+
+def test_a_follower_reads_each_line_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "try0" / "metrics" / "metrics.jsonl"
+    path.parent.mkdir(parents=True)
+    parsed: list[bytes] = []
+    monkeypatch.setattr(metrics, "parse_report", lambda line: parsed.append(line) or parse_report(line))
+    follower = metrics.MetricsFollower(tmp_path)
+    assert list(follower.new_reports()) == []
+    path.write_text('{"loss": 3}\nnonsense\n{"loss": 2}\n{"lo')
+    assert list(follower.new_reports()) == [(None, {"loss": 3}), (None, {"loss": 2})]
+    assert list(follower.new_reports()) == []
+    with path.open("a") as file:
+        file.write('ss": 1}\n' + "x" * (MAX_LINE_BYTES + 5))
+    assert list(follower.new_reports()) == [(None, {"loss": 1})]
+    with path.open("a") as file:
+        file.write('\n{"loss": 0}\n')
+    assert list(follower.new_reports()) == [(None, {"loss": 0})]
+    assert [line for line in parsed if line.startswith(b'{"loss"')] == [b'{"loss": %d}\n' % n for n in (3, 2, 1, 0)]
+    again = tmp_path / "try1" / "metrics" / "metrics.jsonl"
+    again.parent.mkdir(parents=True)
+    again.write_text('{"loss": 7}\n')
+    assert list(follower.new_reports()) == [(None, {"loss": 7})], "a try begins anew"
+    again.unlink()
+    os.mkfifo(again)
+    assert list(metrics.MetricsFollower(tmp_path).new_reports()) == []
+
+
+def test_a_running_run_is_read_once_however_many_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = StopRule("loss", 0, is_minimum=True)
+    runs = [Stage(f"train@{number}", early_stopping=(rule,)) for number in range(100)]
+    parsed: list[bytes] = []
+    monkeypatch.setattr(metrics, "parse_report", lambda line: parsed.append(line) or parse_report(line))
+    stopping = EarlyStopping(MemoryObjects())
+    stopping.begin(runs[0], tmp_path)
+    path = tmp_path / "try0" / "metrics" / "metrics.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"loss": 3}\n' * 50)
+    assert {stopping.reason(each) for each in runs[1:]} == {""}
+    assert len(parsed) == 50
+    with path.open("a") as file:
+        file.write('{"loss": 0}\n')
+    assert stopping.reason(runs[1]) == "train@0 reported loss 0, at most 0 ends the sweep"
 
 
 @pytest.mark.parametrize(
