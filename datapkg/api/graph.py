@@ -14,6 +14,7 @@ from datapkg.building.spec.stages import OfStage, is_within
 from datapkg.errors import InvalidInput
 from datapkg.format.suggestions import choices
 from datapkg.format.texts import quoted, visible
+from datapkg.objects.files import no_such_path
 
 _COLUMN, _ROW, _WIDTH, _HEIGHT, _MARGIN = 240, 56, 200, 36, 16
 _CHARACTERS = 26
@@ -33,11 +34,13 @@ class Graph:
 def graph(source: Path, form: str = "text") -> str:
     """Return the graph of a build file, or of that in a folder, as text, Mermaid or SVG.
 
-    Raise `InvalidInput` for another form, `InvalidBuildFile` for mistakes in the build file.
+    Raise `NotFound`, `InvalidInput` for another form, `InvalidBuildFile` for mistakes in the build file.
     """
     if form not in FORMS:
         raise InvalidInput(f"there is no form {quoted(form)}{choices(form, FORMS)}")
     path = source / BUILD_FILE if source.is_dir() else source
+    if not path.exists():
+        raise no_such_path(path, "file")
     return FORMS[form](graph_of(read_build_file(path)))
 
 

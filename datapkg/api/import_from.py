@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,10 @@ from datapkg.building.converters.gradient import convert_gradient
 from datapkg.building.converters.polyaxon import convert_polyaxon
 from datapkg.building.spec.document import MAX_BYTES
 from datapkg.building.spec.folder_files import BUILD_FILE
-from datapkg.errors import Conflict, InvalidInput, NotFound
+from datapkg.errors import Conflict, InvalidInput
 from datapkg.format.suggestions import choices
 from datapkg.format.texts import quoted
-from datapkg.objects.files import write_atomic
+from datapkg.objects.files import no_such_path, write_atomic
 
 CONVERTERS: dict[str, Callable[[Path, Conversion], list[Path]]] = {
     "dvc": convert_dvc,
@@ -52,7 +51,7 @@ def import_from(form: str, source: Path, target: Path | None = None, *, overwrit
     if form not in CONVERTERS:
         raise InvalidInput(f"there is no converter for {quoted(form)}{choices(form, CONVERTERS)}")
     if not source.exists():
-        raise NotFound(f"there is no file or folder {quoted(source)}", hint=f"ls {shlex.quote(str(source.parent))}")
+        raise no_such_path(source)
     folder = source if source.is_dir() else source.parent
     path = target or folder / BUILD_FILE
     if os.path.lexists(path) and not overwrite:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from datapkg.api.graph import graph
-from datapkg.errors import InvalidInput
+from datapkg.errors import InvalidInput, NotFound
 
 BUILD_FILE = """
 contents:
@@ -73,3 +73,12 @@ stages:
     assert line is not None
     assert line[1] == line[2]
     assert box["middle"] + 36 < int(line[1]) < box["middle"] + 56
+
+
+@pytest.mark.parametrize("name", ["build.yaml", "nothing", "empty"])
+def test_a_path_of_no_build_file(folder: Path, name: str) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(NotFound, match="there is no file ") as found:
+        graph(folder / name)
+    assert found.value.hint.startswith("ls ")
+    assert ("did you mean" in found.value.message) == (name == "build.yaml")

@@ -294,7 +294,10 @@ def _members(
         path, member = "/".join(parts), "/".join(each.parts)
         problem = name_problem(parts) or (f"so does {quoted(paths[path])}" if path in paths else "")
         if problem:
-            raise BuildFailed(f"{node.place}: {quoted(member)} would be node {quoted(path)}: {problem}")
+            raise BuildFailed(
+                f"{node.place}: {quoted(member)} would be node {quoted(path)}: {problem}",
+                hint="name each member by a node of its own, or keep files with their suffixes: transform: id",
+            )
         paths[path] = member
         yield replace(below, path=path)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -27,6 +28,7 @@ INSTALL = "sudo apt-get install podman"
 NOT_STARTED = 125
 """The exit code of both engines when they have not run the command at all."""
 _INSPECT_S = 60
+_IN_QUOTES = re.compile(r'[",\n]')
 _LINE_CHARS = 500
 
 
@@ -125,7 +127,7 @@ class Container:
         found += [] if self.network else ["--network", "none"]
         for mode, paths in (("ro", self.readable), ("rw", self.writable)):
             for path in paths:
-                found += ["--volume", f"{path}:{path}:{mode}"]
+                found += ["--mount", _mount(path, mode)]
         found += ["--workdir", str(self.folder)]
         for name in self.passed:
             found += ["--env", name]
@@ -148,6 +150,12 @@ class Container:
                 timeout=_INSPECT_S,
                 check=False,
             )
+
+
+def _mount(path: Path, mode: str) -> str:
+    """Return the fields that mount a path at the same path: CSV, since `--volume` would end a path at a colon."""
+    fields = ["type=bind", f"source={path}", f"target={path}", *(["readonly"] if mode == "ro" else [])]
+    return ",".join(f'"{each}"' if _IN_QUOTES.search(each) else each for each in (f.replace('"', '""') for f in fields))
 
 
 def container_for(

@@ -46,7 +46,10 @@ def output_specs(node: NodeSpec, source: StageSource, result: StageResult, store
             spec = _spec(node, source, file, store.links.path(result.manifest, file))
             if spec.path in taken:
                 both = f"{quoted(taken[spec.path])} and {quoted(file.path)}"
-                raise BuildFailed(f"{both} of stage {quoted(source.stage)} would both be node {quoted(spec.path)}")
+                raise BuildFailed(
+                    f"{both} of stage {quoted(source.stage)} would both be node {quoted(spec.path)}",
+                    hint="let the stage name them otherwise, or keep files with their suffixes: transform: id",
+                )
             taken[spec.path] = file.path
             yield spec
 

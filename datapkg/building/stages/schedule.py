@@ -26,7 +26,7 @@ from datapkg.building.stages.metrics import kept_metrics, last_file, metrics_of
 from datapkg.building.stages.outcome import FAILED, PLANNED, RAN, REUSED, STOPPED, TAKEABLE, TAKEN, StageOutcome
 from datapkg.building.stages.output_nodes import made_by, output_specs
 from datapkg.building.stages.process import Processes
-from datapkg.building.stages.run import StageRun, Workplace, run_stage
+from datapkg.building.stages.run import StageRun, Workplace, log_folder, run_stage, system_failure
 from datapkg.building.stages.shared_results import SharedResults, shown_origin
 from datapkg.building.stages.sweep_results import SweepResults
 from datapkg.errors import BuildFailed, DatapkgError, StageFailed
@@ -283,7 +283,7 @@ class StageSchedule:
         tools, at, stage = self._tools, datetime.now(UTC), ready.stage
         if reason := self._stopping.reason(stage):
             return StageOutcome(stage, STOPPED, reason, ready.known, read=ready.read)
-        log = tools.logs / stage.name / f"{at:%Y%m%dT%H%M%S.%f}.log"
+        log = log_folder(tools.logs, stage.name) / f"{at:%Y%m%dT%H%M%S.%f}.log"
         outcome = StageOutcome(stage, FAILED, self._why(ready), ready.known, log=log, read=ready.read)
         folder = temp_path(tools.store.tmp, "stage")
         try:
@@ -301,7 +301,7 @@ class StageSchedule:
         except DatapkgError as error:
             outcome.error = error
         except OSError as error:
-            outcome.error = StageFailed(f"stage {quoted(stage.name)} cannot run: {error}", stage=stage.name)
+            outcome.error = system_failure(stage, error)
         finally:
             if outcome.error is not None and (file := last_file(folder)):
                 outcome.metrics = metrics_of(kept_metrics(file, tools.store.objects)[0])

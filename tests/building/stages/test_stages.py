@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -24,7 +25,16 @@ from datapkg.building import node_builder
 from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.building.spec.options import BuildOptions
 from datapkg.building.stages.lock import NAME, read_lock
-from datapkg.errors import BuildFailed, CheckFailed, InvalidBuildFile, InvalidInput, StageFailed
+from datapkg.errors import (
+    BuildFailed,
+    CheckFailed,
+    DatapkgError,
+    DiskFull,
+    InvalidBuildFile,
+    InvalidInput,
+    ResourceExhausted,
+    StageFailed,
+)
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.store.gc import Policy
@@ -513,3 +523,61 @@ def test_two_builds_beside_each_other_that_give_the_same_bytes(
     project.build()
     assert len(ours) == 1
     assert len(datapkg.load("me/data")["big"]()) == data.count("1")
+
+
+FOLDER = """
+contents: {parts: {stage: split}}
+stages:
+  split: {python: split:split, outputs: {parts: parts/}}
+"""
+
+
+def test_two_files_of_an_output_that_would_be_one_node(project: Project) -> None:
+    project.write(
+        split_py="def split(parts):\n    for name in ('a.csv', 'a.tsv'): (parts / name).write_text('n\\n1\\n')\n",
+        build_yml=FOLDER,
+    )
+    with pytest.raises(
+        BuildFailed, match=r"'parts/a.csv' and 'parts/a.tsv' of stage 'split' .* node 'parts/a'"
+    ) as found:
+        project.build()
+    assert found.value.hint.endswith("transform: id")
+    project.write(build_yml=FOLDER.replace("{stage: split}", "{stage: split, transform: id}"))
+    project.build()
+    assert list(datapkg.load("me/data").parts) == ["a.csv", "a.tsv"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "hint"),
+    [
+        (errno.ENOSPC, DiskFull, "datapkg gc"),
+        (errno.EMFILE, ResourceExhausted, "ulimit -n"),
+        (errno.EACCES, StageFailed, "ls -ld "),
+    ],
+)
+def test_an_error_of_the_system_while_an_output_is_taken(
+    project: Project, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[DatapkgError], hint: str
+) -> None:
+    def fail(stream: object, objects: object) -> None:
+        raise OSError(number, os.strerror(number), "/store/tmp/x")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("datapkg.building.stages.run.put_file", fail)
+        with pytest.raises(kind) as found:
+            project.build()
+    assert found.value.message.startswith("stage 'clean' cannot run: ")
+    assert os.strerror(number) in found.value.message
+    assert hint in found.value.hint
+    assert project.actions() == {"clean": "ran"}
+
+
+def test_names_of_runs_that_are_too_long_for_folders_of_logs(project: Project) -> None:
+    name, values = "s" * 64, ["\N{FISH}" * 60, "\N{FISH}" * 59 + "x"]
+    code = "import sys; print(sys.argv[1]); open(sys.argv[2], 'w')"
+    project.write(
+        build_yml=f"contents: {{all: {{stage: {name}}}}}\n"
+        f'stages: {{{name}: {{run: [{PYTHON}, -c, "{code}", "{{item}}", "{{out}}"], foreach: {values},'
+        " outputs: {out: o.txt}}}\n"
+    )
+    logs = [Path(each["log"]) for each in project.build().stages]
+    assert [log.read_text() for log in logs] == [f"{value}\n" for value in values]
