@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from datapkg.api.inventory import access, config, gc, lock, log, ls, rm, status, tag, version
     from datapkg.api.metrics import log_metrics
     from datapkg.api.public import (
-        build,
         bundle,
-        check,
         copy,
         edit,
         export,
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
         sync,
         verify,
     )
+    from datapkg.api.public_build import build, check
     from datapkg.api.tracking import runs, track
     from datapkg.api.urls import urls
     from datapkg.errors import (
@@ -68,9 +67,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "datapkg.api.public": (
         *(
-            "build",
             "bundle",
-            "check",
             "copy",
             "edit",
             "export",
@@ -85,6 +82,7 @@ _PLACES = {
         ),
         *("push", "search", "sync", "verify"),
     ),
+    "datapkg.api.public_build": ("build", "check"),
     "datapkg.api.inventory": ("access", "config", "gc", "lock", "log", "ls", "rm", "status", "tag", "version"),
     "datapkg.api.metrics": ("log_metrics",),
     "datapkg.api.tracking": ("runs", "track"),

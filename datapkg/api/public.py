@@ -5,81 +5,24 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datapkg.api.notebook_progress import shown
-from datapkg.api.results import BundleResult, CheckResults, ExportResult, PushResult, SyncResult, VerifyResult
+from datapkg.api.public_build import opened
+from datapkg.api.results import BundleResult, ExportResult, PushResult, SyncResult, VerifyResult
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import Selection
 from datapkg.home import Home
 from datapkg.objects.progress import Progress
 from datapkg.reading.load import load as open_node
-from datapkg.reading.nodes.base import Node
 
 if TYPE_CHECKING:
     from datapkg.api.edit import Draft
     from datapkg.reading.files.open_hook import OpenHook
-
-
-def build(
-    package: str,
-    source: Any = ".",
-    *,
-    build_file: bool = True,
-    allow_outside: bool = False,
-    allow_code: bool = False,
-    update: bool = False,
-    force: bool = False,
-    gitignore: bool = True,
-    allow_empty: bool = False,
-    keep_going: bool = False,
-    message: str = "",
-    progress: Progress | None = None,
-) -> Any:
-    """Build a folder, a build.yml, a data file, a DataFrame or a mapping of names to these; return the package.
-
-    `source` may be the address of a git repository; `allow_code` allows its build file to run code. `update` downloads
-    files again and updates their checksums in the build file; `force` ignores caches of earlier builds. In a folder
-    without a build file, `gitignore=False` includes files that its `.gitignore` excludes; `allow_empty` allows an empty
-    package. With `keep_going`, sources that cannot be read are skipped with a warning. Raise `InvalidName`,
-    `InvalidBuildFile` (with all mistakes), `BuildFailed`, `HashMismatch`, `Unreachable`.
-    """
-    from datapkg.api.build import build_package
-    from datapkg.building.spec.options import BuildOptions
-
-    home, ref = Home(), Ref.parse(package)
-    ways: dict[str, Any] = {"gitignore": gitignore, "allow_empty": allow_empty, "keep_going": keep_going}
-    options = BuildOptions(build_file, allow_outside, allow_code, update, force, **ways)
-    with shown(progress) as report_progress:
-        built = build_package(home, ref, source, options, message=message, progress=report_progress)
-    for path, reason in built.left_out.items():
-        warnings.warn(f"{path} was left out of {built.package}: {reason}", stacklevel=2)
-    return _opened(home, ref, built.hash)
-
-
-def check(
-    source: Any = ".",
-    *,
-    allow_outside: bool = False,
-    allow_code: bool = False,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> CheckResults:
-    """Run the checks of a folder or build.yml without building a package; return their results.
-
-    Raise `InvalidBuildFile` and `BuildFailed` as a build does, but nothing if a check fails.
-    """
-    from datapkg.api.check import BuildOptions
-    from datapkg.api.check import check as try_checks
-
-    options = BuildOptions(allow_outside=allow_outside, allow_code=allow_code, force=force)
-    with shown(progress) as report_progress:
-        return try_checks(Home(), source, options, progress=report_progress)
 
 
 def push(
@@ -155,11 +98,11 @@ def install(
             raise InvalidInput("frozen and groups go with a project, without a ref; parts go with a ref")
         with shown(progress) as report_progress:
             pins = install_project(home, Path.cwd(), registry=registry, progress=report_progress, **project)
-        return [_opened(home, pin, pin.state.value) for pin in pins if pin.state]
+        return [opened(home, pin, pin.state.value) for pin in pins if pin.state]
     wanted = Ref.parse(ref)
     with shown(progress) as report_progress:
         installed = install_one(home, wanted, InstallOptions(selection, replace, registry), report_progress)
-    return _opened(home, wanted, installed.hash)
+    return opened(home, wanted, installed.hash)
 
 
 def bundle(
@@ -193,7 +136,7 @@ def install_bundle(
     home = Home()
     with shown(progress) as report_progress:
         done = install_all(home, Path(path), registry=registry, replace=replace, progress=report_progress)
-    return [_opened(home, Ref.parse(each.package), each.hash) for each in done]
+    return [opened(home, Ref.parse(each.package), each.hash) for each in done]
 
 
 def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> Any:
@@ -233,7 +176,7 @@ def fetch(
     selection = Selection(tuple(include), tuple(exclude), max_size, part=part)
     with shown(progress) as report_progress:
         fetched = fetch_objects(home, wanted, selection, registry=registry, progress=report_progress)
-    return _opened(home, wanted, fetched.hash)
+    return opened(home, wanted, fetched.hash)
 
 
 def edit(
@@ -393,8 +336,3 @@ def verify(
         raise InvalidInput("verify takes a reference such as 'uciml/iris', or nothing")
     with shown(progress) as report_progress:
         return verify_objects(Home(), Ref.parse(ref) if ref else None, report_progress, content=content, repair=repair)
-
-
-def _opened(home: Home, ref: Ref, hash: str) -> Node:
-    exact = Ref(ref.user, ref.name, ref.path, State("hash", hash))
-    return open_node(exact, home, lazy=home.settings.get("lazy").value)

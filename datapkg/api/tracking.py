@@ -23,7 +23,7 @@ from datapkg.format.run_record import (
     parse_record,
 )
 from datapkg.format.texts import quoted
-from datapkg.objects.files import new_file
+from datapkg.objects.files import new_file, no_such_path
 from datapkg.reading.observers import observing
 
 RUNS = "runs"
@@ -75,9 +75,17 @@ def runs(folder: str | PathLike[str] = RUNS) -> list[dict[str, Any]]:
     """
     found = []
     for path in Path(folder).glob(f"*{SUFFIX}"):
-        if path.stat().st_size <= _MAX_BYTES and (record := parse_record(path.read_bytes())):
+        is_record = path.is_file() and path.stat().st_size <= _MAX_BYTES
+        if is_record and (record := parse_record(path.read_bytes())):
             found.append({**record, "file": str(path)})
     return sorted(found, key=lambda each: (str(each["started_at"]), each["file"]))
+
+
+def list_runs(folder: Path) -> list[dict[str, Any]]:
+    """Return what `runs` does, also of no folder at the default place; raise `NotFound` for another path of none."""
+    if not folder.is_dir() and folder != Path(RUNS):
+        raise no_such_path(folder, "folder")
+    return runs(folder)
 
 
 def _new_record(folder: Path, name: str) -> Path:

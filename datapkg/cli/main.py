@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "push": ("datapkg.cli.publishing:push", "Publish a package to a registry."),
     "remove": ("datapkg.cli.projects:remove", "Remove packages from the requirements of a project."),
     "rm": ("datapkg.cli.maintenance:rm", "Uninstall a package and free its space."),
+    "runs": ("datapkg.cli.tracked:runs", "List the runs that datapkg.track recorded in a folder."),
     "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
     "show": ("datapkg.cli.listing:show", "Show the contents of a package: tables, columns, files, sizes."),
     "status": ("datapkg.cli.building:status", "Compare working files with the last build from them."),
@@ -73,7 +74,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 # How `--help` lists them.
 GROUPS = {
     "Use data": ("search", "install", "fetch", "ls", "show", "log", "cat", "export", "bundle", "mount", "unmount"),
-    "Build packages": ("generate", "import-from", "build", "check", "status", "graph"),
+    "Build packages": ("generate", "import-from", "build", "check", "status", "graph", "runs"),
     "Edit packages": ("append", "edit", "merge", "cp"),
     "Publish data": ("push", "sync", "tag", "version", "access", "mirror", "delete"),
     "Projects": ("init", "add", "remove", "update", "outdated", "lock", "stubs"),

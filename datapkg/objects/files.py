@@ -31,7 +31,9 @@ SEALED_MTIME_NS = 946_684_800 * 10**9  # the year 2000
 
 
 def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> NotFound:
-    """Return the error for a path of the user at which there is nothing; it names the folder, and a name that is near.
+    """Return the error for a path of the user at which there is nothing, or something of another kind.
+
+    It names the folder, and a name that is near.
 
     `note` is a clause on what was not done because of it.
     """
@@ -47,6 +49,8 @@ def no_such_path(path: Path, kind: str = "file or folder", note: str = "") -> No
         near = []
     meant = os.fspath(path.with_name(near[0])) if near else ""
     line = f"there is no {kind} {quoted(path)}" + ("" if path.is_absolute() else f" in {Path.cwd()}")
+    if path.exists():
+        line, meant = f"{quoted(path)} is not a {kind}", ""
     detail: dict[str, Any] = {"meant": [os.fspath(path), meant]} if meant else {}
     message = f"{line}{f'; {note}' if note else ''}{did_you_mean([meant] if meant else [])}"
     there = next(each for each in (folder, *folder.parents) if each.is_dir() or each == each.parent)

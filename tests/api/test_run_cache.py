@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import datapkg
 from datapkg.api.build import build_package
 from datapkg.api.build_result import BuildResult
 from datapkg.api.push import push_package
@@ -155,6 +156,25 @@ def test_what_one_ran_another_takes(ada: Machine, other: Machine) -> None:
     assert (other.folder / NAME).read_text() == (ada.folder / NAME).read_text()
     assert actions(other.build()) == {"clean": "reused", "split": "reused"}, "also without the registry"
     assert other.ran == ""
+
+
+def test_by_python(ada: Machine, other: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, how = ada.ref.package, {"pull_cache": True, "push_cache": True}
+    for name, value in other.home.settings.environ.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Forbidden, match="only its writers may"):
+        datapkg.build(package, other.folder, **how)
+    assert other.ran == "", "it is refused before anything runs"
+    datapkg.build(package, other.folder, pull_cache=True)
+    assert other.ran == ""
+    datapkg.build(package, other.folder, again=["split"], jobs=1)
+    assert other.ran == "split "
+    make_writer(ada, other)
+    other.write(raw_txt="other words\n")
+    datapkg.build(package, other.folder, **how)
+    assert ada.home.client().find_stages(ada.ref, [key_of(other.build().results["clean"].known)])
+    with pytest.raises(InvalidInput, match="objects goes with on"):
+        datapkg.build(package, other.folder, objects="s3://x")
 
 
 def test_nothing_is_taken_unless_it_is_asked_for(other: Machine) -> None:

@@ -46,6 +46,7 @@ from datapkg.api import (
     status,
     stubs,
     sync,
+    tracking,
     verify,
     watch,
 )
@@ -80,7 +81,7 @@ MODULES: tuple[ModuleType, ...] = (
         push,
     ),
     *(search, sharing, status, stubs, append, merge, sync, watch, gc, verify),
-    *(build_and_push, fetch_pins, graph, import_from, lock_registry, observed_script, requirements),
+    *(build_and_push, fetch_pins, graph, import_from, lock_registry, observed_script, requirements, tracking),
 )
 ELSEWHERE = {
     "--background",  # starts its own process: tested with real mounts
@@ -154,6 +155,8 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         {"form": "dvc", "source": Path("data"), "target": Path("data/x.yml"), "overwrite": True},
     ),
     ("graph data --format svg", "graph.graph", {"source": Path("data"), "form": "svg"}),
+    ("runs", "tracking.list_runs", {"folder": Path("runs")}),
+    ("runs data", "tracking.list_runs", {"folder": Path("data")}),
     ("status", "status.statuses", {"ref": None, "source": None}),
     ("status --upstream", "status.statuses", {"upstream": True}),
     ("status a/b data", "status.statuses", {"ref": REF, "source": Path("data")}),
