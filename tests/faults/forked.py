@@ -25,7 +25,7 @@ LIBRARIES = [
     *("pandas", "pyarrow.parquet", "pyarrow.dataset", "pyarrow.compute", "requests", "yaml", "sqlite3", "filelock"),
     *("datapkg.cli.main", "datapkg.api.build", "datapkg.api.install", "datapkg.api.push", "datapkg.api.export"),
     *("datapkg.api.maintenance", "datapkg.api.verify", "datapkg.api.sync", "datapkg.api.append"),
-    *("datapkg.api.gc", "datapkg.remote.http_client"),
+    *("datapkg.api.gc", "datapkg.remote.http_client", "datapkg.api.run_cache", "datapkg.building.stages.schedule"),
     *("datapkg.tables.table_writer", "datapkg.store.delta_fetch", "datapkg.building.pipeline", "pyfastcdc"),
     *("registry_server.__main__", "registry_server.app", "registry_server.services.sweep"),
 ]

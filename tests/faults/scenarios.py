@@ -12,7 +12,7 @@ from datapkg.store.refs import Refs
 from tests.faults import forked
 from tests.faults.forked import HANGS, Ended, Fork
 from tests.faults.injection import Injection
-from tests.faults.world import VERSIONS, P, Q, World, report
+from tests.faults.world import VERSIONS, P, Q, S, World, report
 
 READING = frozenset({"export", "old-state", "bundle", "cat", "verify"})
 # Errors that never are the answer to a lack of space, rights or files: they blame the data.
@@ -52,7 +52,7 @@ class Scenario:
     ) -> Fork:
         names = {f"{{{version}}}": world.sources(version) for version in VERSIONS}
         names |= {"{out}": str(world.now / "out"), "{new}": str(world.now / "new-out")}
-        names |= {"{data}": str(world.now / self.machine)}
+        names |= {"{data}": str(world.now / self.machine), "{pipeline}": str(world.now / "pipeline")}
         names |= {f"{{p{version}}}": f"{P}@sha256:{hash}" for version, hash in world.hashes.items()}
         filled = [*(names[word] if word.startswith("{") else word for word in words), "--json"]
         if self.operates:
@@ -79,6 +79,15 @@ SCENARIOS = [
     Scenario("cat", "fresh", ("cat", f"{P}/t"), registry="new"),
     Scenario("push", "maker", ("push", P), before=2, after=2, registry="old", pushes=True),
     Scenario("sync", "user", ("sync", "{3}", P), before=1, after=3, registry="old", pushes=True),
+    Scenario(
+        "push-cache",
+        "cook",
+        ("build", S, "{pipeline}", "--push-cache"),
+        before=1,
+        package=S,
+        registry="old",
+        pushes=True,
+    ),
     Scenario("append", "user", ("append", P, "{3}", "--to", "more"), before=1, registry="old", pushes=True),
 ]
 BY_NAME = {each.name: each for each in SCENARIOS}
@@ -125,8 +134,19 @@ def check_after(world: World, scenario: Scenario, ended: Ended) -> None:
     if scenario.name not in READING:  # others sweep what killed processes left
         left = [str(each) for each in (world.now / scenario.machine).glob("store/tmp/*") if each.is_file()]
         assert not left, f"leftovers: {left}"
+    if scenario.name == "push-cache":
+        _check_run_cache(world)
     if scenario.pushes:
         _check_registry(world, scenario)
+
+
+def _check_run_cache(world: World) -> None:
+    """Check that another machine can take every result, and gets what was built here."""
+    pipeline = str(world.now / "pipeline")
+    mine, theirs = world.ask("cook", "build", S, pipeline), world.ask("fresh", "build", S, pipeline, "--pull-cache")
+    assert {each["action"] for each in theirs["stages"]} == {"taken"}, theirs
+    assert theirs["hash"] == mine["hash"]
+    assert world.ask("fresh", "verify")["damaged"] == []
 
 
 def check_registry_after(world: World, scenario: Scenario) -> None:

@@ -17,7 +17,15 @@ from tests.faults import forked
 from tests.faults.forked import Ended
 
 ME = "me"
-P, Q = f"{ME}/p", f"{ME}/q"
+P, Q, S = f"{ME}/p", f"{ME}/q", f"{ME}/s"
+PIPELINE = """\
+contents:
+  twice: {stage: twice, transform: id}
+  parts: {stage: parts, transform: id}
+stages:
+  twice: {shell: true, run: "cat {a} {a} > {out}", inputs: {a: words.bin}, outputs: {out: twice.bin}}
+  parts: {shell: true, run: "split -b 500000 {a} {out}/", inputs: {a: stages.twice}, outputs: {out: parts/}}
+"""
 ROWS = 40_000
 BIG_BYTES = 1_500_000
 EDIT_BYTES = 2_000
@@ -47,7 +55,8 @@ class World:
 
     The machines: `maker` built version 1, pushed it, and built 2; `user` installed 1; `fresh` has nothing; `thin`
     has the manifest of 2 alone; `hoard` built all three, and so did `frugal`, which freed space since. The registries:
-    `old` has version 1, `new` has 2 as well, and of `swept` a package was deleted since.
+    `old` has version 1, `new` has 2 as well, and of `swept` a package was deleted since. `cook` built and pushed
+    another package, to which the folder `pipeline` with stages belongs, and ran none of these.
     """
 
     folder: Path
@@ -107,6 +116,11 @@ class World:
                 self.ask("maker", "push", package)
             self.ask("user", "install", P)
             self.ask("maker", "build", P, self.sources(2))
+            self.ask("cook", "build", S, str(Path(self.sources(1)) / "small0.bin"))
+            self.ask("cook", "push", S)
+        (self.now / "pipeline").mkdir()
+        (self.now / "pipeline" / "words.bin").write_bytes(random.Random(9).randbytes(BIG_BYTES // 2))
+        (self.now / "pipeline" / "build.yml").write_text(PIPELINE)
         shutil.copytree(self.now / "maker", self.folder / "maker")
         shutil.copytree(registry, self.now / "new", symlinks=True)
         with forked.serving(self.now / "new", self.port):
