@@ -24,8 +24,8 @@ def export(registry: Any, target: Path, no_tokens: bool, as_json: bool) -> None:
 
     TARGET is a folder, or a file if its name ends in .tar. An export has users, access, packages with all their states,
     tags, versions, logs and objects. It has the hashes of tokens, so that users stay logged in after an import, and
-    no token itself. This works while the registry runs. To a folder with an earlier export, only what is new is
-    copied.
+    no token itself. Run caches of stages are not exported, since builds fill them again. This works while the registry
+    runs. To a folder with an earlier export, only what is new is copied.
 
     \b
     Examples:
@@ -68,5 +68,9 @@ def _print(verb: str, where: str, done: Any, as_json: bool) -> None:
     what = f"{count_text(done.packages, 'package')} with {count_text(done.objects, 'object')}"
     copied = f"{done.copied_objects:,} copied ({size_text(done.copied_bytes)})"
     click.echo(f"{verb} {what} ({size_text(done.size_bytes)}) {where}; {copied}")
+    if done.run_cache_results:
+        click.echo(
+            f"not exported: {count_text(done.run_cache_results, 'result')} in run caches; builds fill them again"
+        )
     for hash in done.left_out:
         click.echo(f"damaged, left out: {hash}")

@@ -125,6 +125,11 @@ def remove_older(connection: Connection, now: datetime) -> int:
     return _remove(connection, stage_results.c.expires_at <= now)
 
 
+def count_all(connection: Connection) -> int:
+    """Return the number of results of all packages."""
+    return connection.execute(select(func.count()).select_from(stage_results)).scalar_one()
+
+
 def count_older(connection: Connection, now: datetime) -> int:
     """Return the number of expired results."""
     return connection.execute(select(func.count()).where(stage_results.c.expires_at <= now)).scalar_one()

@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from datapkg.objects.files import naming, replacing, sync_file, temp_path, write
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.objects.transfer import plan, transfer
-from registry_server.db import exported_rows, objects
+from registry_server.db import exported_rows, objects, stage_results
 from registry_server.services import policy, recipes
 from registry_server.services.policy import Actor
 from registry_server.services.registry import Registry
@@ -40,7 +40,8 @@ FILE_SUFFIX = ".tar"
 class ExportReport:
     """What an export has, or an import read: packages, and objects with their bytes.
 
-    `copied_objects` (and bytes) were not in the folder before; `left_out` are hashes of damaged objects.
+    `copied_objects` (and bytes) were not in the folder before; `left_out` are hashes of damaged objects. An export has
+    no run caches: `run_cache_results` is how many results of stages they have, which builds fill in again.
     """
 
     packages: int
@@ -49,6 +50,7 @@ class ExportReport:
     copied_objects: int
     copied_bytes: int
     left_out: list[str]
+    run_cache_results: int = field(default=0, compare=False)
 
 
 def export(registry: Registry, actor: Actor, target: Path, *, tokens: bool = True) -> ExportReport:
@@ -67,11 +69,12 @@ def export(registry: Registry, actor: Actor, target: Path, *, tokens: bool = Tru
             tables = {name: _dump(connection, name, rows) for name in exported_rows.table_names(tokens=tokens)}
             sizes = exported_rows.sizes(connection)
             left_out = sorted(_listed(rows, tables))
+            run_cache_results = stage_results.count_all(connection)
             document = {"registry_export": FORMAT, "database": exported_rows.version(connection), "tables": tables}
         data = json.dumps(document, indent=1).encode() + b"\n"
         write = _write_file if target.suffix == FILE_SUFFIX else _write_folder
         copied = write(registry, target, data, rows, sizes)
-    return _report(tables, sizes, copied, left_out)
+    return replace(_report(tables, sizes, copied, left_out), run_cache_results=run_cache_results)
 
 
 def _report(

@@ -59,6 +59,7 @@ def test_imported_registry_equals_the_exported_one(
     sent = export(house.registry, THE_OPERATOR, tmp_path / name)
     damaged = sha256(b"b")
     assert (sent.packages, sent.left_out, sent.copied_objects) == (1, [damaged], sent.objects)
+    assert sent.run_cache_results == 1
     other = House(tmp_path / "other")
     with database(kind, tmp_path) as db:
         migrate(db)
