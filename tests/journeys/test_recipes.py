@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +21,9 @@ from datapkg.api.build_and_push import build_and_push
 from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import DatapkgError, IntegrityError
 from datapkg.format.names import Ref
+from tests.building.sources.git_server import GitServer, commit, git, git_server
 from tests.http_server import Handler, serving
+from tests.journeys.conftest import write
 from tests.static_registry import Static
 
 RECIPES = Path(__file__).resolve().parents[2] / "sample_packages" / "recipes"
@@ -58,6 +63,7 @@ WINE = """\
 7.8;0.88;0;2.6;0.098;25;67;0.9968;3.2;0.68;9.8;{quality}
 """
 STATION = """\
+ID,DATE,ELEMENT,DATA_VALUE,M_FLAG,Q_FLAG,S_FLAG,OBS_TIME
 USW00094728,18690101,TMAX,-17,,,Z,
 USW00094728,18690101,PRCP,191,,,Z,
 USW00094728,20240101,TMAX,67,,,W,2400
@@ -93,12 +99,13 @@ def wines(quality: int) -> bytes:
     return stream.getvalue()
 
 
-# By recipe: the files at its addresses before and after a change.
+# By recipe: the files at its addresses before and after a change; those of a repository begin with its path.
+PALMER = "allisonhorst/palmerpenguins.git"
 Files = dict[str, bytes]
 ORIGINALS: dict[str, tuple[Files, Files]] = {
     "penguins": (
-        {"penguins.csv": PENGUINS.encode()},
-        {"penguins.csv": PENGUINS.replace("4500", "4600").encode()},
+        {f"{PALMER}/inst/extdata/penguins.csv": PENGUINS.encode(), f"{PALMER}/README.md": b"# palmerpenguins\n"},
+        {f"{PALMER}/inst/extdata/penguins.csv": PENGUINS.replace("4500", "4600").encode()},
     ),
     "airports": (
         {"airports.csv": AIRPORTS.encode(), "countries.csv": COUNTRIES.encode()},
@@ -113,32 +120,70 @@ ORIGINALS: dict[str, tuple[Files, Files]] = {
 }
 
 
+@dataclass(frozen=True)
+class Upstream:
+    """The addresses of a web server, which answers as S3 does too, and of a server of git repositories."""
+
+    address: str
+    repositories: GitServer
+    files: Files
+
+    def publish(self, files: Files) -> None:
+        """Put files at their addresses, or commit them."""
+        for name, data in files.items():
+            repository, is_in_one, path = name.partition(".git/")
+            folder = self.repositories.folder / f"{repository}.git"
+            if is_in_one:
+                if not folder.exists():
+                    folder.mkdir(parents=True)
+                    git(folder, "init", "--quiet")
+                write(folder, {path: data})
+                commit(folder)
+            else:
+                self.files[name] = data
+
+    def vanish(self) -> None:
+        """Take everything away."""
+        self.files.clear()
+        for each in self.repositories.folder.iterdir():
+            shutil.rmtree(each)
+
+
 @pytest.fixture
-def upstream() -> Iterator[tuple[str, Files]]:
-    """Serve files by their last name, and yield the address and the files."""
+def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
     files: Files = {}
 
     class Origin(Handler):
         def do_GET(self) -> None:  # noqa: N802
             body = files.get(self.path.rpartition("/")[2])
-            self.answer(404 if body is None else 200, body or b"")
+            tag = f'"{hashlib.md5(body or b"").hexdigest()}"'
+            headers = {"ETag": tag, "Last-Modified": "Mon, 30 Nov 2026 02:00:00 GMT"}
+            self.answer(404 if body is None else 200, body or b"", headers)
 
-    with serving(Origin) as address:
-        yield address, files
+    (tmp_path / "repositories").mkdir()
+    with serving(Origin) as address, git_server(tmp_path / "repositories") as repositories:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        yield Upstream(address, repositories, files)
 
 
-def recipe(name: str, address: str, folder: Path) -> Path:
+def recipe(name: str, upstream: Upstream, folder: Path) -> Path:
     """Return a copy of a recipe whose hosts are replaced by the local server; nothing else is changed."""
     copy = folder / name
     shutil.copytree(RECIPES / name, copy, ignore=shutil.ignore_patterns("__pycache__"))
     path = copy / "build.yml"
-    hosts: Callable[[re.Match[str]], str] = lambda match: address + urlsplit(match[0]).path  # noqa: E731
+
+    def moved(match: re.Match[str]) -> str:
+        server = f"git+{upstream.repositories.url}" if match[1] else upstream.address
+        return server + urlsplit(match[2]).path
+
     lines = [
-        re.sub(r"https://[^\s\"]+", hosts, line) if re.search(r"\burl: ", line) else line
+        re.sub(r"(git\+)?(https://[^\s\"]+)", moved, line) if re.search(r"\burl: ", line) else line
         for line in path.read_text().splitlines(keepends=True)
     ]
     path.write_text("".join(lines))
-    assert address in path.read_text()
+    assert not re.search(r"\burl: \S*https:", path.read_text())
     return copy
 
 
@@ -146,14 +191,11 @@ def recipe(name: str, address: str, folder: Path) -> Path:
     "name",
     [pytest.param(each, marks=pytest.mark.big if each in ("airports", "earthquakes") else []) for each in ORIGINALS],
 )
-def test_a_recipe_publishes_what_is_new_upstream(
-    static: Static, upstream: tuple[str, Files], tmp_path: Path, name: str
-) -> None:
-    address, files = upstream
+def test_a_recipe_publishes_what_is_new_upstream(static: Static, upstream: Upstream, tmp_path: Path, name: str) -> None:
     ref = Ref("ada", name)
-    folder = recipe(name, address, tmp_path)
+    folder = recipe(name, upstream, tmp_path)
     before, after = ORIGINALS[name]
-    files.update(before)
+    upstream.publish(before)
     nightly = BuildOptions(update=True)
     first, pushed = build_and_push(static.home(), ref, folder, nightly, tag="nightly")
     assert pushed
@@ -162,7 +204,7 @@ def test_a_recipe_publishes_what_is_new_upstream(
         again, pushed = build_and_push(static.home(machine), ref, folder, options, tag="nightly")
         assert pushed
         assert (pushed.changed, again.hash) == (False, first.hash)
-    files.update(after)
+    upstream.publish(after)
     # Without --update, bytes that changed under the same address are never published.
     with pytest.raises(IntegrityError, match="--update"):
         build_and_push(static.home("third"), ref, folder, BuildOptions(), tag="nightly")
@@ -170,8 +212,8 @@ def test_a_recipe_publishes_what_is_new_upstream(
     assert pushed
     assert pushed.changed
     assert newer.hash != first.hash
-    files.clear()
-    with pytest.raises(DatapkgError, match="404"):
+    upstream.vanish()
+    with pytest.raises(DatapkgError, match=r"404|not found|is not there"):
         build_and_push(static.home(), ref, folder, nightly, tag="nightly")
     client = static.client()
     assert client.resolve(ref).tags == {"latest": newer.hash, "nightly": newer.hash}

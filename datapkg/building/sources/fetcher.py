@@ -18,6 +18,7 @@ from datapkg.building.sources.download_checks import check_claims, check_page
 from datapkg.building.sources.file import hash_source, open_source
 from datapkg.building.sources.source_errors import located_errors
 from datapkg.building.spec.folder import name_problem
+from datapkg.building.spec.git_address import is_in_repository, repository_of
 from datapkg.building.spec.globs import fixed_prefix, is_glob
 from datapkg.building.spec.model import BuildSpec, FileSource, NodeSpec, UrlSource
 from datapkg.errors import BuildFailed, HashMismatch
@@ -182,6 +183,11 @@ class _Downloads:
         from datapkg.remote.download import download
 
         fetcher = self._fetcher
+        if is_in_repository(url):
+            from datapkg.building.sources.git_archive import write_archive
+
+            under = fetcher.downloads.folder / "tmp"
+            return write_archive(repository_of(url), piece, under, fetcher.environ, fetcher.limit_bytes)
         bring = partial(
             download,
             url,

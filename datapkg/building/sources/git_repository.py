@@ -17,14 +17,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from datapkg.building.sources import git
-from datapkg.errors import BuildFailed, InvalidInput, MissingDependency, NotFound, Unreachable
+from datapkg.building.spec.git_address import SCHEME, Address
+from datapkg.errors import BuildFailed, MissingDependency, NotFound, Unreachable
 from datapkg.format.texts import quoted
-from datapkg.format.urls import without_credentials
 from datapkg.objects.files import temp_path
 
 MAX_FILES = 500_000
@@ -34,29 +33,8 @@ _LIST_SECONDS = 60.0
 _REMOTE = ("fetch", "ls-remote")
 _POLL_S = 0.2
 _MAX_SAID = 64 << 10
-_MAX_ADDRESS = 4_096
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_SCP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)")
-_REV = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,249}\Z")
-_PLAIN = re.compile(r"[!-~]+\Z")
 _NO_LFS = ("-c", "filter.lfs.smudge=", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false")
 _KEPT_VARIABLES = re.compile(r"GIT_(?:SSH|SSH_COMMAND|SSH_VARIANT|SSL_\w+|PROXY_SSL_\w+|HTTP_\w+|EXEC_PATH)\Z")
-
-
-@dataclass(frozen=True)
-class Address:
-    """A repository to clone, its branch, tag or commit ("" for the default), and the folder in it ("" for all)."""
-
-    remote: str
-    rev: str = ""
-    folder: str = ""
-
-    @property
-    def shown(self) -> str:
-        """Return the remote without user-info and query, for messages and the record."""
-        if _SCHEME.match(self.remote):
-            return without_credentials(self.remote)
-        return self.remote.partition("@")[2]
 
 
 @dataclass(frozen=True)
@@ -65,66 +43,6 @@ class Checkout:
 
     folder: Path
     record: dict[str, str]
-
-
-def is_address(text: str) -> bool:
-    """Return whether this is the URL of a repository and not a local path."""
-    return bool(_SCHEME.match(text)) or (bool(_SCP.match(text)) and not os.path.lexists(text))
-
-
-def parse_address(text: str) -> Address:
-    """Parse `https://host/repo.git@rev#folder`, `ssh://…` or `git@host:path`; raise `InvalidInput` if malformed."""
-    hint = "write it as https://host/repository.git@revision#folder"
-    if len(text) > _MAX_ADDRESS or not _PLAIN.match(text):
-        raise InvalidInput("this is not an address of a repository: it has spaces, or is too long", hint=hint)
-    whole, _, folder = text.partition("#")
-    scheme = _SCHEME.match(whole)
-    start = whole.find("/", scheme.end()) if scheme else whole.index(":")
-    at = whole.rfind("@", start) if start >= 0 else -1
-    remote, rev = (whole[:at], whole[at + 1 :]) if at >= 0 else (whole, "")
-    if at >= 0 and (not _REV.match(rev) or ".." in rev or rev.endswith((".lock", "/", "."))):
-        raise InvalidInput(f"{quoted(rev)} is not a branch, tag or commit", hint=hint)
-    if scheme:
-        _check_remote(remote, scheme[1].lower(), hint)
-    _check_folder(folder)
-    return Address(remote, rev, folder.strip("/"))
-
-
-def _check_remote(remote: str, scheme: str, hint: str) -> None:
-    try:
-        parts = urlsplit(remote)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        raise InvalidInput(
-            "this is not an address of a repository: its host or port cannot be read", hint=hint
-        ) from None
-    if scheme not in ("https", "ssh") and not (scheme == "http" and _is_loopback(host)):
-        what = "plain http, which others may change on the way" if scheme == "http" else f"{quoted(scheme)}"
-        raise InvalidInput(f"a repository is fetched by https or ssh, not by {what}", hint=hint)
-    if not host or host.startswith("-"):
-        raise InvalidInput("this is not an address of a repository: it names no host", hint=hint)
-    if parts.query:
-        raise InvalidInput("the address of a repository has no query", hint=hint)
-    if parts.password is not None or (parts.username is not None and scheme != "ssh"):
-        what = "the address of a repository has no password in it"
-        raise InvalidInput(what, hint="log in through git's credential helper or ssh")
-    if parts.username is not None and parts.username.startswith("-"):
-        raise InvalidInput("this is not an address of a repository: its user begins with a dash", hint=hint)
-
-
-def _check_folder(folder: str) -> None:
-    parts = folder.strip("/").split("/")
-    if folder and (any(part in ("", ".", "..", ".git") for part in parts) or "\\" in folder):
-        raise InvalidInput(
-            f"{quoted(folder)} is not a folder of the repository", hint="name it from the repository's root"
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @contextmanager
@@ -164,7 +82,7 @@ class _Git:
     def __init__(self, root: Path, address: Address, environ: Mapping[str, str], limit_bytes: int) -> None:
         self._root, self._address, self._limit_bytes = root, address, limit_bytes
         self._work = root / "work"
-        scheme = urlsplit(address.remote).scheme if _SCHEME.match(address.remote) else "ssh"
+        scheme = urlsplit(address.remote).scheme if SCHEME.match(address.remote) else "ssh"
         self._protocols = "http" if scheme == "http" else "https:ssh"
         kept = {
             name: value for name, value in environ.items() if not name.startswith("GIT_") or _KEPT_VARIABLES.match(name)

@@ -78,7 +78,7 @@ def _lfs_warning(folder: Path) -> list[str]:
 def _address(source: str | Path) -> Any:
     if isinstance(source, Path) or not ("://" in source or "@" in source):
         return None
-    from datapkg.building.sources.git_repository import is_address, parse_address
+    from datapkg.building.spec.git_address import is_address, parse_address
 
     return parse_address(source) if is_address(source) else None
 

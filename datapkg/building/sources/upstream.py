@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from datapkg.building.sources.fetcher import Fetcher
+from datapkg.building.spec.git_address import is_in_repository, parse_address, repository_of
 from datapkg.errors import DatapkgError
 from datapkg.format.urls import without_credentials
 
@@ -45,11 +47,13 @@ def check_url_source(path: str, url: str, hash: str, fetcher: Fetcher) -> Upstre
     """Return whether the file at a URL still has this hash.
 
     A server that confirms the ETag or Last-Modified of the last download settles it; otherwise the file is read and
-    hashed. Errors make it unknown.
+    hashed. Of a repository, the commit is compared. Errors make it unknown.
     """
     from datapkg.remote.probe import probe
 
     shown, downloads = without_credentials(url), fetcher.downloads
+    if is_in_repository(url):
+        return _check_commit(path, url, downloads.validator_of(url, hash), fetcher)
     try:
         found = probe(
             url,
@@ -68,9 +72,24 @@ def check_url_source(path: str, url: str, hash: str, fetcher: Fetcher) -> Upstre
     return UpstreamSource(path, "url", shown, "changed", f"its sha256 is {found.hash[:_SHOWN_DIGITS]}… now")
 
 
+def _check_commit(path: str, url: str, commit: str, fetcher: Fetcher) -> UpstreamSource:
+    from datapkg.building.sources.git_repository import remote_commit
+
+    found = partial(UpstreamSource, path, "url", without_credentials(url))
+    if not commit:
+        return found("unknown", "this machine has not fetched it")
+    try:
+        now = remote_commit(repository_of(url), fetcher.downloads.folder / "tmp", fetcher.environ)
+    except DatapkgError as error:
+        return found("unknown", error.message)
+    if now == commit:
+        return found("unchanged", f"at commit {commit[:_SHOWN_DIGITS]}")
+    return found("changed", f"commit {commit[:_SHOWN_DIGITS]} → {now[:_SHOWN_DIGITS]}")
+
+
 def check_repository(address: str, commit: str, fetcher: Fetcher) -> UpstreamSource:
     """Return whether the branch, tag or default branch of a repository's address still is at this commit."""
-    from datapkg.building.sources.git_repository import parse_address, remote_commit
+    from datapkg.building.sources.git_repository import remote_commit
 
     try:
         parsed = parse_address(address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from datapkg.building.spec.git_address import is_in_repository, repository_of
 from datapkg.building.spec.keywords import CLAIMS
 from datapkg.building.spec.model import ChecksumPlace, FileSource, UrlSource
 from datapkg.building.spec.node_mapping import NodeMapping
@@ -25,11 +26,21 @@ def read_url(mapping: NodeMapping, *, update: bool) -> UrlSource | None:
     if text is None or sha256 is None or member is None:
         return None
     try:
-        url = check_url(text)
+        url = _checked(text)
     except InvalidInput as error:
         mapping.wrong("url", str(error))
         return None
+    if is_in_repository(url) and not member:
+        mapping.wrong("url", "a repository has many files; name one, or a glob of them: extract: folder/file.csv")
+        return None
     return UrlSource(url, sha256, member, written=_written(mapping), claims=_claims(mapping))
+
+
+def _checked(text: str) -> str:
+    if is_in_repository(text):
+        repository_of(text)
+        return text
+    return check_url(text)
 
 
 def read_inside(mapping: NodeMapping, file: FileSource) -> UrlSource | None:

@@ -13,7 +13,8 @@ import pytest
 from datapkg.api.build import build_package
 from datapkg.api.build_result import BuildResult
 from datapkg.building.sources import git_repository
-from datapkg.building.sources.git_repository import Address, is_address, open_checkout, parse_address
+from datapkg.building.sources.git_repository import open_checkout
+from datapkg.building.spec.git_address import Address, is_address, parse_address
 from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import BuildFailed, DatapkgError, Forbidden, InvalidBuildFile, InvalidInput, NotFound, Unreachable
 from datapkg.format.names import Ref
