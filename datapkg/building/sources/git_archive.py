@@ -28,8 +28,8 @@ def write_archive(address: Address, path: Path, under: Path, environ: Mapping[st
             for name, found in _files(checkout.folder):
                 _add(archive, name, found)
         path.with_name(f"{path.name}.json").write_text(json.dumps({"validator": checkout.record["commit"]}))
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("rb") as written:
+        return hashlib.file_digest(written, "sha256").hexdigest()
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

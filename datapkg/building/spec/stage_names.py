@@ -27,9 +27,11 @@ def check_names(mapping: NodeMapping, stage: Stage, varied: Sequence[str]) -> No
         if not NAME.match(name):
             what = f"{quoted(name)} is not a valid name of a param; use letters, digits and underscores"
             problems.add(line, place, what)
-    used = [match[1] for word in stage.run for match in PLACEHOLDER.finditer(word) if match[1]]
     written = written_names(mapping, _NAMING)
-    for name in dict.fromkeys(used if written is not None else ()):
+    if written is None:
+        return
+    used = [match[1] for word in stage.run for match in PLACEHOLDER.finditer(word) if match[1]]
+    for name in dict.fromkeys(used):
         if name not in names and name not in written:
             advice = suggestion(name, tuple(names)) or "; write {{ for a brace"
             mapping.wrong("run", f"{{{name}}} is no input, param or output{advice}")
