@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.building.converters.get_started import write_project
+from tests.building.sources.git_server import commit, git, git_server
 from tests.cli.conftest import Run
 from tests.conftest import find_program
 
@@ -352,8 +353,8 @@ defaults:
 on: {github: {branches: {only: main}}}
 jobs:
   clone:
-    uses: git-checkout@v1
-    with: {url: "https://git.example.org/r.git"}
+    uses: model-create@v1
+    with: {name: clone}
     outputs: {repo: {type: volume}}
   download:
     uses: script@v1
@@ -393,6 +394,7 @@ def test_workflow_of_gradient(run: Run) -> None:
             (3, "defaults.resources.instance-type"),
             (5, "on"),
             (8, "jobs.clone.uses"),
+            (9, "jobs.clone.with"),
             *image,
             (28, "jobs.train.inputs.code"),
         ]
@@ -405,6 +407,49 @@ def test_workflow_of_gradient(run: Run) -> None:
     assert (out / "model/all.txt").read_text() == "day,rate\n1,1.5\n" * 2
     assert 'origin: "gradient:ds1abc"' in path.read_text()
     assert "after_prepare: stages.prepare.done" in path.read_text()
+
+
+@pytest.mark.needs("git")
+def test_repository_that_a_workflow_checks_out(run: Run, tmp_path: Path) -> None:
+    repository = tmp_path / "served" / "r.git"
+    repository.mkdir(parents=True)
+    git(repository, "init", "--quiet")
+    (repository / "words.txt").write_text("some words\n")
+    commit(repository)
+    with git_server(tmp_path / "served") as server:
+        write(
+            f"""\
+jobs:
+  shout:
+    uses: script@v1
+    needs: [clone]
+    inputs: {{repo: clone.outputs.repo}}
+    with: {{script: "tr a-z A-Z < /inputs/repo/words.txt > /outputs/loud/words.txt"}}
+    outputs: {{loud: {{type: dataset}}}}
+  clone:
+    uses: git-checkout@v1
+    with: {{url: "{server.url}/r.git", ref: main, depth: 1}}
+    outputs: {{repo: {{type: volume}}}}
+""",
+            "workflow.yaml",
+        )
+        assert converted(run, "gradient", "workflow.yaml") == [
+            (10, "jobs.clone.with.depth"),
+            (10, "jobs.clone.with.url"),
+        ]
+        assert run("build", "me/p", "--update").code == 0
+        assert run("cat", "me/p/loud/words.txt").out == "SOME WORDS\n"
+        assert run("cat", "me/p/repo/words.txt").out == "some words\n"
+
+
+def test_a_repository_that_cannot_be_fetched(run: Run) -> None:
+    job = "jobs:\n  a: {uses: script@v1, with: {script: 'true'}}\n  b:\n    uses: git-checkout@v1\n"
+    write(f"{job}    with: {{url: 'ftp://x.example/r.git'}}\n", "workflow.yaml")
+    assert converted(run, "gradient", "workflow.yaml") == [
+        (4, "jobs.b.uses"),
+        (5, "jobs.b.with"),
+        (5, "jobs.b.with.url"),
+    ]
 
 
 def test_a_circle_of_jobs_is_found_by_the_build(run: Run) -> None:

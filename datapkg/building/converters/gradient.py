@@ -11,13 +11,16 @@ from typing import Any
 from datapkg.building.converters.code_files import named_files, with_modules
 from datapkg.building.converters.conversion import Conversion, escaped, free_name
 from datapkg.building.converters.sections import Section, texts_of
+from datapkg.building.spec.git_address import GIT, repository_of
+from datapkg.errors import InvalidInput
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
-SCRIPT = "script@v1"
+SCRIPT, CHECKOUT = "script@v1", "git-checkout@v1"
 # `/inputs/data`, and not the same in a longer path or name.
 _PATH = re.compile(r"(?<![\w./-])/(inputs|outputs)/([A-Za-z0-9_-]+)")
 _OUTPUT_OF = re.compile(r"\$?\{?\{?\s*([\w-]+)\.outputs\.([\w-]+)\s*\}?\}?\Z")
+UPDATE = "datapkg build USER/NAME --update"
 _KEPT = ("dataset", "model", "volume")
 _DONE = "done"
 
@@ -34,7 +37,8 @@ def convert_gradient(path: Path, conversion: Conversion) -> list[Path]:
     for job in jobs:
         names[job] = free_name(job, names.values())
     workflow = _Workflow(path.parent, conversion, jobs, names, defaults)
-    for job, section in jobs.items():
+    # Repositories first: jobs that stand above may read them.
+    for job, section in sorted(jobs.items(), key=lambda each: each[1].text("uses") != CHECKOUT):
         workflow.add(job, section)
     for word in ("on", "inputs", "secrets"):
         top.leave_out(word, "a build is started by a command: docs/recipes.md has schedules")
@@ -60,6 +64,7 @@ class _Workflow:
         self._needs = {job: [each.text for each in texts_of(section.take("needs"))] for job, section in jobs.items()}
         self._outputs: dict[str, dict[str, str]] = {}
         self._refs: dict[str, str] = {}
+        self._repositories: dict[str, str] = {}
         self._scripts = {job: section for job, section in jobs.items() if section.text("uses") == SCRIPT}
         self._kinds: dict[str, dict[str, Any]] = {}
         for job, section in jobs.items():
@@ -88,10 +93,34 @@ class _Workflow:
             self._add_script(job, section)
             return
         uses = section.text("uses")
+        if uses == CHECKOUT and self._add_checkout(job, section):
+            return
         section.leave_out("uses", f"{quoted(uses or 'nothing')} is not {SCRIPT}; the job is left out")
         for word in ("with", "inputs", "resources", "env", "if", "timeout"):
-            section.take(word)
+            section.leave_out(word, f"the job {quoted(job)} is left out")
         section.close()
+
+    def _add_checkout(self, job: str, section: Section) -> bool:
+        """Add the files of a repository as a node that jobs read; return False if it cannot be fetched."""
+        given = section.section("with")
+        url, ref = (given.text("url"), given.text("ref")) if given is not None else ("", "")
+        address = f"{GIT}{url}{f'@{ref}' if ref else ''}"
+        try:
+            repository_of(address)
+        except InvalidInput as error:
+            if given is not None:
+                given.leave_out("url", error.message)
+            return False
+        assert given is not None
+        output = next(iter(self._outputs[job]), job)
+        path = output if _is_alone(output, self._outputs) else f"{job}/{output}"
+        keywords = {"url": address, "extract": "**/*", "transform": "id"}
+        self._repositories[job] = self._conversion.add_node(path, keywords, is_group=True)
+        given.leave_out("url", f"it has no sha256 yet; the first build finds it out: {UPDATE}")
+        given.close()
+        self._resources(section)
+        section.close()
+        return True
 
     def _add_script(self, job: str, section: Section) -> None:
         name, outputs = self._names[job], dict(self._outputs[job])
@@ -181,6 +210,8 @@ class _Workflow:
                 given.take("type")
                 ref = given.text("ref") or (options.text("ref") if options is not None else "")
         elif match := _OUTPUT_OF.match(text):
+            if match[1] in self._repositories:
+                return f"contents.{self._repositories[match[1]]}"
             if match[1] in self._scripts and match[2] in self._outputs[match[1]]:
                 return f"stages.{self._names[match[1]]}.{self._outputs[match[1]][match[2]]}"
             top.leave_out(name, f"no job of a script has the output {quoted(text)}")

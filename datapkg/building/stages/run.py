@@ -123,6 +123,7 @@ def run_stage(
     with objects.batch():
         nodes = [node for name in stage.outputs for node in _stored(stage, name, paths[name], objects)]
         reported, warnings = metrics.kept_metrics(folder / metrics.FOLDER / metrics.FILE, objects)
+    warnings += _beside_outputs(stage, folder / "outputs")
     code, seconds = _code(notes, place.root, folder), time.monotonic() - start
     return StageRun([*nodes, *reported], code, seconds, [f"stage {quoted(stage.name)}: {each}" for each in warnings])
 
@@ -257,6 +258,19 @@ def _missing_output(stage: Stage, paths: Mapping[str, Path]) -> str:
         if not stage.outputs[name].endswith("/") and not path.is_file():
             return f"did not write the file of its output {quoted(name)}, whose path is {{{name}}} in the command"
     return ""
+
+
+def _beside_outputs(stage: Stage, folder: Path) -> Iterator[str]:
+    """Yield a warning for each file that a command left beside the path of an output, where it belongs to none."""
+    for name, text in stage.outputs.items():
+        place = folder / name
+        names = () if place.is_symlink() else sorted(each for each in os.listdir(place) if each != text.rstrip("/"))
+        if names:
+            more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+            yield (
+                f"{quoted(names[0])}{more} beside the path of its output {quoted(name)} belongs to no output, and was "
+                f"not kept; a folder takes all files: {name}: {name}/"
+            )
 
 
 def _stored(stage: Stage, name: str, path: Path, objects: Objects) -> Iterator[Node]:

@@ -31,7 +31,7 @@ from datapkg.building.stages.shared_results import SharedResults, shown_origin
 from datapkg.building.stages.sweep_results import SweepResults
 from datapkg.errors import BuildFailed, DatapkgError, StageFailed
 from datapkg.format.manifest.parsed import Manifest, Node
-from datapkg.format.texts import quoted
+from datapkg.format.texts import listed, quoted
 from datapkg.objects.base import Objects
 from datapkg.objects.files import remove_tree, temp_path
 from datapkg.objects.progress import Progress
@@ -328,9 +328,13 @@ class StageSchedule:
             at=at.isoformat(),
             known=outcome.known,
         )
-        files = [root / path for path in (*own, *code)]
-        if all(each.stat().st_mtime_ns < started for each in files) and len(code) == len(paths):
+        changed = [path for path in paths if path not in code]
+        changed += [path for path in (*own, *code) if (root / path).stat().st_mtime_ns >= started]
+        if not changed:
             self._results.keep(key_of(outcome.known), result)
+        else:
+            what = f"its code changed while it ran: {listed(changed, 3)}"
+            run.warnings.append(f"stage {quoted(result.stage)}: {what}; the next build runs it again")
         return result
 
 

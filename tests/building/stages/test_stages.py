@@ -581,3 +581,24 @@ def test_names_of_runs_that_are_too_long_for_folders_of_logs(project: Project) -
     )
     logs = [Path(each["log"]) for each in project.build().stages]
     assert [log.read_text() for log in logs] == [f"{value}\n" for value in values]
+
+
+def test_what_lies_beside_an_output_is_named(project: Project) -> None:
+    project.write(
+        build_yml="""
+contents: {out: {stage: messy}}
+stages:
+  messy: {shell: true, run: "cd $(dirname {out}); touch o.txt b a", outputs: {out: o.txt}}
+"""
+    )
+    done = project.build()
+    (warning,) = [each for each in done.warnings if "stage" in each]
+    assert warning.startswith("stage 'messy': 'a' and 1 more beside the path of its output 'out' belongs to no output")
+    assert project.actions() == {"messy": "reused"}
+
+
+def test_code_that_changes_while_it_runs_is_named(project: Project) -> None:
+    project.write(clean_py=CLEAN + "open('rows.py', 'a').write('# more\\n')\n")
+    done = project.build()
+    assert "stage 'clean': its code changed while it ran: 'rows.py'; the next build runs it again" in done.warnings
+    assert project.actions() == {"clean": "ran"}
