@@ -225,6 +225,7 @@ def save(home: Home, manifest: Manifest, unchecked: list[str] | None) -> None:
     """
     import json
 
+    home.store.use(manifest)
     home.store.save(manifest, downloaded=True)
     key = f"{_UNCHECKED}{manifest.hash}"
     if unchecked is not None or not home.index.get_many([key]):

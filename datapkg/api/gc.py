@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from shlex import quote
 
 from datapkg.api.results import FreedState, GcResult
-from datapkg.errors import InvalidInput
+from datapkg.errors import InvalidInput, Refused
 from datapkg.home import Home
+from datapkg.objects.files import is_shared
 from datapkg.store import gc
+from datapkg.store.deletion import DeletionResult
 from datapkg.store.gc import Policy
+from datapkg.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,31 @@ def free_space(home: Home, policy: Policy, *, dry_run: bool = False) -> GcResult
         planned = gc.plan(home.store, policy)
         return _result(planned, bytes_compacted=planned.compacted_bytes, dry_run=True)
     plan, done = gc.collect(home.store, policy)
+    home.store.forget_uses()
+    return _done(plan, done)
+
+
+def free_shared(home: Home, folder: Path, policy: Policy, *, dry_run: bool = False) -> GcResult:
+    """Delete from a shared store what no user of it needs, and the states that the policy gives up.
+
+    A state is needed by whoever has installed it and not removed it since; its age is that of the last install or fetch
+    of any user. Everything in a shared store was downloaded, so what is deleted can be fetched again. Raise
+    `InvalidInput` if it is not a shared store, `Refused` if this user may not write it.
+    """
+    if policy.keep is not None:
+        raise InvalidInput("a shared store has no packages of which `keep` could count the states")
+    folder = Path(folder).expanduser().absolute()
+    if not (is_shared(folder) and (folder / "format").exists()):
+        raise InvalidInput(f"{folder} is not a shared store", hint=f"datapkg cache share {quote(str(folder))}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Refused(f"you may not delete in the shared store {folder}", hint=f"ls -ld {quote(str(folder))}")
+    store = Store(folder, home.index, folder / "links")
+    if dry_run:
+        return _result(gc.plan(store, policy), dry_run=True)
+    return _done(*gc.collect(store, policy))
+
+
+def _done(plan: gc.Plan, done: DeletionResult) -> GcResult:
     until = datetime.fromtimestamp(done.until, UTC).isoformat(timespec="seconds") if done.until else None
     more = {"bytes_compacted": done.compacted_bytes, "bytes_left": done.left_bytes, "frees_at": until}
     return _result(plan, bytes_freed=done.size_bytes, **more)
@@ -42,7 +73,7 @@ def free_space(home: Home, policy: Policy, *, dry_run: bool = False) -> GcResult
 def _result(plan: gc.Plan, *, bytes_freed: int | None = None, **more: int | str | bool | None) -> GcResult:
     states = [
         FreedState(
-            each.packages[0],
+            each.packages[0] if each.packages else "",
             each.hash,
             datetime.fromtimestamp(each.at, UTC).isoformat(timespec="seconds") if each.at else None,
             each.is_pushed,

@@ -84,6 +84,7 @@ def _install_from_registry(home: Home, ref: Ref, options: InstallOptions, progre
     client = home.client(origins.allowed_registry(home, ref, options.registry))
     resolved = resolve.resolve(home, client, ref, replace=options.replace)
     manifest = resolve.fetch_manifest(home, client, ref, resolved)
+    home.store.use(manifest)
     with explained(ResolvedState(home.store, ref, manifest.hash, "ref"), home):
         received = _fetch_objects(home, client, ref, manifest, options, progress)
     resolve.keep(home, ref, manifest, resolved)
@@ -127,6 +128,7 @@ def _install_offline(home: Home, ref: Ref, options: InstallOptions) -> InstallRe
     if ref.state is None or not ref.state.is_full_hash or not store.has(ref.state.value):
         return None
     manifest = store.manifest(ref.state.value)
+    store.use(manifest)
     if store.objects.missing(options.selection.of(manifest, ref.path)):
         return None
     return finish(home, ref, manifest, _origin(home, ref, manifest.hash, options), options, (0, 0))
@@ -187,6 +189,8 @@ def _fetch(
     """Download what is missing and report progress; return the plan for None."""
     found = find_to_read(home, ref)
     manifest = found.store.manifest(found.hash)
+    if progress is not None:
+        home.store.use(manifest)
     with explained(found, home):
         planned = _planned(home, ref, manifest, selection)
     exact = ref.at(State("hash", found.hash))

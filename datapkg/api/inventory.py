@@ -195,6 +195,7 @@ def gc(
     older_than_s: float | None = None,
     max_bytes: int | None = None,
     now: bool = False,
+    store: str | Path | None = None,
     dry_run: bool = False,
 ) -> GcResult:
     """Free space on this machine: data that no package needs, leftovers, and older states if asked.
@@ -202,10 +203,15 @@ def gc(
     Without `keep` (how many of the newest states of a package stay), `older_than_s` and `max_bytes`, all states stay.
     `now` asserts that no other process is running. A `dry_run` removes nothing and returns what would be removed. Raise
     `CorruptObject`, before anything is removed, if a pointer or manifest cannot be read.
+
+    With `store`, the folder of a shared store, free space there: what none of its users has installed, and the states
+    that the policy gives up by when they were last installed or fetched.
     """
-    from datapkg.api.gc import free_space
+    from datapkg.api.gc import free_shared, free_space
     from datapkg.store.gc import Policy
 
+    if store is not None:
+        return free_shared(Home(), Path(store), Policy(keep, older_than_s, max_bytes, now), dry_run=dry_run)
     return free_space(Home(), Policy(keep, older_than_s, max_bytes, now), dry_run=dry_run)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 from datapkg.api.results import RemoveResult
-from datapkg.errors import InvalidInput, PackageNotInstalled, Refused
+from datapkg.errors import CorruptObject, InvalidInput, PackageNotInstalled, Refused
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.origins import allowed_registry
@@ -36,6 +37,8 @@ def remove(home: Home, ref: Ref, *, now: bool = False, dry_run: bool = False) ->
     copies = remove_copies(home, ref)
     store.refs.remove(ref)
     freed = gc.free(store, now=now)
+    with contextlib.suppress(CorruptObject):  # which `freed.problem` says too
+        store.forget_uses()
     return _removed(ref.package, freed, other, sum(each.size_bytes for each in copies))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from datapkg.cli.arguments import REF, TEXT, pinned, ref_argument, registry_option
+from datapkg.cli.arguments import PATH, REF, TEXT, pinned, ref_argument, registry_option
 from datapkg.cli.command import Command, Session, pass_session
 from datapkg.errors import CorruptObject, InvalidInput
 from datapkg.format.option_types import NumberType
@@ -168,6 +170,7 @@ def _left_lines(bytes_left: int, frees_at: str | None, command: str) -> list[str
     datapkg gc --keep 3 --older-than 90d
     datapkg gc --max-size 20GB --yes
     datapkg gc --registry /mnt/share/data
+    datapkg gc --store /srv/datapkg --older-than 90d
     """,
 )
 @click.option(
@@ -178,6 +181,7 @@ def _left_lines(bytes_left: int, frees_at: str | None, command: str) -> list[str
 @click.option("--now", is_flag=True, help="Free all space now; no other datapkg process may be running.")
 @click.option("--yes", is_flag=True, help="Free the space without confirmation.")
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, without removing it.")
+@click.option("--store", type=PATH, metavar="FOLDER", help="Free space in a shared store of `path`.")
 @registry_option
 @pass_session
 def gc(
@@ -188,6 +192,7 @@ def gc(
     now: bool,
     yes: bool,
     dry_run: bool,
+    store: Path | None,
     registry: str | None,
 ) -> None:
     """Free space: unneeded data and, if asked, older states.
@@ -200,25 +205,31 @@ def gc(
 
     With --registry, frees space in a registry without a server: leftovers of pushes and deleted packages. They move to
     its trash after a day, and are deleted a day later; with --now at once, if nobody pushes meanwhile.
+
+    With --store, frees space in a shared store: what none of its users has installed, and with --older-than or
+    --max-size also what they have not installed or fetched for longest.
     """
     if registry is not None:
+        if store is not None:
+            raise InvalidInput("name either --store or --registry", hint="datapkg gc --help")
         if keep is not None or older_than or max_size:
             raise InvalidInput("--registry keeps all states: it goes with none of --keep, --older-than and --max-size")
         _free_registry(session, registry, now, dry_run)
         return
-    from datapkg.api.gc import free_space
+    from datapkg.api.gc import free_shared, free_space
     from datapkg.format.selection import parse_size
     from datapkg.store.gc import Policy
 
+    free = partial(free_space, session.home) if store is None else partial(free_shared, session.home, store)
     policy = Policy(keep, _age_s(older_than) if older_than else None, parse_size(max_size) if max_size else None, now)
     if not yes:
-        planned = free_space(session.home, policy, dry_run=True)
+        planned = free(policy, dry_run=True)
         if dry_run:
             session.out.answer(asdict(planned), _gc_lines(planned))
             return
         if planned.objects or planned.bytes_leftover:
             _ask_to_free(session, planned)
-    done = free_space(session.home, policy, dry_run=dry_run)
+    done = free(policy, dry_run=dry_run)
     session.out.answer(asdict(done), _gc_lines(done), quiet=[])
 
 
@@ -256,7 +267,7 @@ def _gc_lines(done: GcResult) -> list[str]:
     what = [count_text(len(done.states), "older state")] if done.states else []
     what += [count_text(done.objects, "object")] if done.objects else []
     what += [f"{size_text(done.bytes_leftover)} of leftovers"] if done.bytes_leftover else []
-    lines = [f"  {pinned(each.package, each.hash[:SHOWN_HASH_DIGITS])}  {_origin_text(each)}" for each in done.states]
+    lines = [f"  {_state_text(each)}  {_origin_text(each)}" for each in done.states]
     verb, frees = ("would remove", "frees") if done.dry_run else ("removed", "freed")
     size = f"{frees} {size_text(done.bytes_freed)} of {size_text(done.bytes_stored + done.bytes_leftover)}"
     if done.bytes_compacted:
@@ -268,6 +279,11 @@ def _gc_lines(done: GcResult) -> list[str]:
     if done.bytes_left:
         lines += _left_lines(done.bytes_left, done.frees_at, "gc")
     return lines
+
+
+def _state_text(state: FreedState) -> str:
+    hash = state.hash[:SHOWN_HASH_DIGITS]
+    return pinned(state.package, hash) if state.package else f"sha256:{hash}"  # of a shared store
 
 
 def _origin_text(state: FreedState) -> str:

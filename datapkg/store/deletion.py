@@ -21,7 +21,7 @@ from pathlib import Path
 
 from datapkg.errors import CorruptObject
 from datapkg.format.hashing import is_hash
-from datapkg.objects.files import NO_ROOM, rename
+from datapkg.objects.files import NO_ROOM, is_shared, rename
 from datapkg.objects.pack_file import Pack, PackLocation, hash_place
 from datapkg.objects.recipes import read_recipe
 from datapkg.store import writer_lock
@@ -145,6 +145,8 @@ def put_all_back(store: CollectableStore) -> None:
 
 def _limit(store: CollectableStore) -> float | None:
     """Return the time after which anything used may be needed by a running process; None if there is none."""
+    if is_shared(store.folder):  # who uses it takes no lock, so somebody may be at work
+        return time.time() - GRACE_S
     since = writer_lock.busy_since(store.work_lock)
     # An access time is renewed only when it is older than RENEWED_NS, so what was just used may show an earlier time.
     return None if since is None else min(time.time() - GRACE_S, since - RENEWED_NS / 1e9)

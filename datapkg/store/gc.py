@@ -21,6 +21,7 @@ from pathlib import Path
 
 from datapkg.errors import DatapkgError
 from datapkg.objects import pack_merging
+from datapkg.objects.files import is_shared
 from datapkg.store import leftovers, writer_lock
 from datapkg.store.deletion import GRACE_S, DeletionResult, Garbage, delete, put_all_back
 from datapkg.store.inventory import Inventory, inventory_of
@@ -221,11 +222,12 @@ def _plan(
 def _compact(store: CollectableStore, states: dict[str, StoredState], live: Live, *, dry_run: bool = False) -> int:
     """Turn objects that only older states need into recipes; return the bytes that this frees.
 
-    Not beside a process that writes: it may have just looked up where such an object is.
+    Not beside a process that writes: it may have just looked up where such an object is; in a shared store, that is
+    never known.
     """
     from datapkg.store.compaction import compact
 
-    if writer_lock.busy_since(store.work_lock) is not None:
+    if is_shared(store.folder) or writer_lock.busy_since(store.work_lock) is not None:
         return 0
     newest_first = sorted(states.values(), key=lambda each: -each.at)
     packages = dict.fromkeys(name for each in newest_first for name in each.packages) if live.older else {}

@@ -162,6 +162,14 @@ def _staged(store: CollectableStore) -> Iterator[StoredState]:
         yield StoredState(result.manifest, roots=frozenset({"stage"}), at=_seconds(result.at))
 
 
+def _used(store: CollectableStore) -> Iterator[StoredState]:
+    """Yield the states that users of this store have installed, if it is a shared one."""
+    from datapkg.store.shared_uses import used
+
+    for hash, at in used(store.folder):
+        yield StoredState(hash, roots=frozenset({"used"}), at=at, is_pushed=True)
+
+
 def _unnamed(store: CollectableStore) -> Iterator[StoredState]:
     """Yield every manifest, also of states that nothing names, such as one that was only looked at."""
     loose = store.objects.packed.loose
@@ -200,6 +208,8 @@ FILES = (
     FileKind("packages/*/*/versions/*", "versions as older datapkgs wrote them; `_versioned` reads both"),
     FileKind("locks/*", "paths of the lock files that were used on this machine", of_store=_locked),
     FileKind("stages/*/*.json", "results of stages, which name the manifests of their outputs", of_store=_staged),
+    FileKind("uses/*/*", "states that users of a shared store have installed", of_store=_used),
+    FileKind("shared-name", "the name of this store in shared ones"),
     FileKind("objects/*/*", "objects; those that are manifests name others", of_store=_unnamed),
     FileKind("packs/*.pack", "small objects"),
     FileKind("recipes/*/*", "objects as ranges of others, which are needed while the object is"),

@@ -12,18 +12,22 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from datapkg.errors import Conflict, CorruptObject, InvalidInput, ObjectNotFound, Refused
 from datapkg.format.chunks import Chunk
 from datapkg.objects.base import Writable
 from datapkg.objects.files import is_shared, make_folder, no_such_path, sweep_temp, write_atomic
 from datapkg.objects.pack_file import PackLocation
+from datapkg.store import shared_uses
 from datapkg.store.index import Index
 from datapkg.store.verified import VerifiedObjects
+
+if TYPE_CHECKING:
+    from datapkg.format.manifest.parsed import Manifest
 
 SHARED_MODE = 0o2775
 
@@ -47,6 +51,23 @@ class SharingObjects(VerifiedObjects):
                 sweep_temp(target.packed.tmp)
             self._downloads = _SharedDownloads(self, target) if target else self
         return self._downloads
+
+    def note_use(self, manifest: Manifest) -> None:
+        """Note in the shared stores that a state is used here, so that nobody's `gc` takes its objects away."""
+        for each in self._writable():
+            with contextlib.suppress(OSError):
+                # First, since `gc` learns from it what the state needs.
+                if each.packed.missing([manifest.hash]):
+                    each.packed.put_bytes(manifest.data, manifest.hash)
+                shared_uses.note(each.packed.folder, self.packed.folder, manifest.hash)
+
+    def forget_uses(self, needed: Collection[str]) -> None:
+        """Take back what was noted of states that are not needed here any more."""
+        for each in self._writable():
+            shared_uses.forget(each.packed.folder, self.packed.folder, needed)
+
+    def _writable(self) -> list[VerifiedObjects]:
+        return [each for each in self._others if _is_writable(each.packed.folder)]
 
     def _whole(self, hash: str) -> PackLocation:
         return self._home(hash)._own_whole(hash)

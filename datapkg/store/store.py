@@ -166,6 +166,21 @@ class Store:
             return manifest.hash
         return self.objects.put_bytes(manifest.data, manifest.hash)
 
+    def use(self, manifest: Manifest) -> None:
+        """Note that a state is about to be installed, before its objects are counted as present.
+
+        In shared stores, others may free space meanwhile: they keep what the manifest names, which is there first.
+        """
+        self.objects.note_use(manifest)
+
+    def forget_uses(self) -> None:
+        """Take back in shared stores what was noted of states that are not here any more."""
+        from datapkg.store.roots import all_states
+
+        if self.shared:
+            states = {hash for hash, state in all_states(self).items() if state.roots}
+            self.objects.forget_uses(states - self.objects.packed.missing(states))
+
     def manifest(self, hash: str) -> Manifest:
         """Return the verified manifest with this hash; raise `ObjectNotFound`, `CorruptObject`."""
         from datapkg.store.manifests import read_manifest

@@ -12,11 +12,11 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from datapkg.errors import CorruptObject, DatapkgError, HashMismatch, ObjectNotFound
 from datapkg.format.chunks import Chunk
@@ -37,6 +37,9 @@ from datapkg.objects.packs import PackedObjects
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.store.index import Index
 from datapkg.store.small_files import names
+
+if TYPE_CHECKING:
+    from datapkg.format.manifest.parsed import Manifest
 
 # Setting a time writes an inode, so it is done once in five minutes; the grace period is an hour.
 RENEWED_NS = 300 * 10**9
@@ -257,6 +260,12 @@ class VerifiedObjects(Objects):
     def downloads(self) -> Writable:
         """Return the home for what is fetched."""
         return self
+
+    def note_use(self, manifest: Manifest) -> None:
+        """Note in the shared stores behind these objects, if there are any, that a state is used here."""
+
+    def forget_uses(self, needed: Collection[str]) -> None:
+        """Take back what was noted of states that are not among these."""
 
     def size(self, hash: str) -> int:
         """Return the size of an object in bytes."""

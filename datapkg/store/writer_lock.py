@@ -13,6 +13,8 @@ import os
 import time
 from pathlib import Path
 
+from datapkg.objects.files import is_shared, make_folder
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,9 +69,12 @@ def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[int]:
     """Open a lock file; closing it releases the lock, unless a forked child has it open too."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        if is_shared(path.parent):
+            with contextlib.suppress(PermissionError):  # whoever made it has done this
+                os.fchmod(fd, 0o664)
         yield fd
     finally:
         with contextlib.suppress(OSError):

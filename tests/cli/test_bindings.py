@@ -370,6 +370,11 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         "gc.free_registry",
         {"registry": "work", "now": True, "dry_run": True},
     ),
+    (
+        "gc --store x --older-than 90d --dry-run",
+        "gc.free_shared",
+        {"folder": Path("x"), "policy": Policy(older_than_s=90 * 86_400), "dry_run": True},
+    ),
     ("gc --dry-run", "gc.free_space", {"policy": Policy(), "dry_run": True}),
     (
         "gc --keep 3 --older-than 90d --max-size 20GB --now --yes",

@@ -8,19 +8,28 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from datapkg.api import install
 from datapkg.api.build import build_package
 from datapkg.api.cache import share_store
+from datapkg.api.gc import free_shared
 from datapkg.api.install import InstallOptions, fetch_packages, install_one, install_packages
+from datapkg.api.maintenance import remove
 from datapkg.api.push import push_package
+from datapkg.api.results import GcResult
 from datapkg.api.verify import verify
 from datapkg.errors import Conflict, InvalidInput, NotFound, ObjectNotFound
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading import source as sources
 from datapkg.reading.load import load
+from datapkg.store import deletion, gc
+from datapkg.store.gc import Policy
+from datapkg.store.index import Index
+from datapkg.store.verified import VerifiedObjects
 from tests.conftest import Person
 
 BIG = bytes(range(256)) * 8192
@@ -173,3 +182,128 @@ def test_making_one_is_refused_where_something_else_is(tmp_path: Path, shared: P
         share_store(tmp_path / "new", "nobodys")
     with pytest.raises(NotFound, match="there is no folder"):
         share_store(tmp_path / "absent" / "new")
+
+
+def freed(home: Home, shared: Path, **policy: Any) -> GcResult:
+    return free_shared(home, shared, Policy(**policy))
+
+
+def kept(shared: Path) -> set[bytes]:
+    """Return the contents in a shared store that are not manifests."""
+    objects = VerifiedObjects(shared, Index(shared.parent / "looking.db")).packed
+    return {data for hash in objects if not (data := objects.read(hash)).startswith(b'{"datapkg"')}
+
+
+@pytest.fixture
+def aged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whatever is in a store count as a day old, and as not used within the hour."""
+    monkeypatch.setattr(gc, "UNUSED_S", -60)
+    monkeypatch.setattr(deletion, "GRACE_S", -60)
+
+
+def pushed_again(person: Person, tmp_path: Path, ref: Ref) -> Ref:
+    """Push another state without the big file; return what the first is called."""
+    current = person.home().store.refs.current(ref)
+    assert current is not None
+    (tmp_path / "source" / "big").write_bytes(BIG[::-1])
+    build_package(person.home(), ref, tmp_path / "source")
+    push_package(person.home(), ref)
+    return Ref.parse(f"{ref.package}@sha256:{current.hash}")
+
+
+def test_gc_keeps_what_any_user_has_installed(
+    member: Member, shared: Path, pushed: Ref, person: Person, tmp_path: Path, aged: None
+) -> None:
+    first, second = member("first"), member("second")
+    for home in (first, second):
+        install_packages(home, [pushed])
+    old = pushed_again(person, tmp_path, pushed)
+    install_packages(first, [pushed])
+    assert freed(first, shared).objects == 0
+    remove(first, pushed)
+    remaining = {BIG, b"small"}
+    assert freed(first, shared).objects == 2, "the new manifest, and the object that only the new state has"
+    assert kept(shared) == remaining
+    assert load(str(old), second)["big"]().read_bytes() == BIG  # type: ignore[operator,index]
+    remove(second, pushed)
+    assert freed(second, shared).bytes_freed > len(BIG)
+    assert kept(shared) == set()
+    assert objects_received(second, pushed) == 2, "it can be installed again"
+
+
+def test_gc_keeps_what_arrived_within_a_day(member: Member, shared: Path, pushed: Ref) -> None:
+    first = member("first")
+    install_packages(first, [pushed])
+    remove(first, pushed)
+    assert freed(first, shared).objects == 0
+    assert kept(shared) == {BIG, b"small"}
+    assert freed(first, shared, now=True).objects == 3
+    assert kept(shared) == set()
+
+
+def test_gc_gives_up_what_was_not_installed_for_long(member: Member, shared: Path, pushed: Ref, aged: None) -> None:
+    first, second = member("first"), member("second")
+    for home in (first, second):
+        install_packages(home, [pushed])
+    for each in (shared / "uses").glob("*/*"):
+        os.utime(each, (0, 0))
+    install_packages(second, [pushed])  # renews it for all
+    assert freed(first, shared, older_than_s=3600).objects == 0
+    for each in (shared / "uses").glob("*/*"):
+        os.utime(each, (0, 0))
+    planned = free_shared(first, shared, Policy(older_than_s=3600), dry_run=True)
+    assert (len(planned.states), planned.objects) == (1, 3)
+    assert freed(first, shared, older_than_s=3600).objects == 3
+    with pytest.raises(ObjectNotFound, match="type: datapkg fetch"):
+        load(str(pushed), second)["big"]()  # type: ignore[operator,index]
+
+
+@pytest.mark.parametrize("moment", ["before it looks", "between moving and looking again", "when all is counted"])
+def test_gc_during_an_install_takes_nothing_that_it_needs(
+    member: Member, shared: Path, pushed: Ref, aged: None, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    first, second = member("first"), member("second")
+    install_packages(first, [pushed])
+    remove(first, pushed)
+    if moment == "when all is counted":
+        finish = install.finish
+
+        def finish_after_gc(*args: Any) -> Any:
+            freed(first, shared)
+            return finish(*args)
+
+        monkeypatch.setattr(install, "finish", finish_after_gc)
+        install_packages(second, [pushed])
+    else:
+        name = "all_states" if moment == "before it looks" else "_needed_again"
+        inner, calls = getattr(gc, name), []
+
+        def install_before(*args: Any) -> Any:
+            if not calls:
+                calls.append(1)
+                install_packages(second, [pushed])
+            return inner(*args)
+
+        monkeypatch.setattr(gc, name, install_before)
+        freed(first, shared)
+        assert calls
+    assert load(str(pushed), member("second"))["big"]().read_bytes() == BIG  # type: ignore[operator,index]
+    assert verify(member("second"), pushed).damaged == []
+    assert not list((shared / "trash").rglob("objects/*"))
+
+
+def test_gc_leaves_all_open_to_the_group(member: Member, shared: Path, pushed: Ref, aged: None) -> None:
+    first = member("first")
+    install_packages(first, [pushed])
+    remove(first, pushed)
+    freed(first, shared)
+    for each in shared.rglob("*"):
+        assert stat.S_IMODE(each.stat().st_mode) in ((0o2775,) if each.is_dir() else (0o444, 0o664)), each
+    assert not list(shared.glob("recipes/*"))
+
+
+def test_gc_is_for_shared_stores(member: Member, shared: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="is not a shared store"):
+        free_shared(member("first"), tmp_path, Policy())
+    with pytest.raises(InvalidInput, match="is not a shared store"):
+        free_shared(member("first"), member("first").store.folder, Policy())
