@@ -67,16 +67,16 @@ class DirectoryObjects(Objects):
 
     def path(self, hash: str) -> Path:
         """Return the path at which this object is or would be stored."""
-        return Path(self._path(hash))
+        return Path(self.text_path(hash))
 
-    def _path(self, hash: str) -> str:
+    def text_path(self, hash: str) -> str:
         """Return the same as text, which takes a tenth of the time of a Path: it is asked for each of many objects."""
         check_hash(hash)
         return f"{self._prefix}{hash[:2]}/{hash[2:]}"
 
     def has(self, hash: str) -> bool:
         """Return whether the object is here."""
-        return hash in self._pending or os.path.exists(self._path(hash))
+        return hash in self._pending or os.path.exists(self.text_path(hash))
 
     def missing(self, hashes: Iterable[str]) -> set[str]:
         """Return the hashes that are not here; one for which there is no folder is not looked up on the disk."""
@@ -93,15 +93,19 @@ class DirectoryObjects(Objects):
 
     def find(self, hash: str) -> tuple[Path, int] | None:
         """Return the file of an object and its size in bytes, or None."""
+        found = self.find_text(hash)
+        return (Path(found[0]), found[1]) if found else None
+
+    def find_text(self, hash: str) -> tuple[str, int] | None:
+        """Return the same with the path as text."""
         if temp := self._pending.get(hash):
             with contextlib.suppress(FileNotFoundError):  # it got its name meanwhile
-                return temp, os.stat(temp).st_size
-        place = self._path(hash)
+                return str(temp), os.stat(temp).st_size
+        place = self.text_path(hash)
         try:
-            size = os.stat(place).st_size
+            return place, os.stat(place).st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return Path(place), size
 
     def size(self, hash: str) -> int:
         if found := self.find(hash):

@@ -37,6 +37,8 @@ PACK_OBJECTS = 1 << 17
 """More objects make another pack: what is being written has its index as a dict, with 300 bytes for each."""
 GATHERED_BYTES = 1 << 20
 """Objects are added to a pack together, in writes of about this size."""
+MAX_LOCATED = 64
+"""The most places of objects that are remembered."""
 Unnamed = tuple[str, Path, Mapping[bytes, tuple[int, int]]]
 """A pack without its name yet: its hash ("" while it is being written), its file, and the places in it by hash."""
 TICK_NS = 50_000_000  # two changes of a folder within this time may leave it the same modification time
@@ -56,6 +58,7 @@ class PackedObjects(PackedReads):
         self._named = named
         self.packs_folder = self.folder / "packs"
         self._packs: dict[str, Pack] = {}
+        self._located: dict[tuple[str, int], PackLocation] = {}
         self._listed_at: int | None = None
         self._lock = threading.RLock()
         _homes.add(self)
@@ -87,9 +90,16 @@ class PackedObjects(PackedReads):
     def locate(self, hash: str) -> PackLocation:
         """Return where the object's bytes are now, in one piece; raise `ObjectNotFound`."""
         # Before packs: a repaired object is a file of its own, and its pack may still have the damaged bytes.
-        if found := self.loose.find(hash):
-            return PackLocation(found[0], 0, found[1])
-        return self._in_pack(hash)
+        found = self.loose.find_text(hash)
+        if found is None:
+            return self._in_pack(hash)
+        # Kept, since recipes use few objects again and again, and making a Path takes longer than asking for its file.
+        place = self._located.get(found)
+        if place is None:
+            if len(self._located) >= MAX_LOCATED:
+                self._located.clear()
+            place = self._located[found] = PackLocation(Path(found[0]), 0, found[1])
+        return place
 
     def _in_pack(self, hash: str) -> PackLocation:
         digest = bytes.fromhex(hash)
@@ -124,9 +134,12 @@ class PackedObjects(PackedReads):
 
     def places_of(self, ranges: Iterable[Step]) -> list[PackLocation]:
         """Return where the ranges of a recipe are now; raise `ObjectNotFound`, `CorruptObject` beyond an end."""
-        found = []
+        found: list[PackLocation] = []
+        sources: dict[str | None, PackLocation] = {}
         for each in ranges:
-            place = self.locate(str(each.source))
+            place = sources.get(each.source)
+            if place is None:
+                place = sources[each.source] = self.locate(str(each.source))
             if each.offset + each.size > place.size:
                 raise CorruptObject(f"a recipe uses {each.offset + each.size:,} bytes of object {each.source}")
             found.append(PackLocation(place.path, place.offset + each.offset, each.size, place.pack))

@@ -43,13 +43,13 @@ class Recipes:
 
     def find(self, hash: str) -> list[Step]:
         """Return the ranges of an object in order, `[]` without a recipe; raise `CorruptObject` for a damaged one."""
-        path = self.path(hash)
+        path = self._files.text_path(hash)
         try:
             changed = os.stat(path).st_ctime_ns
             known = self._read.get(hash)
             # A recipe is replaced and never changed in place, so a new one has another change time.
             if known is None or known[0] != changed:
-                known = changed, read_recipe(path)
+                known = changed, read_recipe(Path(path))
         except (FileNotFoundError, NotADirectoryError):
             return []
         self._remember(hash, known)
@@ -95,13 +95,13 @@ class Recipes:
 def clipped(ranges: Iterable[Step], start: int, stop: int) -> Iterator[Step]:
     """Yield the parts of ranges, one after the other, that are from `start` up to `stop` of the whole."""
     at = 0
-    for each in ranges:
-        end = at + each.size
+    for source, offset, size in ranges:
+        end = at + size
         if at >= stop:
             break
         if end > start:  # most ranges are outside of a short read, so these two comparisons are its main cost
             first, last = max(at, start), min(end, stop)
-            yield Step(each.source, each.offset + first - at, last - first)
+            yield Step(source, offset + first - at, last - first)
         at = end
 
 

@@ -186,3 +186,20 @@ def test_a_read_ends_where_a_base_disappears(home: PackedObjects) -> None:
     home.delete(str(home.recipes.find(hash)[1].source))
     with pytest.raises(ObjectNotFound):
         list(read)
+
+
+def test_bases_that_were_read_before_are_looked_for_again(home: PackedObjects) -> None:
+    hash, data = joined_object(home, 2)
+    moved, cut = (str(each.source) for each in home.recipes.find(hash)[:2])
+    assert home.read(hash) == data
+    body = home.read(moved)
+    home.loose.delete(moved)
+    with pytest.raises(ObjectNotFound):
+        home.size(hash)
+    with home.batch():
+        home.put_bytes(body)
+    assert home.read(hash) == data
+    assert home.size(hash) == len(data)
+    os.truncate(home.loose.path(cut), 1)
+    with pytest.raises(CorruptObject):
+        home.size(hash)
