@@ -32,7 +32,7 @@ GAP_BYTES = 64 << 10  # smaller gaps are fetched along instead of starting anoth
 STEP_BYTES, MAX_STEP_BYTES = 256 << 10, 8 << 20
 PIECE_BYTES = 1 << 20
 GROUP_BYTES = 16 << 20
-KEPT_AT_ONCE = 8 << 20  # at most so much of each connection of a fetch that was killed is fetched again
+REQUEST_BYTES = 8 << 20  # longer ranges are fetched by several requests, over all connections
 
 
 Explained = Callable[[], AbstractContextManager[Any]]
@@ -166,7 +166,9 @@ class ReadThrough(Readable):
             # An object that becomes whole is hashed, so records that were not synced can do no harm.
             durable = left != [each for stretch in stretches for each in part.lacking(*stretch)]
             pieces = [
-                (at, min(at + KEPT_AT_ONCE, stop)) for start, stop in lacking for at in range(start, stop, KEPT_AT_ONCE)
+                (at, min(at + REQUEST_BYTES, stop))
+                for start, stop in lacking
+                for at in range(start, stop, REQUEST_BYTES)
             ]
             run_all([partial(self._fetch_stretch, hash, part, each, durable) for each in pieces], jobs, moved)
             if lacking and part.is_whole:
@@ -179,11 +181,14 @@ class ReadThrough(Readable):
         with self.theirs.open(hash, start, stop) as stream:
             while at < stop and (piece := stream.read(min(PIECE_BYTES, stop - at))):
                 part.write(at, piece)
+                if not durable:  # else recorded once, since that syncs
+                    part.keep([(at, at + len(piece))], durable=False)
                 at += len(piece)
                 moved(len(piece))
         if at != stop:
             raise Unreachable(f"object {hash} broke off: {at - start:,} of {stop - start:,} bytes came")
-        part.keep([stretch], durable=durable)
+        if durable:
+            part.keep([stretch])
 
     def promote(self, hash: str, part: PartialObject) -> None:
         """Make a complete partial object an object; raise `HashMismatch`, and delete it, if its hash is another."""
