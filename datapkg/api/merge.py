@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -114,7 +114,7 @@ def _planned(home: Home, inputs: Sequence[Input], into: Ref, merging: MergePlan,
     """Return the result of a merge without making it: only manifests are read."""
     manifest = Manifest.make(merging.nodes.values(), merging.meta)
     wanted = {hash: size for node in merging.nodes.values() for hash, size in node.objects()}
-    needed = {hash: size for more in merging.more.values() for _, table in more for hash, size in table.objects()}
+    needed = {hash: size for table in _read_tables(home, merging) for hash, size in table.objects()}
     needed = dict(plan(needed, home.store.objects).needed)
     for number, each in enumerate(inputs):
         mine = [node for path, node in merging.nodes.items() if merging.of[path] == number]
@@ -132,6 +132,17 @@ def _planned(home: Home, inputs: Sequence[Input], into: Ref, merging: MergePlan,
         bytes_absent=sum(home.store.absent(manifest).values()),
         transfer=planned_transfer(TransferPlan(needed, 0), {}, sum(({**wanted, **needed}).values())),
     )
+
+
+def _read_tables(home: Home, merging: MergePlan) -> Iterator[TableNode]:
+    """Yield the tables that a concatenation reads; of one that rows are appended to at least the last block."""
+    for path, more in merging.more.items():
+        first = merging.nodes[path]
+        if isinstance(first, TableNode):
+            # One that was never verified here is verified first, which reads all of it.
+            blocks = first.blocks[-1:] if home.store.claims.is_verified(first) else first.blocks
+            yield msgspec.structs.replace(first, blocks=blocks)
+        yield from (table for _, table in more)
 
 
 def _found(home: Home, ref: Ref, registry: str | None) -> Input:
