@@ -51,7 +51,7 @@ def plan(
     """Return the tables that were never verified; results for `older`, the manifest of `before`, are reused."""
     paths = before.unchecked_paths if before is not None else None
     if older is None or paths is None:
-        return CheckPlan(_unknown(connection, manifest.entries()), [])
+        return CheckPlan(_unknown(connection, manifest.table_nodes()), [])
     gone, new = changed(older, manifest)
     return CheckPlan(_unknown(connection, new.values()), [path for path in paths if path not in gone])
 

@@ -5,6 +5,7 @@ A search decodes about twenty lines.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -17,10 +18,12 @@ import msgspec
 from datapkg.format.chunks import Chunk, Gap, chunks_of_lines, gaps, line_offsets, refined
 from datapkg.format.manifest.index import GroupRecord
 from datapkg.format.manifest.missing import no_node
-from datapkg.format.manifest.parsed import Block, Kind, Manifest, Node, decoded, decoded_lines, parse_head
+from datapkg.format.manifest.parsed import Block, Kind, Manifest, Node, TableNode, decoded, decoded_lines, parse_head
 from datapkg.format.object_sizes import MANY, ObjectSizes, SizesCollector
 
 _AT_ONCE = 4096
+_TABLE = re.compile(rb'"kind":"table"')
+"""What the canonical line of a table contains."""
 _MAX_REMEMBERED = 1000
 
 
@@ -188,7 +191,17 @@ class MappedManifest(Manifest):
 
     def tables(self) -> list[str]:
         """Return the paths of all tables."""
-        return [node.path for node in self.entries() if node.kind == "table"]
+        return [node.path for node in self.table_nodes()]
+
+    def table_nodes(self) -> Iterator[TableNode]:
+        """Return the nodes of all tables, in order; lines of other nodes are not decoded."""
+        at = 0
+        # The metadata of another node may have the same bytes, so the node decides.
+        while found := _TABLE.search(self._data, at):
+            number = self.number_at(found.start())
+            at = self._offsets[number + 1]
+            if isinstance(node := self.node(number), TableNode):
+                yield node
 
     def node(self, number: int) -> Node:
         """Return the node of a line."""

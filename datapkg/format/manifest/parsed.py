@@ -217,7 +217,11 @@ class Manifest:
 
     def tables(self) -> list[str]:
         """Return the paths of all tables."""
-        return [node.path for node in self.nodes if node.kind == "table"]
+        return [node.path for node in self.table_nodes()]
+
+    def table_nodes(self) -> Iterator[TableNode]:
+        """Return the nodes of all tables, in order."""
+        return (node for node in self.nodes if isinstance(node, TableNode))
 
 
 def head_line(meta: dict[str, Any]) -> bytes:

@@ -58,6 +58,7 @@ def assert_alike(one: Manifest, other: Manifest) -> None:
     assert (other.hash, other.data, other.meta, other.nodes) == (one.hash, one.data, one.meta, one.nodes)
     assert other == one
     assert other.tables() == one.tables()
+    assert list(other.table_nodes()) == list(one.table_nodes())
     parts = [each.parts for each in one.nodes]
     paths = {"/".join(each[:end]) for each in parts for end in range(len(each) + 1)}
     asked = paths | {f"{each}/x".lstrip("/") for each in paths} | {f"{each}!" for each in paths}
@@ -109,6 +110,14 @@ def test_big_groups_are_read_the_same() -> None:
     assert other.named("flat", "n3_3_txt") == ["3 3.txt"]
     assert other.named("deep", "n1") is None
     assert repr(other) == repr(manifest)
+
+
+def test_metadata_like_the_line_of_a_table_is_not_a_table() -> None:
+    like = {"about": {"kind": "table"}}
+    wanted = [("file", ["a"], 1, like), ("table", ["b"], 2, like), ("array", ["c"], 3, like), ("table", ["d"], 4, {})]
+    manifest = made(wanted)
+    assert_alike(manifest, indexed(manifest))
+    assert manifest.tables() == ["b", "d"]
 
 
 def test_empty_package_is_read_the_same() -> None:
