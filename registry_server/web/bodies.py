@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import BinaryIO, TypeVar, cast
@@ -14,8 +15,10 @@ from fastapi import Request
 
 from registry_server.web.concurrency_limits import Slots
 
-PIECE_BYTES = 1 << 20
-PIECES_WAITING = 4
+GROUP_BYTES = 1 << 20
+GROUPS_WAITING = 4
+COUNTED_BYTES = 1 << 10
+"""What a shorter piece counts for: each is an object in memory, and a client may send a byte at a time."""
 T = TypeVar("T")
 
 
@@ -41,52 +44,57 @@ class _RequestBody:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._room = asyncio.Semaphore(PIECES_WAITING)
-        self._pieces: queue.SimpleQueue[bytes | BaseException] = queue.SimpleQueue()
-        self._piece = memoryview(b"")
+        self._room = asyncio.Semaphore(GROUPS_WAITING)
+        # Pieces as they arrived, in groups: joining them would copy the body, and one by one they would wake the
+        # reading thread and the event loop more often. No pieces are the end of the body.
+        self._groups: queue.SimpleQueue[list[bytes] | BaseException] = queue.SimpleQueue()
+        self._pieces: deque[bytes] = deque()
+        self._piece = b""
+        self._at = 0
         self._ended = False
 
     async def pump(self, request: Request) -> None:
-        """Move the body into the queue, in pieces of about 1 MiB, as fast as it is read."""
-        end: bytes | BaseException = b""
+        """Move the body into the queue, in groups of about 1 MiB, as fast as it is read."""
+        end: list[bytes] | BaseException = []
+        group: list[bytes] = []
+        size = 0
         try:
-            buffer = bytearray()
             async for piece in request.stream():
-                buffer += piece
-                if len(buffer) >= PIECE_BYTES:
+                if piece:
+                    group.append(piece)
+                    size += max(len(piece), COUNTED_BYTES)
+                if size >= GROUP_BYTES:
                     await self._room.acquire()
-                    self._pieces.put(bytes(buffer))
-                    buffer.clear()
-            if buffer:
-                self._pieces.put(bytes(buffer))
+                    self._groups.put(group)
+                    group, size = [], 0
+            if group:
+                self._groups.put(group)
         except BaseException as error:  # noqa: BLE001 - raised again where the body is read
             end = error
         finally:
-            self._pieces.put(end)
+            self._groups.put(end)
 
     def read(self, size: int = -1) -> bytes:
         """Return up to `size` bytes, at least one before the end; raise the error that broke off the body."""
-        if not self._piece and not self._ended:
-            self._next()
         if size < 0:
-            pieces = []
-            while self._piece:
-                pieces.append(bytes(self._piece))
-                self._next()
-            return b"".join(pieces)
-        taken = bytes(self._piece[:size])
-        self._piece = self._piece[size:]
-        return taken
+            return b"".join(iter(partial(self.read, GROUP_BYTES), b""))
+        if self._at == len(self._piece) and not self._ended:
+            self._next()
+        start, self._at = self._at, min(self._at + size, len(self._piece))
+        return self._piece[start : self._at]
 
     def _next(self) -> None:
-        piece = self._pieces.get()
-        self._piece = memoryview(b"")
-        if isinstance(piece, BaseException):
-            self._pieces.put(piece)
-            raise piece
-        if not piece:
+        if not self._pieces:
+            self._next_group()
+        self._piece, self._at = (self._pieces.popleft(), 0) if self._pieces else (b"", 0)
+
+    def _next_group(self) -> None:
+        group = self._groups.get()
+        if isinstance(group, BaseException):
+            self._groups.put(group)
+            raise group
+        if not group:
             self._ended = True
-            self._pieces.put(piece)
             return
-        self._piece = memoryview(piece)
+        self._pieces.extend(group)
         self._loop.call_soon_threadsafe(self._room.release)

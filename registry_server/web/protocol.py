@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import h11
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 # A slow reader has to take at least this much in each `timeout_s`.
@@ -32,11 +33,30 @@ class TimedConnection(H11Protocol):
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        if not self._add_to_body(data):
+            super().data_received(data)
         if self.conn.their_state is h11.IDLE:
             self._expect_head()
         else:
             self._head_timer = _stopped(self._head_timer)
+
+    def _add_to_body(self, data: bytes) -> bool:
+        """Add bytes from the middle of a body with a length to what the app receives next; return False for others.
+
+        h11 would copy them four times. What it counts down is not public; where it does not have that, it gets all.
+        """
+        reader = getattr(self.conn, "_reader", None)
+        left = getattr(reader, "_remaining", 0)
+        is_body = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.SEND_RESPONSE
+        if not is_body or left <= len(data) or self.conn.trailing_data != (b"", False):
+            return False
+        reader._remaining = left - len(data)  # type: ignore[union-attr]
+        # Bytes are taken as they are, while a bytearray is copied when the app receives it.
+        self.cycle.body = self.cycle.body + data if self.cycle.body else data  # type: ignore[assignment]
+        if len(self.cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        self.cycle.message_event.set()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_timer = _stopped(self._head_timer)
