@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -133,7 +133,7 @@ def is_among(connection: Connection, hash: ColumnElement[str], hashes: Iterable[
 
 def _rows_of(connection: Connection, values: Mapping[str, int | None]) -> TableValuedAlias:
     """Return a mapping as a table with the columns `key` and `value`, in its order."""
-    columns, text = (column("key", String), column("value", String)), json.dumps(values)
+    columns, text = (column("key", String), column("value", String)), msgspec.json.encode(values).decode()
     if connection.dialect.name == "sqlite":
         return func.json_each(text).table_valued(*columns)
     return func.json_each_text(cast(literal(text, String), postgresql.JSON)).table_valued(*columns)

@@ -45,17 +45,14 @@ def usable(
     """Return the objects that a push may rely on, with their sizes in bytes; others are omitted.
 
     Those are the objects that were sent in this push or that are held by a package that its user may read, and those of
-    the records and of the run cache of the package that is pushed to, unless they are damaged. That package is queried
-    first, since it holds most of them.
+    the records and of the run cache of the package that is pushed to, unless they are damaged.
     """
     bad = damaged(connection)
     hashes = [hash for hash in hashes if hash not in bad] if bad else hashes
-    found = {} if package_id is None else held_by(connection, package_id, hashes)
+    # In one query, whose conditions are tested for each object until one holds: those that hold for most are first.
+    held = [] if package_id is None else [_in_package(package_id)]
     records = [] if package_id is None else [_in_records(package_id), _in_run_cache(package_id)]
-    for where in (*records, _in_push(push), _in_visible(user_id)):
-        if left := [hash for hash in hashes if hash not in found]:
-            found |= _sizes(connection, left, where)
-    return found
+    return _sizes(connection, hashes, or_(*held, _in_push(push), *records, _in_visible(user_id)))
 
 
 def held_or_sent(

@@ -124,7 +124,7 @@ def check_push(request: PushRequest, size: int = 0, elsewhere: int = 0) -> None:
         push = find_push(connection, request)
         limit = request.registry.settings.max_unpublished_bytes
         begun = begun_bytes(request.registry, push.user_id) + elsewhere
-        if pushes.unpublished_bytes(connection, push.user_id) + begun > limit:
+        if pushes.has_unpublished(connection, push.user_id, limit - begun):
             raise QuotaExceeded(
                 f"you have sent more than {limit:,} bytes that are not published, which is the limit "
                 f"({setting_name('max_unpublished_bytes')})",

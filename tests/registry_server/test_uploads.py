@@ -278,6 +278,21 @@ def test_unpublished_bytes_are_limited(tmp_path: Path) -> None:
     house.close()
 
 
+def test_objects_in_two_pushes_count_once_as_unpublished(tmp_path: Path) -> None:
+    house = House(tmp_path, max_unpublished_bytes=1_000)
+    ada = house.user("ada")
+    bodies = [bytes([number]) * 600 for number in range(3)]
+
+    def send(package: str, data: bytes) -> int:
+        push = ada.start(package, Contents({"a": data}).manifest)["push"]
+        body = b"".join(encode_frames([(sha256(data), data)]))
+        return ada.post(f"{wire.PACKAGES}/{package}/pushes/{push}/objects", body=body).status
+
+    assert [send("ada/one", bodies[0]), send("ada/two", bodies[0])] == [200, 200]
+    assert [send("ada/three", bodies[1]), send("ada/four", bodies[2])] == [200, 413]
+    house.close()
+
+
 def test_parts_of_an_object_are_together_as_large_as_allowed(tmp_path: Path) -> None:
     house = House(tmp_path, max_object_bytes=100)
     ada = house.user("ada")
