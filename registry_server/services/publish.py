@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache, partial
 from typing import NamedTuple
 
 import msgspec
@@ -53,6 +54,13 @@ class _Wanted(NamedTuple):
     previews: str
 
 
+class _Described(NamedTuple):
+    """What the database keeps of a state, and the texts in which a search looks."""
+
+    state: StateRow
+    texts: dict[str, str]
+
+
 @dataclass(frozen=True)
 class _Prepared:
     """What takes long, done before the transaction that publishes begins: the state, its texts and checked tables."""
@@ -60,8 +68,7 @@ class _Prepared:
     wanted: _Wanted
     manifest: Manifest
     older: MappedManifest | None
-    state: StateRow
-    texts: dict[str, str]
+    described: Callable[[], _Described]
     checked: ContentCheck
     wheels: StateWheels
 
@@ -166,16 +173,24 @@ def _check_body(request: PushRequest, body: push_wire.Publish) -> _Wanted:
 def _prepare(request: PushRequest, body: push_wire.Publish) -> _Prepared:
     wanted, registry = _check_body(request, body), request.registry
     manifest, older = _read_manifest(request, wanted.body.manifest)
-    state = describe(manifest)
-    check_bound("the package", state.bytes_logical, registry.settings.max_package_bytes, "max_package_bytes")
-    texts = search_texts(request.full_name, manifest, registry.objects)
     checked = _check_tables(request, manifest, older)
     wheels = StateWheels(registry, request.full_name, manifest)
     with registry.db.read() as connection:
         package = request.find(connection)
         wheels.prepare(connection, package.id if package else None, None, *filter(None, [wanted.body.version]))
-    state = replace(state, unchecked=checked.unchecked_text)
-    return _Prepared(wanted, manifest, older, state, texts, checked, wheels)
+        latest = states.latest_of(connection, package.id) if package else None
+    described = cache(partial(_describe, request, manifest, checked))
+    # The latest state is described already: that is needed only if another one becomes the latest meanwhile.
+    if latest != manifest.hash:
+        described()
+    return _Prepared(wanted, manifest, older, described, checked, wheels)
+
+
+def _describe(request: PackageRequest, manifest: Manifest, checked: ContentCheck) -> _Described:
+    registry, state = request.registry, describe(manifest)
+    check_bound("the package", state.bytes_logical, registry.settings.max_package_bytes, "max_package_bytes")
+    texts = search_texts(request.full_name, manifest, registry.objects)
+    return _Described(replace(state, unchecked=checked.unchecked_text), texts)
 
 
 def check_bound(what: str, size: int, limit: int, setting: str) -> None:
@@ -335,8 +350,9 @@ def _add_state(
     number = numbers.of_state(connection, package.id, manifest.hash)
     if number is None:
         number = numbers.following(connection, package.user, package.name, package.id)
-    states.keep(connection, package.id, prepared.state, prepared.wanted.previews, number)
-    states.index(connection, package.id, prepared.texts)
+    state, texts = prepared.described()
+    states.keep(connection, package.id, state, prepared.wanted.previews, number)
+    states.index(connection, package.id, texts)
 
 
 def _add_to_log(

@@ -57,6 +57,27 @@ def test_first_push_creates_the_package(ada: Client) -> None:
     assert (again["missing"], again["latest"], again["exists"]) == ([], contents.manifest.hash, True)
 
 
+def test_latest_is_described_again_where_another_push_replaces_it_meanwhile(
+    ada: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = Contents(ONE, {"title": "first"}), Contents(TWO, {"title": "second"})
+    assert ada.push("ada/iris", one).status == 200
+    prepare = publish._prepare
+
+    def then_another(*args: Any) -> Any:
+        monkeypatch.setattr(publish, "_prepare", prepare)
+        prepared = prepare(*args)
+        assert ada.push("ada/iris", two).json()["changed"] is True
+        return prepared
+
+    monkeypatch.setattr(publish, "_prepare", then_another)
+    assert ada.push("ada/iris", one, force=True).json()["changed"] is True
+    assert latest(ada) == one.manifest.hash
+    for title, count in (("first", 1), ("second", 0)):
+        found = ada.get(f"{wire.PACKAGES}?q={title}").json()["packages"]
+        assert [each["title"] for each in found] == [title] * count
+
+
 def test_push_on_an_old_parent_is_a_conflict_naming_both_states(ada: Client) -> None:
     first = ada.publish("ada/iris", ONE)
     second = ada.publish("ada/iris", TWO)
