@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import ctypes.util
+import gc
 import logging
 import resource
 import signal
@@ -194,6 +195,9 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # What exists now stays: the collector need not look at it whenever a request has made many objects.
+        gc.collect()
+        gc.freeze()
         if self.started:
             self._announce()
 
