@@ -168,9 +168,14 @@ def naming(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
+        name_file(error, path)
         raise
+
+
+def name_file(error: OSError, path: Path | str) -> None:
+    """Let an error of the system that names no file name this one."""
+    if error.filename is None:
+        error.filename = str(path)
 
 
 def seal(file: IO[bytes]) -> None:

@@ -23,7 +23,7 @@ from datapkg.errors import CorruptObject
 from datapkg.format.hashing import hash_stream
 from datapkg.objects.base import not_found
 from datapkg.objects.directory import READ_BUFFER_BYTES, Window
-from datapkg.objects.files import NamedFile, naming, new_file, seal, write_all
+from datapkg.objects.files import NamedFile, name_file, naming, new_file, seal, write_all
 from datapkg.objects.progress import CountedReader, Share, ignore_share
 
 MAGIC = b"datapkg1"
@@ -321,6 +321,10 @@ class OpenFiles:
         self._packs: dict[Path, io.FileIO] = {}
         self.last_pack: Pack | None = None
 
+    def find_near(self, hash: str) -> PackLocation | None:
+        """Return where an object is in the pack that was read last, or None."""
+        return self.last_pack.find(bytes.fromhex(hash)) if self.last_pack else None
+
     def read(self, place: PackLocation) -> bytes:
         """Return the whole object at this place, in memory."""
         if place.pack is None:
@@ -329,8 +333,11 @@ class OpenFiles:
             if len(self._packs) >= MAX_OPEN:
                 self.close()
             self._packs[place.path] = self._stack.enter_context(_open(place))
-        with naming(place.path):
+        try:
             return os.pread(self._packs[place.path].fileno(), place.size, place.offset)
+        except OSError as error:  # as in `naming`, which would take longer than many of these reads
+            name_file(error, place.path)
+            raise
 
     def close(self) -> None:
         self._packs.clear()

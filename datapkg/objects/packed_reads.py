@@ -79,7 +79,7 @@ class PackedReads(Objects):
 
         Objects that are read together were mostly stored together, and searching one pack takes less than all.
         """
-        place = files.last_pack.find(bytes.fromhex(hash)) if files.last_pack else None
+        place = files.find_near(hash)
         # A file of its own has priority: it may replace a damaged copy in the pack.
         return place if place and not self.loose.has(hash) else None
 

@@ -17,6 +17,8 @@ from datapkg.objects.progress import Counter, Progress, silent
 SMALL_BYTES = 1 << 20
 # A batch that breaks off is moved again as a whole, so it is small beside a group.
 BATCH_BYTES = 8 << 20
+REPORTED_BYTES = 128 << 10
+"""Small objects are reported together, since each report takes as long as hashing some of them."""
 # What is synced together: more would be lost by a kill, less would sync too often.
 GROUP_BYTES = 64 << 20
 GROUP_COUNT = 20_000
@@ -93,14 +95,19 @@ def _move_batch(source: Readable, target: Writable, sizes: Mapping[str, int], mo
     wrong: list[str] = []
 
     def right() -> Iterator[tuple[str, bytes]]:
+        read = 0
         for hash, data in source.read_many(sizes):
             if hash_bytes(data) != hash:
                 wrong.append(hash)
                 continue
             if len(data) != sizes[hash]:
                 raise _not_as_stated(hash, sizes[hash], "longer" if len(data) > sizes[hash] else "shorter")
-            moved(len(data))
+            read += len(data)
+            if read >= REPORTED_BYTES:
+                moved(read)
+                read = 0
             yield hash, data
+        moved(read)
 
     target.put_verified(right())
     for hash in wrong:

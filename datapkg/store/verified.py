@@ -301,7 +301,10 @@ class VerifiedObjects(Objects):
         whole: set[Path] = set()
         with contextlib.closing(OpenFiles()) as files:
             for hash in hashes:
-                near = self.packed.near(files, hash)
+                near = files.find_near(hash)
+                # A copy in a verified pack is right, so it does not matter whether a file of its own is here too.
+                if near is None or near.path not in whole:
+                    near = self.packed.near(files, hash)
                 place = near or self._whole(hash)
                 if place.path not in whole:
                     place = self.trusted(hash)

@@ -235,6 +235,17 @@ def test_number_of_packs_does_not_grow_with_that_of_batches(store: Store) -> Non
     assert (check(store), list(store.tmp.iterdir())) == (set(), [])
 
 
+def test_many_are_read_right_where_a_damaged_pack_has_one_that_was_repaired(store: Store) -> None:
+    data = [b"%d" % number * 10 for number in range(20)]
+    with store.writing(), store.objects.batch():
+        hashes = [store.objects.put_bytes(each) for each in data]
+    assert dict(store.objects.read_many(hashes)) == dict(zip(hashes, data, strict=True))
+    place = store.objects.locate(hashes[7])
+    flip(place.path, place.offset)
+    store.objects.packed.loose.put_bytes(data[7])
+    assert dict(store.objects.read_many(hashes)) == dict(zip(hashes, data, strict=True))
+
+
 def test_a_pack_has_so_many_objects_at_most(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packs, "PACK_OBJECTS", 3)
     data = [b"%d" % number for number in range(10)]
