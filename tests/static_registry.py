@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datapkg.api.build import build_package
 from datapkg.api.push import push_package
-from datapkg.api.results import PushResult
+from datapkg.api.push_result import PushResult
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.remote.static.client import StaticClient

@@ -8,7 +8,7 @@ from datapkg.api.build import build_package
 from datapkg.api.build_result import BuildResult
 from datapkg.api.install import InstallOptions, install_one
 from datapkg.api.push import push_package
-from datapkg.api.results import PushResult
+from datapkg.api.push_result import PushResult
 from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import InvalidInput, NotFound
 from datapkg.format.names import Ref, State

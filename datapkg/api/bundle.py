@@ -11,7 +11,8 @@ from pathlib import Path
 
 from datapkg import origins, resolve
 from datapkg.api.install import InstallOptions, finish, plan_fetch
-from datapkg.api.results import BundleResult, InstallResult
+from datapkg.api.install_result import InstallResult
+from datapkg.api.results import BundleResult
 from datapkg.errors import (
     Conflict,
     CorruptObject,

@@ -15,7 +15,8 @@ from datapkg.api.drafts.commit import drafting
 from datapkg.api.drafts.contents import append_rows, build_nodes
 from datapkg.api.drafts.draft import DraftState, group_path
 from datapkg.api.drafts.policy import CommitOptions, CommitPolicy
-from datapkg.api.results import EditResult, PushResult
+from datapkg.api.push_result import PushResult
+from datapkg.api.results import EditResult
 from datapkg.errors import InvalidInput, NotFound, PackageNotFound
 from datapkg.format.manifest.parsed import GroupNode, Manifest
 from datapkg.format.names import Ref, State

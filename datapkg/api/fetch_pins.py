@@ -6,7 +6,7 @@ from functools import partial
 
 from datapkg import resolve
 from datapkg.api.install import fetch, outcome_of
-from datapkg.api.results import InstallResult, PackageOutcome
+from datapkg.api.install_result import InstallResult, PackageOutcome
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import EVERYTHING, Selection
 from datapkg.home import Home

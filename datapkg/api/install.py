@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from datapkg import origins, resolve
-from datapkg.api.results import InstallResult, PackageOutcome
+from datapkg.api.install_result import InstallResult, PackageOutcome
 from datapkg.api.states import completed, overruling_lock, unpushed_build, yanked_note
 from datapkg.errors import DatapkgError
 from datapkg.format.chunks import Step

@@ -12,10 +12,10 @@ from shlex import quote
 from typing import Any
 
 from datapkg.api.install import InstallOptions, install_one, install_packages
+from datapkg.api.install_result import PackageOutcome
 from datapkg.api.lock_results import LockResult
 from datapkg.api.needed_packages import closure
 from datapkg.api.pinning import Pinner, changes, ref_of
-from datapkg.api.results import PackageOutcome
 from datapkg.errors import Conflict, DatapkgError, InvalidLock, NewerFormat, NotAFolder, Unreachable
 from datapkg.format.lockfile import LOCK, REQUIREMENTS, Lock, Pin, agreed_pins
 from datapkg.format.names import Ref, State

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datapkg.api.results import PackageOutcome
+from datapkg.api.install_result import PackageOutcome
 from datapkg.format.lockfile import Pin
 
 

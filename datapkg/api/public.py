@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from datapkg.api.notebook_progress import shown
 from datapkg.api.public_build import opened
-from datapkg.api.results import BundleResult, ExportResult, PushResult, SyncResult, VerifyResult
+from datapkg.api.push_result import PushResult
+from datapkg.api.results import BundleResult, ExportResult, SyncResult, VerifyResult
 from datapkg.errors import InvalidInput
 from datapkg.format.names import Ref, State
 from datapkg.format.selection import Selection

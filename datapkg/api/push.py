@@ -11,7 +11,7 @@ import msgspec
 
 from datapkg.api.push_plan import PushPlan, first_hashes, new_objects, without
 from datapkg.api.push_record import for_older_registry, record_sizes, sizes_before, whole_record, with_record
-from datapkg.api.results import PushResult
+from datapkg.api.push_result import PushResult
 from datapkg.api.states import check_complete
 from datapkg.errors import Conflict, DatapkgError, Forbidden, InvalidInput, ObjectNotFound, PackageNotFound
 from datapkg.format import push_wire

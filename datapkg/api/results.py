@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from datapkg.errors import DatapkgError
 
 if TYPE_CHECKING:
+    from datapkg.api.push_result import PushResult
     from datapkg.objects.deltas import PlannedTransfer
 
 
@@ -25,30 +26,6 @@ class CheckResults:
     def count(self, outcome: str) -> int:
         """Return how many checks have this outcome."""
         return sum(each["outcome"] == outcome for each in self.results)
-
-
-@dataclass(frozen=True)
-class PushResult:
-    """The result of a push: what was sent (bodies, in bytes), and its page; `changed` is false if nothing was new.
-
-    `record` is sent with the state and describes how it was built; `warnings` have one line each. `role` is owner or
-    writer: a writer cannot share the package. A dry run has `transfer`, its plan, and in `changes` the differences from
-    the registry's latest state (see `format.manifest.review`).
-    """
-
-    package: str
-    hash: str
-    objects_sent: int
-    bytes_sent: int
-    bytes_logical: int
-    url: str
-    changed: bool = True
-    public: bool = False
-    role: str = "owner"
-    record: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    changes: list[dict[str, Any]] = field(default_factory=list)
-    transfer: PlannedTransfer | None = None
 
 
 @dataclass(frozen=True)
@@ -152,25 +129,6 @@ class SyncResult:
 
 
 @dataclass(frozen=True)
-class InstallResult:
-    """The result of an install: the state, what was downloaded (bodies, in bytes), and a `note` or "".
-
-    `bytes_logical` counts the objects that were asked for, `bytes_left` other objects of the state that are not here.
-    `overruled_by` is the lock file that pins another state, which imports here use. A dry run has `transfer`, its plan.
-    """
-
-    package: str
-    hash: str
-    objects_received: int
-    bytes_received: int
-    bytes_logical: int
-    note: str = ""
-    bytes_left: int = 0
-    overruled_by: str = ""
-    transfer: PlannedTransfer | None = None
-
-
-@dataclass(frozen=True)
 class BundleResult:
     """A written bundle: its file and size in bytes, its states (package, hash, path), and how many objects it has."""
 
@@ -178,15 +136,6 @@ class BundleResult:
     packages: list[dict[str, str]]
     objects: int
     size_bytes: int
-
-
-@dataclass(frozen=True)
-class PackageOutcome:
-    """The outcome of one of several installs: the result, or the error."""
-
-    ref: str
-    installed: InstallResult | None = None
-    error: DatapkgError | None = None
 
 
 @dataclass(frozen=True)

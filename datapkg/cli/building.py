@@ -32,7 +32,7 @@ from datapkg.format.texts import count_text, size_text
 
 if TYPE_CHECKING:
     from datapkg.api.build_result import BuildResult
-    from datapkg.api.results import PushResult
+    from datapkg.api.push_result import PushResult
     from datapkg.api.run_cache import CachePush
     from datapkg.api.status import PackageStatus
     from datapkg.building.spec.options import BuildOptions

@@ -29,7 +29,8 @@ from datapkg.format.texts import count_text, first_lines, hash_text, size_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from datapkg.api.results import AppendResult, EditResult, MergeResult, PushResult
+    from datapkg.api.push_result import PushResult
+    from datapkg.api.results import AppendResult, EditResult, MergeResult
     from datapkg.format.names import Ref
     from datapkg.objects.deltas import PlannedTransfer
 

@@ -33,7 +33,7 @@ from datapkg.format.texts import listed, size_text
 
 if TYPE_CHECKING:
     from datapkg.api.checkout import CheckoutResult
-    from datapkg.api.results import InstallResult, PackageOutcome
+    from datapkg.api.install_result import InstallResult, PackageOutcome
     from datapkg.objects.progress import Progress
 
 SHOWN_EDITS = 5
@@ -167,7 +167,7 @@ def _check_bundles(bundles: Sequence[Path], *, is_alone: bool) -> None:
 
 def _install_bundles(session: Session, paths: Sequence[Path], options: dict[str, Any]) -> None:
     from datapkg.api.bundle import install_bundle
-    from datapkg.api.results import PackageOutcome
+    from datapkg.api.install_result import PackageOutcome
 
     with session.progress() as progress:
         done = [each for path in paths for each in install_bundle(session.home, path, progress=progress, **options)]

@@ -22,7 +22,7 @@ from datapkg.cli.command import Command, Session, pass_session
 from datapkg.format.texts import count_text, size_text
 
 if TYPE_CHECKING:
-    from datapkg.api.results import PushResult
+    from datapkg.api.push_result import PushResult
     from datapkg.cli.output import Output
     from datapkg.format.names import Ref
 

@@ -14,8 +14,8 @@ import datapkg
 from datapkg.api import push_plan
 from datapkg.api.build import build_package
 from datapkg.api.install import fetch_packages, install_packages
+from datapkg.api.install_result import InstallResult
 from datapkg.api.push import push_package
-from datapkg.api.results import InstallResult
 from datapkg.api.verify import verify
 from datapkg.format.hashing import HashingReader
 from datapkg.format.names import Ref

@@ -11,9 +11,9 @@ import pytest
 from datapkg.api.append import AppendOptions, append
 from datapkg.api.build import build_package
 from datapkg.api.install import fetch_packages, install_packages
+from datapkg.api.install_result import PackageOutcome
 from datapkg.api.merge import MergeOptions, merge
 from datapkg.api.push import push_package
-from datapkg.api.results import PackageOutcome
 from datapkg.api.sync import SyncOptions, sync
 from datapkg.format.selection import Selection
 from datapkg.objects.deltas import PlannedTransfer

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from datapkg.api.build import build_package
 from datapkg.api.history import add_version, set_yanked, versions
 from datapkg.api.install import install_packages
+from datapkg.api.install_result import InstallResult
 from datapkg.api.lock import install_locked, write_lock
 from datapkg.api.log import log
 from datapkg.api.maintenance import delete
 from datapkg.api.mirror import mirror
 from datapkg.api.push import push_package
-from datapkg.api.results import InstallResult
 from datapkg.errors import Conflict, Forbidden, InvalidInput, NewerFormat, VersionNotFound
 from datapkg.format import static_registry as layout
 from datapkg.format.names import Ref

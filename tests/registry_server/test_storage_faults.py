@@ -12,7 +12,7 @@ import pytest
 from datapkg.api.build import build_package
 from datapkg.api.install import install_packages
 from datapkg.api.push import push_package
-from datapkg.api.results import PushResult
+from datapkg.api.push_result import PushResult
 from datapkg.api.verify import verify
 from datapkg.errors import DatapkgError, Unreachable
 from datapkg.format.names import Ref

@@ -12,8 +12,8 @@ import pytest
 
 from datapkg.api.build import build_package
 from datapkg.api.install import install_packages
+from datapkg.api.install_result import PackageOutcome
 from datapkg.api.push import push_package
-from datapkg.api.results import PackageOutcome
 from datapkg.api.verify import verify
 from datapkg.errors import DatapkgError, HashMismatch, IntegrityError, InvalidInput, PackageNotFound, Unreachable
 from datapkg.format import wire

@@ -10,7 +10,7 @@ import msgspec
 from datapkg.api.drafts.carried_checks import CheckedState
 from datapkg.api.drafts.policy import CommitOptions, CommitPolicy
 from datapkg.api.drafts.rebase import ancestors
-from datapkg.api.results import PushResult
+from datapkg.api.push_result import PushResult
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound
 from datapkg.format.manifest.edit import ManifestEdit
 from datapkg.format.manifest.parsed import GroupNode, Manifest, TableNode
