@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from datapkg.building.readers.batches import BATCH_ROWS
@@ -28,8 +29,7 @@ _PARSED = (pa.int64(), pa.float64(), pa.bool_(), pa.string())
 # From here on, a float may be an integer that is not exact.
 _EXACT = 2.0**53
 
-# The number of the first line of a block, counted from 1, and the text of its lines.
-Block = tuple[int, bytes]
+_NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 
 
 class JsonLines(Records):
@@ -37,7 +37,7 @@ class JsonLines(Records):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        super().__init__(lambda: (group for block in _blocks(path) for group in _decoded(block)))
+        super().__init__(lambda: _all_decoded(path))
 
     def _pieces(self) -> Generator[Group | pa.Table, None, None]:
         kinds = pa.schema(zip(self.schema.names, self.schema.types, strict=True))
@@ -45,50 +45,68 @@ class JsonLines(Records):
             yield from super()._pieces()
             return
         with closing(in_threads(partial(_parsed, kinds=kinds), _blocks(self._path))) as found:
-            for block, table in found:
+            number = 1
+            for data, lines, table in found:
                 if table is None:
-                    yield from _decoded(block)
+                    yield from _decoded(data, number)
                 else:
                     yield table
+                number += lines
 
 
-def _blocks(path: Path) -> Iterator[Block]:
+def _blocks(path: Path) -> Iterator[bytes]:
     """Yield blocks of whole lines, without the last line end; a line that is longer is a block of its own."""
-    number, before, size = 1, [b""], 0
+    before, size, is_first = [b""], 0, True
     with open_text(path) as stream:
         while text := stream.read(_READ_BYTES):
-            text = text.removeprefix(codecs.BOM_UTF8) if number == 1 and not size else text
+            text, is_first = text.removeprefix(codecs.BOM_UTF8) if is_first else text, False
             end = text.rfind(b"\n")
             if end >= 0:
-                block = b"".join((*before, text[:end]))
-                yield number, block
-                number, before, size = number + block.count(b"\n") + 1, [], 0
+                yield b"".join((*before, memoryview(text)[:end]))
+                before, size = [], 0
             before.append(text[end + 1 :])
             size += len(before[-1])
             if size >= LONGEST_BYTES:
                 raise InvalidInput(f"a line is longer than {LONGEST_BYTES >> 20} MiB")
     if last := b"".join(before):
-        yield number, last
+        yield last
 
 
-def _parsed(block: Block, kinds: pa.Schema) -> tuple[Block, pa.Table | None]:
-    """Return the block with its table in these types, None unless each line is certainly a record of such values."""
+def _parsed(data: bytes, kinds: pa.Schema) -> tuple[bytes, int, pa.Table | None]:
+    """Return a block, the number of its lines, and its table in these types.
+
+    The table is None unless each line is certainly a record of such values.
+    """
     import pyarrow.json
 
-    data = block[1]
-    # Between `}` and `{`, a line end separates two records, so with as many rows each line is one record.
-    lines = data.count(b"\n") + 1
-    if b"\0" in data or data.count(b"}\n{") + data.count(b"}\r\n{") != lines - 1:
-        return block, None
+    # By numpy, which looks for line ends without the lock of Python, while other threads parse.
+    text = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(text == _NEWLINE)
+    lines = len(ends) + 1
+    if b"\0" in data or not _are_between_records(text, ends):
+        return data, lines, None
     reading = pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
     parsing = pyarrow.json.ParseOptions(explicit_schema=kinds, unexpected_field_behavior="error")
     try:
-        str(data, "utf-8")
+        if not data.isascii():
+            str(data, "utf-8")
         table = pyarrow.json.read_json(pa.BufferReader(pa.py_buffer(data)), reading, parsing).combine_chunks()
     except (pa.ArrowInvalid, UnicodeDecodeError):
-        return block, None
+        return data, lines, None
     is_same = len(table) == lines and table.schema.equals(kinds) and all(map(_are_exact, table.columns))
-    return block, table if is_same else None
+    return data, lines, table if is_same else None
+
+
+def _are_between_records(text: Any, ends: Any) -> bool:
+    """Return whether each line end is between `}` and `{`: then, with as many rows as lines, each line is a record."""
+    if not len(ends):
+        return True
+    if ends[0] == 0 or ends[-1] == len(text) - 1:
+        return False
+    before = text[ends - 1]
+    # A carriage return at the very beginning is its own "before", and no end of a record.
+    before = np.where(before == _RETURN, text[np.maximum(ends - 2, 0)], before)
+    return bool((before == _CLOSE).all() and (text[ends + 1] == _OPEN).all())
 
 
 def _are_exact(column: pa.ChunkedArray) -> bool:
@@ -100,10 +118,19 @@ def _are_exact(column: pa.ChunkedArray) -> bool:
     return bool(pc.all(pc.less(pc.abs(column), _EXACT)).as_py())
 
 
-def _decoded(block: Block) -> Iterator[Group]:
-    """Yield the records of a block, some thousand lines at a time, decoded without a step of Python for each."""
+def _all_decoded(path: Path) -> Iterator[Group]:
+    number = 1
+    for data in _blocks(path):
+        yield from _decoded(data, number)
+        number += data.count(b"\n") + 1
+
+
+def _decoded(data: bytes, number: int) -> Iterator[Group]:
+    """Yield the records of a block, some thousand lines at a time, decoded without a step of Python for each.
+
+    `number` is that of its first line, counted from 1.
+    """
     decoder = msgspec.json.Decoder()
-    number, data = block
     every = data.split(b"\n")
     for start in range(0, len(every), BATCH_ROWS):
         lines = every[start : start + BATCH_ROWS]

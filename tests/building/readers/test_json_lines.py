@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datapkg.building.readers import json_lines
 from datapkg.building.readers.json_lines import JsonLines
@@ -93,8 +96,15 @@ def test_blocks_of_plain_lines_are_parsed_by_pyarrow(tmp_path: Path, monkeypatch
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({**ROW, "n": n}) + "\n" for n in range(5_000)))
     table = read(path)
-    monkeypatch.setattr(json_lines, "_decoded", lambda block: pytest.fail("decoded in Python"))
+    monkeypatch.setattr(json_lines, "_decoded", lambda *block: pytest.fail("decoded in Python"))
     blocks = list(json_lines._blocks(path))
     kinds = pa.schema(zip(table.schema.names, table.schema.types, strict=True))
     found = [json_lines._parsed(block, kinds) for block in blocks]
-    assert pa.concat_tables([each for _, each in found]).to_pydict() == table.to_pydict()
+    assert pa.concat_tables([each for _, _, each in found]).to_pydict() == table.to_pydict()
+
+
+@given(text=st.text("{}\r\n-", max_size=12).map(str.encode))
+def test_line_ends_are_between_records_where_a_search_finds_them_so(text: bytes) -> None:
+    data = np.frombuffer(text, np.uint8)
+    expected = text.count(b"}\n{") + text.count(b"}\r\n{") == text.count(b"\n")
+    assert json_lines._are_between_records(data, np.flatnonzero(data == ord("\n"))) == expected
