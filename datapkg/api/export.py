@@ -34,7 +34,7 @@ from datapkg.objects.folders import OpenFolder, made_folders
 from datapkg.objects.progress import EXPORTING, EXPORTING_FILES, PartCounter, Progress, Share, ignore_share, silent
 from datapkg.reading.missing.earlier_states import explained
 from datapkg.reading.source import Remote, Source
-from datapkg.reading.tables.delimited_text import Dialect, write_text
+from datapkg.reading.tables.delimited_text import Bytes, Dialect, write_text
 from datapkg.reading.tables.json_rows import write_json
 from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.resolve import ResolvedState, find_installed, find_or_peek
@@ -122,7 +122,7 @@ def export(
 def cat(
     home: Home,
     ref: Ref,
-    write: Callable[[bytes], Any],
+    write: Callable[[Bytes], Any],
     *,
     as_json: bool = False,
     remote: bool = False,
@@ -149,7 +149,7 @@ def cat(
         _check_present(found, manifest, ref)
         source = Source(found.store, ref, found.hash)
     if not isinstance(node, TableNode):
-        text = stored_bytes(source, node)
+        text: Iterator[Bytes] = stored_bytes(source, node)
     else:
         table = StoredTable(source, node)
         text = write_json(table) if as_json else write_text(table, Dialect())

@@ -22,7 +22,9 @@ from datapkg.building.readers import TRANSFORMS
 from datapkg.building.sources.warnings_capture import capture_warnings, captured_warnings
 from datapkg.building.text_content import missing_words
 from datapkg.errors import DatapkgError
+from datapkg.tables.arrow_values import boolean_array, offsets_of
 from datapkg.tables.block_boundaries import WIDE_COLUMNS
+from datapkg.tables.byte_search import counts_of, is_ascii
 from datapkg.tables.table_stream import RestartRead
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class TextProof:
         self.is_open = list(labels) == schema.names and 1 < len(labels) <= WIDE_COLUMNS and _are_exact(schema)
         self._words = {name: sorted(missing_words(kwargs, label)) for name, label in labels.items()}
 
-    def check(self, batch: pa.RecordBatch, text: bytes) -> None:
+    def check(self, batch: pa.RecordBatch, text: memoryview) -> None:
         """Check the values of a batch, and that its text consists of them."""
         if self.is_open and not (
             all(map(self._is_kept, self._schema.names, batch.columns)) and self._is_cut(batch, text)
@@ -63,7 +65,6 @@ class TextProof:
 
     def _is_kept(self, name: str, values: pa.Array) -> bool:
         """Return whether no value becomes null or changes the type of its column."""
-        import pyarrow as pa
         import pyarrow.compute as pc
         import pyarrow.types as types
 
@@ -75,19 +76,24 @@ class TextProof:
         if types.is_floating(values.type):
             return pc.all(pc.is_finite(values)).as_py() is not False
         if types.is_string(values.type) and words:
-            return not pc.any(pc.is_in(values, pa.array(words))).as_py()
+            return not _has_word(values, words)
         return True
 
-    def _is_cut(self, batch: pa.RecordBatch, text: bytes) -> bool:
+    def _is_cut(self, batch: pa.RecordBatch, text: memoryview) -> bool:
         """Return whether a parser finds the cells of a batch in its text."""
-        if len(text) > _MAX_BATCH_BYTES or b"\0" in text or b"\r" in text or not _is_utf8(text):
-            return False
-        if b'"' in text:
-            return self._is_parsed(batch, text)
-        separators = len(batch) * (batch.num_columns - 1)
-        return text.count(b"\n") == len(batch) and text.count(self._separator.encode()) == separators
+        import numpy as np
 
-    def _is_parsed(self, batch: pa.RecordBatch, text: bytes) -> bool:
+        data = np.frombuffer(text, np.uint8)
+        if len(data) > _MAX_BATCH_BYTES or not _is_utf8(data):
+            return False
+        nuls, returns, quotes, lines, separators = counts_of(data, b'\0\r"\n' + self._separator.encode())
+        if nuls or returns:
+            return False
+        if quotes:
+            return self._is_parsed(batch, text)
+        return lines == len(batch) and separators == len(batch) * (batch.num_columns - 1)
+
+    def _is_parsed(self, batch: pa.RecordBatch, text: memoryview) -> bool:
         """Return whether pyarrow finds as many rows in the text, and in them equal text values."""
         import pyarrow as pa
         import pyarrow.csv as csv
@@ -163,11 +169,31 @@ def _may_lack(field: pa.Field) -> bool:
     return bool(types.is_floating(field.type) or types.is_string(field.type))
 
 
-def _is_utf8(text: bytes) -> bool:
-    if text.isascii():
+def _has_word(values: pa.Array, words: list[str]) -> bool:
+    """Return whether one of the values, which are text, is one of these words."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    offsets = offsets_of(values, np.int32)
+    lengths = np.diff(offsets)
+    may_be = lengths <= max(len(word.encode()) for word in words)
+    first, last = int(offsets[0]), int(offsets[-1])
+    if first < last:
+        begins = np.zeros(256, bool)
+        begins[[word.encode()[0] for word in words if word]] = True
+        data = np.frombuffer(values.buffers()[2], np.uint8, last - first, first)
+        may_be &= begins[data.take(offsets[:-1] - first, mode="clip")] | (lengths == 0)
+    if not may_be.any():
+        return False
+    return bool(pc.any(pc.is_in(values.filter(boolean_array(may_be)), pa.array(words))).as_py())
+
+
+def _is_utf8(data: Any) -> bool:
+    if is_ascii(data):
         return True
     try:
-        str(text, "utf-8")
+        str(memoryview(data), "utf-8")
     except UnicodeDecodeError:
         return False
     return True

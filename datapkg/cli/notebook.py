@@ -117,12 +117,12 @@ class NotebookOutput(Output):
         super().__init__()
         self.failures = ""
 
-    def raw(self, data: bytes) -> None:
+    def raw(self, data: bytes | memoryview) -> None:
         """Print bytes as text, since a cell shows nothing else."""
         if hasattr(sys.stdout, "buffer"):
             super().raw(data)
         else:
-            self._write(sys.stdout, text_for_people(data))
+            self._write(sys.stdout, text_for_people(bytes(data)))
 
     def error(self, error: DatapkgError, traceback: str = "") -> None:
         self.failures += self.error_text(error, traceback)

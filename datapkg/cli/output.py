@@ -62,12 +62,12 @@ class Output:
         """Print a help page, which already has the colours of the terminal."""
         self._write(sys.stdout, text + "\n")
 
-    def raw(self, data: bytes) -> None:
+    def raw(self, data: bytes | memoryview) -> None:
         """Print bytes unchanged to a file or pipe; on a terminal only text, sanitized."""
         if sys.stdout is None:
             return
         if is_terminal(sys.stdout):
-            self._write(sys.stdout, text_for_people(data))
+            self._write(sys.stdout, text_for_people(bytes(data)))
             return
         with _reader():
             sys.stdout.buffer.write(data)

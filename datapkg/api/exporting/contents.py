@@ -22,7 +22,7 @@ from datapkg.objects.progress import Share, between, counted, ignore_share
 from datapkg.reading.source import Source
 from datapkg.reading.tables import arrow_reader
 from datapkg.reading.tables.cell_text import columns_of, not_as_text, pieces
-from datapkg.reading.tables.delimited_text import Check, Dialect, write_text
+from datapkg.reading.tables.delimited_text import Bytes, Dialect, write_text
 from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.block_reader import open_block
 from datapkg.tables.pandas_metadata import BLOCK_KEY
@@ -101,7 +101,7 @@ class Writer:
             return WrittenFile(replace(task, separator=None), number, size, hash, note=note)
         if self.with_build_file or not_as_text(arrow_reader.schema(table)):
             raise InvalidInput(f"{problem}; nothing was written", hint="leave out --format, or say --format parquet")
-        text = self._text(table, Dialect(task.separator), self.share_of(number))
+        text = write_text(table, Dialect(task.separator), share=self.share_of(number))
         return WrittenFile(task, number, *self._put(number, text))
 
     def _forms(self, task: ExportTask, table: StoredTable) -> Iterator[TextForm]:
@@ -117,7 +117,7 @@ class Writer:
         """Write a table as text; return size and hash, None if a build of the text would return other values."""
         proof = _proof(table, form)
         written = _PROVEN if proof.is_open else _WRITTEN
-        text = self._text(table, form.dialect, between(self.share_of(number), 0, written), proof.check)
+        text = write_text(table, form.dialect, proof.check, between(self.share_of(number), 0, written))
         try:
             found = self._put(number, text)
         except (UnicodeError, LookupError, TypeError, InvalidInput):  # an unsuitable encoding or format
@@ -127,15 +127,7 @@ class Writer:
             return found
         return found if content_of_text(path, form.transform, form.kwargs, share) == table.node.content else None
 
-    def _text(self, table: StoredTable, dialect: Dialect, share: Share, check: Check | None = None) -> Iterator[bytes]:
-        """Yield a table as text, and report the share of its lines."""
-        done = 0
-        for piece in write_text(table, dialect, check):
-            done += piece.count(b"\n")
-            share(done / max(table.node.rows, 1))
-            yield piece
-
-    def _put(self, number: int, pieces: Iterator[bytes]) -> tuple[int, str]:
+    def _put(self, number: int, pieces: Iterator[Bytes]) -> tuple[int, str]:
         name, size, sha256 = str(number), 0, hashlib.sha256()
         if self.staged.status(name) is not None:
             self.staged.remove_file(name)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from shlex import quote
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +24,11 @@ import pyarrow.types as types
 from datapkg.errors import DatapkgError, InvalidInput, exhausted
 from datapkg.reading.tables import arrow_reader, batches
 from datapkg.reading.tables.stored_table import StoredTable
+from datapkg.tables.arrow_values import boolean_array, offsets_of, text_scalar, zero_for_null
 from datapkg.tables.ordered_map import in_threads
 from datapkg.tables.pandas_metadata import pandas_metadata
 
+Piece = TypeVar("Piece", bytes, bytes | memoryview)
 _BATCH_CELLS = 512 << 10
 _MAX_ROWS = 32_768
 _UNITS = {0: "s", 3: "ms", 6: "us", 9: "ns"}
@@ -35,6 +37,9 @@ _SAMPLE = 4_096
 _WORTH_ENCODING = 0.7
 _NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 DAYS = -1
+_BOTH = boolean_array(np.array([False, True]))
+_FALSE = _BOTH[0]
+_POINT_ZERO, _NOTHING = (text_scalar(each).cast(pa.string()) for each in (".0", ""))
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def pieces(table: StoredTable, names: list[str] | None = None) -> Iterator[pa.Re
     return batches.pieces(arrow_reader.ask(table, names), max(1, min(_MAX_ROWS, _BATCH_CELLS // max(1, width))))
 
 
-def explained(table: StoredTable, text: Iterator[bytes]) -> Iterator[bytes]:
+def explained(table: StoredTable, text: Iterator[Piece]) -> Iterator[Piece]:
     """Yield what an iterator yields; raise `InvalidInput` that names the table for values that cannot be rendered."""
     try:
         yield from text
@@ -114,7 +119,7 @@ def cell_text(array: pa.Array, digits: int | None = None) -> pa.Array:
     if types.is_dictionary(kind):
         return cell_text(array.dictionary, digits).take(array.indices)
     if types.is_boolean(kind) or kind == pa.bool8():
-        return pc.if_else(array.cast(pa.bool_()), pa.scalar("True"), pa.scalar("False"))
+        return pc.if_else(array.cast(pa.bool_()), text_scalar("True"), text_scalar("False"))
     if types.is_floating(kind):
         return _floats(array)
     if types.is_timestamp(kind):
@@ -133,9 +138,11 @@ def cell_text(array: pa.Array, digits: int | None = None) -> pa.Array:
 
 
 def compact(array: pa.Array) -> pa.Array:
-    """Return floats that repeat often as a dictionary, and a dictionary longer than its rows as plain values."""
+    """Return booleans, and floats that repeat often, as a dictionary; one longer than its rows as plain values."""
     if types.is_dictionary(array.type):
         return array.dictionary_decode() if len(array.dictionary) > len(array) else array
+    if types.is_boolean(array.type) and len(array) > len(_BOTH):
+        return pa.DictionaryArray.from_arrays(array.cast(pa.int8()), _BOTH)
     if not types.is_float64(array.type) or len(array) < _SAMPLE:
         return array
     # As integers, since 0.0 and -0.0 are two texts.
@@ -146,22 +153,22 @@ def compact(array: pa.Array) -> pa.Array:
     return pa.DictionaryArray.from_arrays(encoded.indices, encoded.dictionary.view(array.type))
 
 
-def data_of(text: pa.Array) -> bytes:
-    """Return the bytes of all large strings, one after the other; there are no nulls."""
-    first, last = np.frombuffer(text.buffers()[1], np.int64, len(text) + 1, text.offset * 8)[[0, -1]].tolist()
-    return bytes(memoryview(text.buffers()[2])[first:last]) if first < last else b""
+def data_of(text: pa.Array) -> memoryview:
+    """Return the bytes of all large strings, one after the other, without a copy; there are no nulls."""
+    first, last = offsets_of(text, np.int64)[[0, -1]].tolist()
+    return memoryview(text.buffers()[2])[first:last] if first < last else memoryview(b"")
 
 
 def _floats(array: pa.Array) -> pa.Array:
     array = array.cast(pa.float32()) if types.is_float16(array.type) else array
     text = array.cast(pa.string())
-    whole = pc.equal(array, pc.floor(array)).fill_null(False)
+    whole = pc.equal(array, pc.floor(array)).fill_null(_FALSE)
     if not pc.any(whole).as_py():
         return text
     some = text.filter(whole)
     # Large ones have an exponent, and infinities are words.
     digits = pc.match_substring_regex(some, "^-?[0-9]+$")
-    some = pc.if_else(digits, pc.binary_join_element_wise(some, pa.scalar(".0"), ""), some)
+    some = pc.if_else(digits, pc.binary_join_element_wise(some, _POINT_ZERO, _NOTHING), some)
     return pc.replace_with_mask(text, whole, some)
 
 
@@ -190,7 +197,7 @@ def _with_far_years(array: pa.Array, text: pa.Array) -> pa.Array:
 def _durations(array: pa.Array) -> pa.Array:
     """Return durations as pandas writes them: `1 days 00:00:02.000003000`."""
     width = _NS[array.type.unit]
-    values = array.cast(pa.int64()).fill_null(0).to_numpy()
+    values = zero_for_null(array.cast(pa.int64()), np.int64)
     days, rest = np.divmod(values, 86_400 * 10**9 // width)
     clock = pa.array(rest * width).view(pa.time64("ns")).cast(pa.string())
     clock = pc.replace_substring(clock, ".000000000", "")
@@ -230,7 +237,7 @@ def _needed(times: pa.Array, least: int) -> int:
     """Return how many digits these times need, at least so many."""
     if least == _DIGITS[times.type.unit]:
         return least
-    values = times.cast(pa.int64()).fill_null(0).to_numpy()
+    values = zero_for_null(times.cast(pa.int64()), np.int64)
     least = 0 if times.type.tz is not None else least
     width = _NS[times.type.unit]
     for digits, step in ((DAYS, 86_400 * 10**9), (0, 10**9), (3, 10**6), (6, 10**3)):

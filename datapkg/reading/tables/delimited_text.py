@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
+from datapkg.objects.progress import Share, ignore_share
 from datapkg.reading.tables import arrow_reader
 from datapkg.reading.tables.cell_text import (
     TextColumn,
@@ -30,9 +31,11 @@ from datapkg.reading.tables.cell_text import (
 )
 from datapkg.reading.tables.quoting import quoted
 from datapkg.reading.tables.stored_table import StoredTable
+from datapkg.tables.arrow_values import text_array, text_scalar
 from datapkg.tables.ordered_map import in_threads
 
-Check = Callable[[pa.RecordBatch, bytes], Any]
+Bytes = bytes | memoryview
+Check = Callable[[pa.RecordBatch, memoryview], Any]
 
 
 @dataclass(frozen=True)
@@ -70,24 +73,29 @@ class Dialect:
         return self.missing_of.get(label, self.missing)
 
 
-def write_text(table: StoredTable, dialect: Dialect, check: Check | None = None) -> Iterator[bytes]:
+def write_text(
+    table: StoredTable, dialect: Dialect, check: Check | None = None, share: Share = ignore_share
+) -> Iterator[Bytes]:
     """Yield the bytes of a table as text; `check` is called with each batch and its text in UTF-8, in threads.
 
-    Raise `InvalidInput` for values that are not what their type says, UnicodeEncodeError for a character that the
-    dialect's encoding lacks.
+    `share` is called with how much of the table was written. Raise `InvalidInput` for values that are not what their
+    type says, UnicodeEncodeError for a character that the dialect's encoding lacks.
     """
-    yield from explained(table, _write_text(table, dialect, check))
+    yield from explained(table, _write_text(table, dialect, check, share))
 
 
-def _write_text(table: StoredTable, dialect: Dialect, check: Check | None) -> Iterator[bytes]:
+def _write_text(table: StoredTable, dialect: Dialect, check: Check | None, share: Share) -> Iterator[Bytes]:
     columns = _in_places(columns_of(arrow_reader.schema(table)), dialect.index_at)
     encoder = codecs.getincrementalencoder(dialect.encoding)()
     is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
     digits = {} if dialect.full_times else digits_of_times(table, columns)
     yield encoder.encode(_head(columns, dialect))
     lines_of = partial(_checked_lines, columns=columns, dialect=dialect, digits=digits, check=check)
-    for lines in in_threads(lines_of, pieces(table)):
-        yield lines if is_utf8 else encoder.encode(lines.decode())
+    done = 0
+    for rows, lines in in_threads(lines_of, pieces(table)):
+        done += rows
+        share(done / table.node.rows)
+        yield lines if is_utf8 else encoder.encode(str(lines, "utf-8"))
     yield encoder.encode((dialect.separator * (len(columns) - 1) + "-\n") * dialect.footer, final=True)
 
 
@@ -119,7 +127,7 @@ def _header(columns: list[TextColumn], dialect: Dialect) -> list[str]:
 
 
 def _header_line(labels: list[str], dialect: Dialect) -> str:
-    cells = quoted(pa.array(labels, pa.large_string()), dialect.separator, dialect.quote).to_pylist()
+    cells = quoted(text_array(labels), dialect.separator, dialect.quote).to_pylist()
     empty = dialect.quote * 2
     return dialect.separator.join(cell if cell != empty or len(cells) == 1 else "" for cell in cells) + "\n"
 
@@ -135,25 +143,25 @@ def _levels(column: TextColumn, levels: int) -> tuple[str, ...]:
     return (column.label, *[""] * (levels - 1))
 
 
-def _checked_lines(batch: pa.RecordBatch, check: Check | None, **how: Any) -> bytes:
+def _checked_lines(batch: pa.RecordBatch, check: Check | None, **how: Any) -> tuple[int, memoryview]:
     text = _lines(batch, **how)
     if check is not None:
         check(batch, text)
-    return text
+    return len(batch), text
 
 
-def _lines(batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, digits: dict[int, int]) -> bytes:
+def _lines(batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, digits: dict[int, int]) -> memoryview:
     if not len(batch):
-        return b""
+        return memoryview(b"")
     arrays = []
     for column in columns:
         cells = _cells(batch.column(column.at), column, dialect, digits.get(column.at))
         missing = dialect.marker(column.label)
         # A null alone on its line would be a blank line, which readers skip.
         missing = missing if missing or len(columns) > 1 else dialect.quote * 2
-        arrays.append(cells.fill_null(missing) if cells.null_count else cells)
-    arrays[-1] = pc.binary_join_element_wise(arrays[-1], _large("\n"), _large(""))
-    lines = arrays[0] if len(arrays) == 1 else pc.binary_join_element_wise(*arrays, _large(dialect.separator))
+        arrays.append(cells.fill_null(text_scalar(missing)) if cells.null_count else cells)
+    arrays[-1] = pc.binary_join_element_wise(arrays[-1], text_scalar("\n"), text_scalar(""))
+    lines = arrays[0] if len(arrays) == 1 else pc.binary_join_element_wise(*arrays, text_scalar(dialect.separator))
     return data_of(lines)
 
 
@@ -163,11 +171,17 @@ def _cells(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | 
     if types.is_dictionary(array.type):
         return _cells(array.dictionary, column, dialect, digits).take(array.indices)
     text = _rendered(array, column, dialect, digits).cast(pa.large_string())
-    is_number = types.is_integer(column.kind) or types.is_floating(column.kind)
-    # No number has one of these characters, so none needs quotes.
-    if is_number and dialect.separator in ",;\t|" and dialect.decimal != dialect.separator:
+    if dialect.separator in ",;\t|" and _has_no_special(column, dialect):
         return text
     return quoted(text, dialect.separator, dialect.quote)
+
+
+def _has_no_special(column: TextColumn, dialect: Dialect) -> bool:
+    """Return whether no value of a column needs quotes, whatever it is, beside one of the usual separators."""
+    if types.is_integer(column.kind) or types.is_floating(column.kind):
+        return dialect.decimal != dialect.separator
+    # The forms of dates and times have letters, digits, blanks inside, and `:.+-`.
+    return types.is_temporal(column.kind) and dialect.quote in "\"'" and not dialect.date_formats
 
 
 def _rendered(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | None) -> pa.Array:
@@ -180,12 +194,8 @@ def _rendered(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int
         return pc.strftime(times, format.replace("%S.%f", "%S"))
     if types.is_boolean(array.type):
         yes, no = dialect.booleans
-        return pc.if_else(array, pa.scalar(yes), pa.scalar(no))
+        return pc.if_else(array, text_scalar(yes), text_scalar(no))
     text = cell_text(array, digits)
     if dialect.decimal != "." and (types.is_floating(array.type) or types.is_decimal(array.type)):
         return pc.replace_substring(text, ".", dialect.decimal)
     return text
-
-
-def _large(text: str) -> pa.Scalar:
-    return pa.scalar(text, pa.large_string())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -77,6 +79,22 @@ DIALECTS = st.builds(
 def test_text_is_what_the_definition_gives(home: Home, table: pa.Table, dialect: Dialect) -> None:
     node = stored(home, to_storage_types(table))
     assert b"".join(write_text(node.__stored__, dialect)).decode() == slow_text(node.arrow(), dialect)
+
+
+def test_first_text_of_a_table_needs_no_pandas(home: Home) -> None:
+    times = pa.array([None, 86_400_000], pa.timestamp("ms"))
+    stored(home, pa.table({"x": [1.5, 2.0], "y": ["a,b", None], "z": [True, None], "time": times}))
+    code = (
+        "import sys\n"
+        "from datapkg.api.export import cat\n"
+        "from datapkg.format.names import Ref\n"
+        "from datapkg.home import Home\n"
+        f"cat(Home({{'DATAPKG_HOME': {str(home.data)!r}}}), Ref.parse('me/t/t'), sys.stdout.buffer.write)\n"
+        "sys.stdout.buffer.flush()\n"
+        "print('pandas' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == 'x,y,z,time\n1.5,"a,b",True,\n2.0,,,1970-01-02\nFalse\n'
 
 
 def test_repeated_floats_keep_their_signs(home: Home) -> None:
