@@ -121,9 +121,10 @@ SETTINGS = {
         *("DATAPKG_LOCK", None, "the path of a lock file, or off", _lock),
         lambda value: isinstance(value, str) and bool(value),
     ),
-    # Through which folder or bucket the data of a build on a cluster move, if its workers do not see the store.
+    # Through which folder, bucket or package data of a build on a cluster move, if its workers do not see the store.
     "objects": SettingType(
-        *("DATAPKG_OBJECTS", None, "a URL such as s3://BUCKET/PREFIX", str), lambda value: isinstance(value, str)
+        *("DATAPKG_OBJECTS", None, "a URL such as s3://BUCKET/PREFIX, or a package", str),
+        lambda value: isinstance(value, str),
     ),
     # How long a registry may send nothing, retries included.
     "timeout_s": SettingType(

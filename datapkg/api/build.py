@@ -16,7 +16,7 @@ from datapkg import __version__
 from datapkg.api.build_result import BuildResult
 from datapkg.api.states import check_named_complete, check_not_removed
 from datapkg.building.spec.options import BuildOptions
-from datapkg.errors import InvalidInput
+from datapkg.errors import InvalidInput, InvalidName
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 from datapkg.objects.progress import Progress, silent
@@ -26,13 +26,13 @@ from datapkg.store.refs import Current, LogEvent
 _SKIPPED_SHOWN = 5
 
 if TYPE_CHECKING:
+    from datapkg.building.cluster.package_objects import PackagePlace
     from datapkg.building.cluster.runner import ClusterRunner
     from datapkg.building.pipeline import BuildOutput
     from datapkg.building.snapshot import Snapshot
     from datapkg.building.sources.fetcher import Fetcher
     from datapkg.building.spec.generate import Generated
     from datapkg.building.spec.model import BuildSpec
-    from datapkg.building.stages.capacity import Machine
     from datapkg.building.stages.outcome import StageOutcome
     from datapkg.building.stages.schedule import StageTools
     from datapkg.format.manifest.parsed import Manifest
@@ -168,11 +168,11 @@ def _lock_stages(spec: BuildSpec, built: BuildOutput) -> None:
 
 
 def stage_tools(
-    home: Home, ref: Ref | None, spec: BuildSpec, options: BuildOptions, machine: Machine | None = None
+    home: Home, ref: Ref | None, spec: BuildSpec, options: BuildOptions, runner: ClusterRunner | None = None
 ) -> StageTools | None:
     """Return how the stages of a build file are run, for a package or a check; None if there are none.
 
-    `machine` bounds what runs at once; by default it is this one.
+    A runner on another machine knows what may run there at once; else that is what this machine has.
     """
     if not spec.stages or spec.root is None:
         return None
@@ -181,8 +181,9 @@ def stage_tools(
     from datapkg.building.stages.lock import known_before, read_lock
     from datapkg.building.stages.schedule import StageTools
 
-    machine = machine or this_machine(home.settings.environ, options.jobs)
-    check_fits(spec.stages, machine)
+    here = this_machine(home.settings.environ, options.jobs)
+    if runner is None or runner.is_here:
+        check_fits(spec.stages, here)
     check_engine(spec.stages, home.settings.environ)
     again, before = _stages_again(spec, options), known_before(read_lock(spec.root))
     shared = None
@@ -194,7 +195,7 @@ def stage_tools(
         home.store,
         home.settings.environ,
         home.cache / "stages" / (f"{ref.user}/{ref.name}" if ref else "check/check"),
-        machine,
+        lambda: here if runner is None or runner.is_here else runner.machine(spec.stages, options.jobs),
         before,
         again,
         options.force,
@@ -247,12 +248,10 @@ def _built(
 ) -> BuildOutput:
     from datapkg.building.cache import BuildCache
     from datapkg.building.pipeline import build_package as build_from
-    from datapkg.building.stages.capacity import cluster_of
 
     store = home.store
     with objects_for(store, options.dry_run) as objects, runner_for(home, spec, options) as runner:
-        machine = cluster_of(options.jobs or runner.slots) if runner else None
-        tools = stage_tools(home, ref, spec, options, machine)
+        tools = stage_tools(home, ref, spec, options, runner)
         if tools is not None and runner is not None:
             tools = replace(tools, run=runner.run_stage)
         return build_from(
@@ -284,9 +283,25 @@ def runner_for(home: Home, spec: BuildSpec, options: BuildOptions) -> Iterator[C
             hint="datapkg build USER/NAME PATH --dry-run",
         )
     objects = options.objects or ("" if options.on == LOCAL else home.settings.get("objects").value or "")
-    plan = ClusterPlan(options.on, objects, options.jobs or os.cpu_count() or 1)
-    with cluster_runner(plan, home.store, home.store.index_path, spec.root) as runner:
+    plan = ClusterPlan(options.on, _place(home, objects, options.registry), options.jobs or os.cpu_count() or 1)
+    with cluster_runner(plan, home, spec.root) as runner:
         yield runner
+
+
+def _place(home: Home, text: str, registry: str | None) -> str | PackagePlace:
+    """Return the package whose run cache a text names as a place of objects; the text itself if it names none."""
+    from datapkg.building.cluster.package_objects import PackagePlace
+    from datapkg.format.names import Ref
+    from datapkg.origins import allowed_registry
+    from datapkg.remote.addresses import is_web
+
+    if not text or ("://" in text and not is_web(text)):
+        return text
+    try:
+        ref = Ref.parse(text)
+    except InvalidName:
+        return text
+    return text if ref.path or ref.state else PackagePlace(allowed_registry(home, ref, registry), ref.package)
 
 
 def find_package(home: Home, wanted: Ref, registry: str | None = None) -> tuple[Manifest, Readable]:

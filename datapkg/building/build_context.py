@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -86,22 +86,33 @@ class PreviousState:
         return before is not None and list(before.objects()) == list(node.objects())
 
 
+@dataclass(frozen=True)
+class HashedResult:
+    """The hash of a file, what its bytes became, and whether the file alone determined that."""
+
+    hash: str
+    result: TransformResult
+    own: bool
+
+
 class TaskRunner(Protocol):
     """What runs transforms elsewhere than in this process; up to `slots` threads may call it at once.
 
-    Its methods return what those of the same names in `node_writer` and `node_builder` do, and raise the same errors.
-    The objects of a result are in the objects of the context.
+    Its methods return what `node_builder` does here, and raise the same errors. The objects of a result are in the
+    objects of the context. What `takes` has to know is known at once; all else may wait until a runner has begun.
     """
 
-    slots: int
+    @property
+    def slots(self) -> int:
+        """How many calls may wait at once."""
 
     def takes(self, spec: NodeSpec, size: int | None) -> bool:
         """Return whether a source of about `size` bytes (None if that is not known) is read elsewhere."""
 
     def read_source(
-        self, spec: NodeSpec, source: FileSource, status: os.stat_result, hash: Callable[[], str], context: BuildContext
-    ) -> tuple[TransformResult, bool]:
-        """Read a file whose `status` was taken when it was opened."""
+        self, spec: NodeSpec, source: FileSource, status: os.stat_result, hash: str, context: BuildContext
+    ) -> HashedResult:
+        """Read a file that had this `status`, and hash it if its `hash` is ""; raise `BuildFailed` if it changed."""
 
     def read_value(self, spec: NodeSpec, identity: Identity, context: BuildContext) -> tuple[TransformResult, bool]:
         """Read a source that is not one file."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from datapkg.building.build_context import BIG_BYTES, BuildContext, PreviousState
+from datapkg.building.build_context import BIG_BYTES, BuildContext, HashedResult, PreviousState
 from datapkg.building.cache import TransformResult, now_ns
 from datapkg.building.node_writer import NodeWriter, read_source
 from datapkg.building.readers import TRANSFORMS
@@ -22,7 +23,7 @@ from datapkg.building.spec.model import FileSource, NodeSpec
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Node, TableNode
 from datapkg.format.metadata import COLUMNS_KEY
 from datapkg.objects.progress import CountedReader, Share, between, ignore_share
-from datapkg.objects.threads import PendingCall, ThreadPool
+from datapkg.objects.threads import ThreadPool
 
 # Reasons that mean that nothing was read and all objects were present. "" is the reason of nodes of another package.
 # The part of the work on a file that is hashed before it is parsed.
@@ -45,8 +46,12 @@ class BuiltNodes:
     pin: dict[str, Any] = field(default_factory=dict)
 
 
-def build_node(spec: NodeSpec, context: BuildContext, share: Share = ignore_share) -> BuiltNodes:
-    """Build the nodes of one source; report to `share` how much of it is done.
+Deferred = Callable[[], BuiltNodes]
+"""A call that waits for a runner, which may take long, and holds nothing open meanwhile."""
+
+
+def build_node(spec: NodeSpec, context: BuildContext, share: Share = ignore_share) -> BuiltNodes | Deferred:
+    """Build the nodes of one source; report to `share` how much of it is done. What a runner has to read is deferred.
 
     Raise `BuildFailed` for a source that cannot be read, `TransformFailed` for one with unexpected content.
     """
@@ -107,19 +112,13 @@ def file_node(spec: NodeSpec, source: FileSource, hash: str, size: int) -> FileN
     return FileNode(path=spec.path, meta=spec.meta, hash=hash, size=size, file_name=source.name)
 
 
-def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext, share: Share) -> BuiltNodes:
+def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext, share: Share) -> BuiltNodes | Deferred:
     at = now_ns()
-    with (
-        open_source(source.path, source.shown, source.within) as stream,
-        ThreadPool(1) as hasher,
-    ):
-        status = os.fstat(stream.fileno())
+    with open_source(source.path, source.shown, source.within) as stream:
+        status, hash = os.fstat(stream.fileno()), ""
         size = status.st_size
-        hash: str | PendingCall[str]
-        # A big file that is new is hashed in a thread while it is parsed. One that may be known is hashed first.
-        if size >= BIG_BYTES and not context.cache.may_be_equal(source.path, size):
-            hash = hasher.submit(hash_file, source)
-        else:
+        # A big file that is new is hashed by whoever parses it, meanwhile. One that may be known is hashed first.
+        if size < BIG_BYTES or context.cache.may_be_equal(source.path, size):
             hash, size = hash_source(cast(BinaryIO, CountedReader(stream, size, between(share, 0, _HASHED))))
             share = between(share, _HASHED, 1)
             result = context.cache.result(spec, hash, source.name)
@@ -127,17 +126,42 @@ def _make_parsed(spec: NodeSpec, source: FileSource, context: BuildContext, shar
                 context.cache.record_hash(source.path, status, at, hash)
                 return _finished(spec, source, context, result, (hash, size), "same bytes")
         if context.runner is not None and context.runner.takes(spec, size):
-            known = hash
-            result, own = context.runner.read_source(
-                spec, source, status, lambda: known if isinstance(known, str) else known.result(), context
-            )
-        else:
-            import_libraries()  # while the hash is computed, and before reader threads start
-            result, own = read_source(spec, source, stream, context, share)
-        hash = hash if isinstance(hash, str) else hash.result()
-    context.cache.record_hash(source.path, status, at, hash)
-    context.cache.put_result(spec, hash, source.name, result, own=own)
-    return _finished(spec, source, context, result, (hash, size), "read")
+            return partial(_read_elsewhere, spec, source, context, status, at, hash)
+        read = read_hashed(spec, source, stream, context, share, hash=hash)
+    return _kept(spec, source, context, status, at, read)
+
+
+def _read_elsewhere(
+    spec: NodeSpec, source: FileSource, context: BuildContext, status: os.stat_result, at: int, hash: str
+) -> BuiltNodes:
+    assert context.runner is not None
+    return _kept(spec, source, context, status, at, context.runner.read_source(spec, source, status, hash, context))
+
+
+def _kept(
+    spec: NodeSpec, source: FileSource, context: BuildContext, status: os.stat_result, at: int, read: HashedResult
+) -> BuiltNodes:
+    """Return the nodes of a file whose `status` was taken after the time `at`, and before it was read; cache both."""
+    context.cache.record_hash(source.path, status, at, read.hash)
+    context.cache.put_result(spec, read.hash, source.name, read.result, own=read.own)
+    return _finished(spec, source, context, read.result, (read.hash, status.st_size), "read")
+
+
+def read_hashed(
+    spec: NodeSpec,
+    source: FileSource,
+    stream: BinaryIO,
+    context: BuildContext,
+    share: Share = ignore_share,
+    *,
+    hash: str = "",
+) -> HashedResult:
+    """Read a file; one whose hash is not known yet is hashed meanwhile, in a thread."""
+    with ThreadPool(1) as hasher:
+        pending = None if hash else hasher.submit(hash_file, source)
+        import_libraries()  # while the hash is computed, and before reader threads start
+        result, own = read_source(spec, source, stream, context, share)
+        return HashedResult(pending.result() if pending else hash, result, own)
 
 
 def import_libraries() -> None:
@@ -201,7 +225,7 @@ def _joined_meta(source: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return {**source, **own, COLUMNS_KEY: {**columns, **others}}
 
 
-def _from_value(spec: NodeSpec, context: BuildContext, share: Share) -> BuiltNodes:
+def _from_value(spec: NodeSpec, context: BuildContext, share: Share) -> BuiltNodes | Deferred:
     """Build the nodes of a source that is not one local file; it is read if it has no identity or a new one."""
     with located_errors(spec):
         identity = handler_of(spec.source).identity(spec, spec.source, context)
@@ -209,12 +233,21 @@ def _from_value(spec: NodeSpec, context: BuildContext, share: Share) -> BuiltNod
         if known is not None and _usable(known, context):
             return _placed(spec, known, context, identity.record, identity.why_known)
     if context.runner is not None and context.runner.takes(spec, None):
-        result, own = context.runner.read_value(spec, identity, context)
-    else:
-        found = read_value(spec, identity, context, share)
-        if isinstance(found, TakenNodes):
-            return BuiltNodes(found.nodes, True, {}, pin=found.pin)
-        result, own = found
+        return partial(_value_elsewhere, spec, identity, context)
+    found = read_value(spec, identity, context, share)
+    if isinstance(found, TakenNodes):
+        return BuiltNodes(found.nodes, True, {}, pin=found.pin)
+    return _kept_value(spec, identity, context, *found)
+
+
+def _value_elsewhere(spec: NodeSpec, identity: Identity, context: BuildContext) -> BuiltNodes:
+    assert context.runner is not None
+    return _kept_value(spec, identity, context, *context.runner.read_value(spec, identity, context))
+
+
+def _kept_value(
+    spec: NodeSpec, identity: Identity, context: BuildContext, result: TransformResult, own: bool
+) -> BuiltNodes:
     if identity.key:
         context.cache.put_result(spec, identity.key, identity.name, result, own=own)
     return _placed(spec, result, context, identity.record, identity.why_read)

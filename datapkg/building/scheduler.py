@@ -1,18 +1,19 @@
 """Schedule the sources of a build: cached ones first, then small tables in parallel, then big ones in sequence.
 
 A big table uses all cores on its own, and building one at a time limits memory use to that of one table. What a runner
-takes, it schedules itself: a thread here waits for it.
+takes, it schedules itself: a thread here waits for it. A runner is not asked for anything while all is known.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from datapkg.building.build_context import BIG_BYTES, BuildContext
 from datapkg.building.cache import BuildCache
-from datapkg.building.node_builder import BuiltNodes, build_node, import_libraries, known_result
+from datapkg.building.node_builder import BuiltNodes, Deferred, build_node, import_libraries, known_result
 from datapkg.building.readers import TRANSFORMS
 from datapkg.building.sources.handlers import handler_of, local_file
 from datapkg.building.spec.model import NodeSpec, Source
@@ -34,7 +35,7 @@ def build_all(
 ) -> Iterator[tuple[NodeSpec, Outcome]]:
     """Build the nodes of all sources and yield them in order; a source that fails does not stop the others."""
     context.absent = context.objects.missing(look_up_files(specs, context.cache))
-    made: list[Outcome | PendingCall[Outcome] | None] = []
+    made: list[Outcome | None] = []
     for number, spec in enumerate(specs):
         progress("comparing", number, len(specs))
         file = local_file(spec.source)
@@ -46,28 +47,55 @@ def build_all(
         what = f"the build (about {size_text(tables)} of it for tables)" if tables else "the build"
         context.objects.check_room(files + tables, what)
     counter = PartCounter(progress, sizes, (BUILDING, BUILDING_NODES))
-    later: list[tuple[int, Share]] = []
+    parts = list(zip(new, sizes, map(counter.share, range(len(new))), strict=True))
+    for number, done in _all_made(specs, parts, context):
+        made[number] = done
+    for spec, outcome in zip(specs, made, strict=True):
+        assert outcome is not None
+        yield spec, outcome
+
+
+def _all_made(
+    specs: Sequence[NodeSpec], parts: Sequence[tuple[int, int | None, Share]], context: BuildContext
+) -> Iterator[tuple[int, Outcome]]:
+    """Build the sources with these numbers, sizes and parts of the work; yield number and outcome in any order."""
     runner = context.runner
-    with ThreadPool(runner.slots if runner else WORKERS) as pool:
-        for at, (number, size) in enumerate(zip(new, sizes, strict=True)):
-            spec, share = specs[number], counter.share(at)
-            if runner and runner.takes(spec, size):
-                made[number] = pool.submit(_make, spec, context, share)
-            elif local_file(spec.source) is None:
-                later.append((number, share))
-            elif TRANSFORMS[spec.transform].kind == "file":
-                made[number] = _make(spec, context, share)
-            elif size is None or size < BIG_BYTES:
-                import_libraries()
-                made[number] = pool.submit(_make, spec, context, share)
-            else:
-                later.append((number, share))
-        made = [each.result() if isinstance(each, PendingCall) else each for each in made]
-    for number, share in later:
-        made[number] = _make(specs[number], context, share)
-    for spec, done in zip(specs, made, strict=True):
-        assert isinstance(done, BuiltNodes | DatapkgError)
-        yield spec, done
+    ways: dict[str, list[tuple[int, Share]]] = {"elsewhere": [], "in threads": [], "as it is": [], "alone": []}
+    for number, size, share in parts:
+        is_elsewhere = runner is not None and runner.takes(specs[number], size)
+        ways["elsewhere" if is_elsewhere else _way(specs[number], size)].append((number, share))
+    if ways["in threads"]:
+        import_libraries()
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(ThreadPool(WORKERS))
+        pending: dict[int, PendingCall[Outcome] | PendingCall[Outcome | Deferred]] = {
+            number: pool.submit(_make, specs[number], context, share)
+            for way in ("elsewhere", "in threads")
+            for number, share in ways[way]
+        }
+        waiting = None
+        for number, share in ways["elsewhere"]:
+            if callable(found := pending[number].result()):
+                assert runner is not None
+                waiting = waiting or stack.enter_context(ThreadPool(runner.slots))
+                pending[number] = waiting.submit(_end, found, share)
+        for number, share in ways["as it is"]:
+            yield number, _here(specs[number], context, share)
+        for number, call in pending.items():
+            done = call.result()
+            assert not callable(done)
+            yield number, done
+    for number, share in ways["alone"]:
+        yield number, _here(specs[number], context, share)
+
+
+def _way(spec: NodeSpec, size: int | None) -> str:
+    """Return how a source is built that no runner takes."""
+    if local_file(spec.source) is None:
+        return "alone"
+    if TRANSFORMS[spec.transform].kind == "file":
+        return "as it is"
+    return "in threads" if size is None or size < BIG_BYTES else "alone"
 
 
 def look_up_files(specs: Sequence[NodeSpec], cache: BuildCache) -> set[str]:
@@ -119,10 +147,26 @@ def _size(source: Source) -> int | None:
         return None
 
 
-def _make(spec: NodeSpec, context: BuildContext, share: Share) -> Outcome:
+def _make(spec: NodeSpec, context: BuildContext, share: Share) -> Outcome | Deferred:
+    found: Outcome | Deferred
     try:
-        return build_node(spec, context, share)
+        found = build_node(spec, context, share)
+    except BuildFailed as error:
+        found = error
+    if not callable(found):
+        share(1)
+    return found
+
+
+def _end(deferred: Deferred, share: Share) -> Outcome:
+    try:
+        return deferred()
     except BuildFailed as error:
         return error
     finally:
         share(1)
+
+
+def _here(spec: NodeSpec, context: BuildContext, share: Share) -> Outcome:
+    found = _make(spec, context, share)
+    return _end(found, share) if callable(found) else found

@@ -115,7 +115,11 @@ def generate(session: Session, directory: Path, no_gitignore: bool) -> None:
     help="Build on a cluster: dask, or an address such as tcp://HOST:8786.",
 )
 @click.option(
-    "--objects", type=TEXT, default="", metavar="URL", help="With --on: move data through this folder or bucket."
+    "--objects",
+    type=TEXT,
+    default="",
+    metavar="PLACE",
+    help="With --on: move data through this folder, bucket or package.",
 )
 @click.option("--push", is_flag=True, help="Publish the result, unless the registry has it already.")
 @click.option("-t", "--tag", type=TEXT, help="With --push: set this tag on the state, besides latest.")

@@ -280,8 +280,9 @@ def _pieces(reader: HashingReader) -> Iterator[bytes]:
 
 def _size_of(stream: BinaryIO) -> int:
     """Return how many bytes are left in a stream that states its size or is seekable; 0 for another."""
-    if (size := getattr(stream, "size", None)) is not None or not stream.seekable():
-        return int(size or 0)
+    size = getattr(stream, "size", None)  # a method of pyarrow's streams
+    if isinstance(size, int) or not stream.seekable():
+        return size if isinstance(size, int) else 0
     at = stream.tell()
     end = stream.seek(0, io.SEEK_END)
     stream.seek(at)

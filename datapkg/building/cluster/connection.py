@@ -7,8 +7,10 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from datapkg.building.cluster.resources import WorkerFacts
 from datapkg.building.cluster.tasks import ReadTask, StageTask, run_task, stop_stages
 from datapkg.building.record import LIBRARIES, versions
 from datapkg.errors import BuildFailed, InvalidInput, MissingDependency, Unreachable
@@ -40,15 +42,33 @@ class Cluster:
         with _explained(self.address):
             return dict(self._client.run(function, *args))
 
-    def run(self, task: ReadTask | StageTask, what: str, is_stopped: Callable[[], bool] = lambda: False) -> Any:
+    def workers(self) -> dict[str, WorkerFacts]:
+        """Return what each worker has, by its address."""
+        with _explained(self.address):
+            found = self._client.scheduler_info(n_workers=-1)["workers"]
+        return {
+            key: WorkerFacts(each["nthreads"], each.get("memory_limit") or 0, dict(each.get("resources") or {}))
+            for key, each in found.items()
+        }
+
+    def run(
+        self,
+        task: ReadTask | StageTask,
+        what: str,
+        is_stopped: Callable[[], bool] = lambda: False,
+        resources: Mapping[str, float] | None = None,
+    ) -> Any:
         """Return the result of a task, which is run again where its worker is lost; raise what it raises.
 
-        `what` names it in messages. Raise `BuildFailed` if it has ended several workers, or was stopped.
+        `what` names it in messages; it runs on workers that declare the `resources`. Raise `BuildFailed` if it has
+        ended several workers, or was stopped.
         """
         from distributed import KilledWorker
 
         with _explained(self.address):
-            future = self._client.submit(run_task, task, pure=False, key=f"datapkg-{uuid.uuid4().hex}")
+            future = self._client.submit(
+                run_task, task, pure=False, key=f"datapkg-{uuid.uuid4().hex}", resources=dict(resources or {}) or None
+            )
             # `future.result(timeout)` is not used: where the result and the timeout meet, it raises neither.
             is_done = threading.Event()
             future.add_done_callback(lambda _: is_done.set())
@@ -94,20 +114,24 @@ def _differences(own: Mapping[str, str], there: Mapping[str, str | None]) -> str
     return ", ".join(f"{name} {a or 'missing'} (here {b or 'missing'})" for name, (a, b) in found.items() if a != b)
 
 
+def check_address(on: str) -> None:
+    """Raise `InvalidInput` for what is no cluster, `MissingDependency`; nothing is contacted."""
+    if on != LOCAL and not (on.startswith(SCHEMES) and len(on) > len(SCHEMES[0])):
+        known = "dask for processes of this machine, or the address of a scheduler, tcp://HOST:PORT"
+        raise InvalidInput(f"{quoted(on)} is not a cluster: expected {known}", hint="--on dask")
+    if find_spec("distributed") is None:
+        line = "pip install distributed"
+        raise MissingDependency(f"distributed is not installed; type: {line}", hint=line)
+
+
 @contextmanager
 def connected(on: str, name: str, workers: int) -> Iterator[Cluster]:
     """Yield a checked cluster: for "dask" one of so many processes of this machine, else the one at an address.
 
-    Raise `InvalidInput` for another word, `MissingDependency`, `Unreachable`.
+    Raise `InvalidInput` for other versions than those of this machine, `Unreachable`.
     """
-    if on != LOCAL and not (on.startswith(SCHEMES) and len(on) > len(SCHEMES[0])):
-        known = "dask for processes of this machine, or the address of a scheduler, tcp://HOST:PORT"
-        raise InvalidInput(f"{quoted(on)} is not a cluster: expected {known}", hint="--on dask")
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        line = "pip install distributed"
-        raise MissingDependency(f"distributed is not installed; type: {line}", hint=line) from error
+    from distributed import Client, LocalCluster
+
     with contextlib.ExitStack() as stack:
         address: Any = on
         if on == LOCAL:

@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
+from datapkg.building.cluster.package_objects import PackagePlace
 from datapkg.errors import BuildFailed, InvalidInput
 from datapkg.format.texts import quoted
 from datapkg.format.urls import BUCKETS
+from datapkg.home import Home
 from datapkg.objects.base import Objects
 from datapkg.objects.cloud import CloudObjects
 from datapkg.objects.files import temp_path, write_atomic
@@ -31,7 +34,7 @@ _opened = threading.local()
 
 @dataclass(frozen=True)
 class Exchange:
-    """The store in `folder`, or else what is at `url`; `name` tells builds apart.
+    """The store in `folder`, or else what is at `url` or in the run cache of a `package`; `name` tells builds apart.
 
     `mark` is a file of the store that exists during the build, by which workers tell that their folder is the same one.
     `index` is used on the machine called `host` only.
@@ -39,6 +42,7 @@ class Exchange:
 
     name: str
     url: str = ""
+    package: PackagePlace | None = None
     folder: str = ""
     mark: str = ""
     shared: tuple[str, ...] = ()
@@ -65,6 +69,10 @@ class Exchange:
         return site
 
     def _open(self, local: Path) -> Site:
+        if self.package is not None:
+            local.mkdir(parents=True, exist_ok=True)
+            # A task neither lists nor deletes objects.
+            return Site(cast(Objects, self.package.opened(Home())), local)
         if self.url:
             local.mkdir(parents=True, exist_ok=True)
             return Site(open_location(self.url, local), local)
@@ -92,7 +100,10 @@ def open_location(url: str, tmp: Path) -> CloudObjects:
     """Return the objects at the URL of a folder or a bucket; raise `InvalidInput` for another URL."""
     if urlsplit(url).scheme not in ("file", *BUCKETS):
         known = ", ".join(f"{each}://" for each in ("file", *BUCKETS))
-        what = f"{quoted(url)} cannot hold the objects of a build: expected a URL with one of {known}"
+        what = (
+            f"{quoted(url)} cannot hold the objects of a build: expected a URL with one of {known}, or a package of a "
+            "registry, such as me/exchange"
+        )
         raise InvalidInput(what, hint="--objects file:///shared/folder")
     return CloudObjects(open_blobs(url), tmp)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,26 +17,28 @@ from typing import Any
 
 import msgspec
 
-from datapkg.building.build_context import BuildContext, PreviousState
-from datapkg.building.cache import TaskCache, TransformResult
+from datapkg.building.build_context import BuildContext, HashedResult, PreviousState
+from datapkg.building.cache import TaskCache
+from datapkg.building.cluster.allocator import keeping_memory
 from datapkg.building.cluster.exchange import Exchange, Site
-from datapkg.building.node_builder import import_libraries, read_value
-from datapkg.building.node_writer import read_source
+from datapkg.building.cluster.resources import held_gpus
+from datapkg.building.node_builder import import_libraries, read_hashed, read_value
 from datapkg.building.sources.base import Identity, TakenNodes
-from datapkg.building.sources.file import open_source
+from datapkg.building.sources.file import open_source, stamp_of
 from datapkg.building.spec.model import FileSource, NodeSpec, Stage
 from datapkg.building.stages.inputs import NodesInput, PathInput
 from datapkg.building.stages.process import Processes
 from datapkg.building.stages.run import Workplace, run_stage
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput, NotFound
+from datapkg.format.hashing import copy_hashed, mismatch
 from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.texts import quoted
+from datapkg.objects.base import Readable
 from datapkg.objects.files import remove_tree, temp_path
 from datapkg.settings import UserSettings
 
 TAIL_BYTES = 64 << 10
 """How much of the log of a stage comes back from another machine."""
-_PIECE_BYTES = 1 << 20
 
 _running: dict[str, set[Processes]] = {}
 _lock = threading.Lock()
@@ -47,8 +48,9 @@ _lock = threading.Lock()
 class ReadTask:
     """A source to read: a file if there is no `identity`.
 
-    `hash` is the object that has its bytes where the file is not seen, `stamp` its size and time of modification
-    elsewhere. `given` are entries of the cache, `before` the tables of the state before at the node's path and below.
+    With a `stamp` (`stamp_of`), the file is read where it is, and hashed meanwhile if its `hash` is "". Elsewhere the
+    object of this `hash` has its bytes. `given` are entries of the cache, `before` the tables of the state before at
+    the node's path and below.
     """
 
     spec: NodeSpec
@@ -56,7 +58,7 @@ class ReadTask:
     exchange: Exchange
     identity: Identity | None = None
     hash: str = ""
-    stamp: tuple[int, int] = (0, 0)
+    stamp: tuple[int, int, int] | None = None
     given: Mapping[str, bytes] = field(default_factory=dict)
     before: bytes = b"[]"
 
@@ -66,49 +68,58 @@ class ReadTask:
         cache = TaskCache(self.package, self.given)
         tables = msgspec.json.decode(self.before, type=list[TableNode])
         import_libraries()
-        with site.writing():
+        with site.writing(), keeping_memory(UserSettings().environ):
             before = PreviousState(Manifest.make(tables) if tables else None, site.objects, cache.claims)
             context = BuildContext(site.objects, cache, _no_secret, _no_package, before)
             with site.objects.batch():
-                result, own = self._read_value(context) if self.identity else self._read_file(context, site)
-        return ReadResult(msgspec.json.encode(result), own, cache.added, before.warnings)
+                read = self._read_value(context) if self.identity else self._read_file(context, site)
+        return ReadResult(msgspec.json.encode(read.result), read.own, read.hash, cache.added, before.warnings)
 
-    def _read_value(self, context: BuildContext) -> tuple[TransformResult, bool]:
+    def _read_value(self, context: BuildContext) -> HashedResult:
         assert self.identity is not None
         found = read_value(self.spec, self.identity, context)
         assert not isinstance(found, TakenNodes)
-        return found
+        return HashedResult("", *found)
 
-    def _read_file(self, context: BuildContext, site: Site) -> tuple[TransformResult, bool]:
+    def _read_file(self, context: BuildContext, site: Site) -> HashedResult:
         source = self.spec.source
         assert isinstance(source, FileSource)
-        if not self.hash:
+        if self.stamp is not None:
             with open_source(source.path, source.shown, source.within) as stream:
-                status = os.fstat(stream.fileno())
-                if (status.st_size, status.st_mtime_ns) != self.stamp:
+                if stamp_of(os.fstat(stream.fileno())) != self.stamp:
                     raise BuildFailed(
                         f"{quoted(source.shown)} is another file, or has changed, where a worker reads it"
                     )
-                return read_source(self.spec, source, stream, context)
+                return read_hashed(self.spec, source, stream, context, hash=self.hash)
         folder = temp_path(site.tmp, "source")
         folder.mkdir(parents=True)
         try:
             path = folder / source.path.name
-            with site.objects.open(self.hash) as stored, path.open("xb") as target:
-                shutil.copyfileobj(stored, target, _PIECE_BYTES)
+            _copy(site.objects, self.hash, path)
             here = FileSource(path, source.shown, source.file_name)
             with open_source(path, source.shown) as stream:
-                return read_source(replace(self.spec, source=here), here, stream, context)
+                return read_hashed(replace(self.spec, source=here), here, stream, context, hash=self.hash)
         finally:
             remove_tree(folder)
 
 
+def _copy(objects: Readable, hash: str, path: Path) -> None:
+    """Write an object to a new file; raise `HashMismatch` for other bytes."""
+    with objects.open(hash) as stored, path.open("xb") as file:
+        found, _ = copy_hashed(stored, file)
+    if found != hash:
+        raise mismatch(hash, found)
+
+
 @dataclass(frozen=True)
 class ReadResult:
-    """The `TransformResult` of a source as JSON, whether the source alone determined it, and entries for the cache."""
+    """The `TransformResult` of a source as JSON, whether the source alone determined it, the hash of a file, and
+    entries for the cache.
+    """
 
     result: bytes
     own: bool
+    hash: str
     added: dict[str, bytes]
     warnings: list[str]
 
@@ -146,8 +157,7 @@ class FilesGiven:
         for path, hash in msgspec.json.decode(site.objects.read(self.files), type=dict[str, str]).items():
             place = target / path if self.is_folder else target
             place.parent.mkdir(parents=True, exist_ok=True)
-            with site.objects.open(hash) as stored, place.open("xb") as file:
-                shutil.copyfileobj(stored, file, _PIECE_BYTES)
+            _copy(site.objects, hash, place)
 
 
 @dataclass(frozen=True)
@@ -169,7 +179,8 @@ GivenInput = NodesGiven | FilesGiven | PathSeen
 class StageTask:
     """A stage to run in the folder of the build; where that is not seen, in one that has only its `code`.
 
-    `environ` are the variables that the stage names; all others are the worker's.
+    `environ` are the variables that the stage names; all others are the worker's. With `takes_gpus`, the GPUs that it
+    wants are those of the worker.
     """
 
     stage: Stage
@@ -179,6 +190,7 @@ class StageTask:
     log: Path
     environ: Mapping[str, str]
     code: FilesGiven | None = None
+    takes_gpus: bool = False
 
     def run(self, local: Path) -> StageFacts:
         """Run it; what it failed with is part of the facts, as its log is."""
@@ -200,10 +212,12 @@ class StageTask:
             self.code.write(site, root)
             stage = _moved(stage, self.root, root)
         (base / "run").mkdir()
-        place = Workplace(root, base / "run", log, {**UserSettings().environ, **self.environ})
+        environ = {**UserSettings().environ, **self.environ}
         inputs = {name: each.placed(site, base / "given" / name) for name, each in self.inputs.items()}
         try:
-            run = run_stage(stage, inputs, place, site.objects, processes)
+            with held_gpus(stage if self.takes_gpus else None, UserSettings().environ) as gpus:
+                place = Workplace(root, base / "run", log, {**environ, **gpus})
+                run = run_stage(stage, inputs, place, site.objects, processes)
         except DatapkgError as error:
             return StageFacts(error=error, log=self._tail(log))
         outputs = site.objects.put_bytes(Manifest.make(run.nodes, {}).data)

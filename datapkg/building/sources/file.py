@@ -17,7 +17,7 @@ from datapkg.building.spec.model import FileSource, FilesSource
 from datapkg.errors import BuildFailed, exhausted
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.texts import quoted
-from datapkg.objects.base import Objects
+from datapkg.objects.base import Writable
 from datapkg.objects.files import is_sealed, naming
 
 SMALL_BYTES = 1 << 20
@@ -88,10 +88,15 @@ def _is_within(descriptor: int, path: Path, folder: Path) -> bool:
     return real.startswith(os.path.realpath(folder).rstrip("/") + "/")
 
 
-def _signature(status: os.stat_result) -> tuple[int, ...]:
+def stamp_of(status: os.stat_result) -> tuple[int, int, int]:
+    """Return what tells a file from another one, or from itself before a change, on all machines that see it."""
     # An output or a download is at a path of its hash: another build may put the same bytes there, in a new file.
     number = 0 if is_sealed(status) else status.st_ino
-    return status.st_dev, number, status.st_size, status.st_mtime_ns
+    return number, status.st_size, status.st_mtime_ns
+
+
+def _signature(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, *stamp_of(status)
 
 
 def _changed(name: str) -> BuildFailed:
@@ -100,7 +105,7 @@ def _changed(name: str) -> BuildFailed:
     )
 
 
-def put_file(stream: BinaryIO, objects: Objects) -> tuple[str, int]:
+def put_file(stream: BinaryIO, objects: Writable) -> tuple[str, int]:
     """Store the bytes of an open file; return hash and size."""
     start = stream.read(SMALL_BYTES)
     if len(start) < SMALL_BYTES and not stream.read(1):

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapkg.building.spec.model import Stage
+from datapkg.building.spec.model import Resources, Stage
 from datapkg.errors import InvalidInput
-from datapkg.format.texts import quoted, size_text
+from datapkg.format.texts import count_text, quoted, size_text
 
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -23,11 +23,15 @@ _GPU = re.compile(r"nvidia(\d+)\Z")
 
 @dataclass(frozen=True)
 class Machine:
-    """Cores, bytes of memory, and the names of GPUs as programs are told them."""
+    """Cores, bytes of memory, and the names of GPUs as programs are told them.
+
+    With `is_cluster`, `cpu` counts stages: what each uses is the concern of the machine that it runs on.
+    """
 
     cpu: float
     memory_bytes: int
     gpus: tuple[str, ...] = ()
+    is_cluster: bool = False
 
 
 def this_machine(environ: Mapping[str, str], jobs: int = 0) -> Machine:
@@ -35,15 +39,16 @@ def this_machine(environ: Mapping[str, str], jobs: int = 0) -> Machine:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):  # a container may have less
         memory = min(memory, int(_MEMORY_LIMIT.read_text()))
-    return Machine(jobs or os.cpu_count() or 1, memory, _gpus(environ))
+    return Machine(jobs or os.cpu_count() or 1, memory, visible_gpus(environ))
 
 
 def cluster_of(slots: int) -> Machine:
-    """Return what a cluster has that runs so many tasks at once; how much memory a task may use is its own matter."""
-    return Machine(slots, sys.maxsize)
+    """Return a cluster that takes so many stages at once."""
+    return Machine(slots, sys.maxsize, is_cluster=True)
 
 
-def _gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
+def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the GPUs that this process may use."""
     if (visible := environ.get(VISIBLE_GPUS)) is not None:
         return tuple(filter(None, (each.strip() for each in visible.split(","))))
     with contextlib.suppress(OSError):
@@ -70,7 +75,8 @@ def _excess(stage: Stage, machine: Machine) -> str:
         has = size_text(machine.memory_bytes)
         return f"{name} wants {size_text(wanted.memory_bytes)} of memory, and there are {has}"
     if wanted.gpu > len(machine.gpus):
-        return f"{name} wants {wanted.gpu} GPUs, and there are {len(machine.gpus)} for stages here"
+        there = "is 1" if len(machine.gpus) == 1 else f"are {len(machine.gpus)}"
+        return f"{name} wants {count_text(wanted.gpu, 'GPU')}, and there {there} for stages here"
     return ""
 
 
@@ -78,13 +84,14 @@ class InUse:
     """What the stages that run now use of a machine."""
 
     def __init__(self, machine: Machine) -> None:
+        self._machine = machine
         self._cpu, self._memory, self._gpus = machine.cpu, machine.memory_bytes, list(machine.gpus)
         self._running: Counter[str] = Counter()
         self._held: dict[str, list[str]] = {}
 
     def begin(self, stage: Stage) -> list[str] | None:
         """Take what a stage wants and return its GPUs; take nothing and return None where that is not free."""
-        wanted, group = stage.resources, _group(stage)
+        wanted, group = self._wanted(stage), _group(stage)
         is_full = stage.concurrency is not None and self._running[group] >= stage.concurrency
         # Sums of parts of cores are not exact.
         if is_full or wanted.cpu > self._cpu + 1e-9 or wanted.memory_bytes > self._memory:
@@ -98,10 +105,14 @@ class InUse:
         self._held[stage.name] = gpus
         return gpus
 
+    def _wanted(self, stage: Stage) -> Resources:
+        return Resources() if self._machine.is_cluster else stage.resources
+
     def end(self, stage: Stage) -> None:
         """Give back what a stage has taken."""
-        self._cpu += stage.resources.cpu
-        self._memory += stage.resources.memory_bytes
+        wanted = self._wanted(stage)
+        self._cpu += wanted.cpu
+        self._memory += wanted.memory_bytes
         self._gpus = sorted([*self._gpus, *self._held.pop(stage.name)])
         self._running[_group(stage)] -= 1
 

@@ -51,15 +51,15 @@ class StageTools:
     """What stages need of this machine, and how they are run.
 
     `logs` is the folder for the logs of this package's stages; those that run at once use no more than the `machine`
-    has. `before` is what each was
-    last run with. Those of `again`, and all that need them, are run whatever is known. A `dry_run` runs none. `run`
-    runs one stage, here or elsewhere. `shared` is the run cache of the `package`, if results are taken from there.
+    has, which is asked for when the first is to run. `before` is what each was last run with. Those of `again`, and all
+    that need them, are run whatever is known. A `dry_run` runs none. `run` runs one stage, here or elsewhere. `shared`
+    is the run cache of the `package`, if results are taken from there.
     """
 
     store: Store
     environ: Mapping[str, str]
     logs: Path
-    machine: Machine
+    machine: Callable[[], Machine]
     before: Mapping[str, Mapping[str, str]]
     again: frozenset[str] = frozenset()
     forced: bool = False
@@ -93,7 +93,7 @@ class StageSchedule:
         self.outcomes: dict[str, StageOutcome] = {}
         self._results = StageResults(tools.store.folder / FOLDER, tools.store.tmp)
         self._processes = Processes()
-        self._in_use = InUse(tools.machine)
+        self._in_use: InUse | None = None
         self._images = Images(tools.environ, tools.dry_run)
         self._stages = {stage.name: stage for stage in spec.stages}
         sources = {node.path: node.source if isinstance(node.source, OfStage) else None for node in spec.nodes}
@@ -136,6 +136,9 @@ class StageSchedule:
         self, waiting: list[ReadyStage], running: dict[Future[StageOutcome], Stage], pool: ThreadPoolExecutor
     ) -> list[ReadyStage]:
         """Begin the stages for which there is room, and return the others."""
+        if not waiting:
+            return []
+        self._in_use = self._in_use or InUse(self._tools.machine())
         left = []
         for each in waiting:
             if (gpus := self._in_use.begin(each.stage)) is None:
@@ -146,6 +149,7 @@ class StageSchedule:
 
     def _ended(self, running: dict[Future[StageOutcome], Stage]) -> list[StageOutcome]:
         """Wait until a stage has ended, and return all that have."""
+        assert self._in_use is not None
         finished, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in finished:
             self._in_use.end(running.pop(future))

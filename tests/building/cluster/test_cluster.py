@@ -194,6 +194,49 @@ def test_a_lost_worker_does_not_matter(project: Project, cluster: Any, tmp_path:
     assert not is_running(int(began.read_text().split()[1]))  # the command of the lost worker has ended with it
 
 
+SWEEP = """
+contents:
+  scores: {{stage: train}}
+  results: {{results_of: train}}
+stages:
+  train:
+    run: [{python}, train.py, "{{out}}", "{{rate}}"]
+    matrix: {{rate: [1, 2, 3, 4, 5, 6]}}
+    outputs: {{out: score.txt}}
+"""
+TRAIN = """
+import datapkg, os, pathlib, signal, sys, time
+out, rate = sys.argv[1:]
+datapkg.log_metrics({{"loss": 1 / int(rate)}}, step=1)
+began = pathlib.Path({began!r}, rate)
+if rate in ("2", "5") and not began.exists():
+    began.write_text(f"{{os.getppid()}} {{os.getpid()}}")
+    os.kill(os.getppid(), signal.SIGKILL)  # the worker that runs it
+    time.sleep(600)
+pathlib.Path(out).write_text(rate)
+"""
+
+
+def test_workers_that_are_lost_in_a_sweep_do_not_matter(cluster: Any, tmp_path: Path) -> None:
+    found, tries = [], []
+    for name, on in (("there", cluster.scheduler_address), ("here", "")):
+        folder, began = tmp_path / name, tmp_path / f"{name} began"
+        folder.mkdir()
+        began.mkdir()
+        (folder / "build.yml").write_text(SWEEP.format(python=sys.executable))
+        (folder / "train.py").write_text(TRAIN.format(began=str(began)))
+        if not on:  # there, nothing is killed
+            for rate in ("2", "5"):
+                (began / rate).write_text("0 0")
+        home = Home({**os.environ, "DATAPKG_HOME": str(tmp_path / f"home {name}")})
+        found.append(build_package(home, REF, folder, BuildOptions(on=on, jobs=2)).hash)
+        tries.append([each.read_text().split() for each in sorted(began.iterdir())])
+    assert found[0] == found[1]
+    workers, commands = zip(*tries[0], strict=True)
+    assert len(set(workers)) == 2
+    assert not [each for each in commands if is_running(int(each))]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
