@@ -19,6 +19,7 @@ from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import InvalidInput, InvalidName
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
+from datapkg.objects.files import temp_folder
 from datapkg.objects.progress import Progress, silent
 from datapkg.resolve import find_installed
 from datapkg.store.refs import Current, LogEvent
@@ -334,13 +335,10 @@ def objects_for(store: Store, dry_run: bool) -> Iterator[Objects]:
     if not dry_run:
         yield store.objects
         return
-    from tempfile import TemporaryDirectory
-
     from datapkg.objects.copy_on_write import CopyOnWriteObjects
 
-    store.tmp.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=store.tmp, prefix="dry-") as folder:
-        yield CopyOnWriteObjects(store.objects, Path(folder))
+    with temp_folder(store.tmp, "dry") as folder:
+        yield CopyOnWriteObjects(store.objects, folder)
 
 
 def _note_absent(home: Home, built: BuildOutput) -> bool:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePath, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import BinaryIO, cast
 
 from datapkg.errors import NotFound, ObjectNotFound
@@ -23,6 +22,7 @@ from datapkg.objects.base import not_found
 from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.bucket_packs import JoinedRanges, PackIndexes, is_local, object_errors
 from datapkg.objects.directory import READ_BUFFER_BYTES, DirectoryObjects
+from datapkg.objects.files import temp_folder
 from datapkg.objects.pack_file import JoinedPlaces, Pack, PackLocation, open_places
 from datapkg.objects.packs import SMALL_BYTES, PackedObjects
 from datapkg.objects.recipes import MAX_RECIPE_BYTES, Recipes, decode_recipe, encode_recipe
@@ -132,11 +132,10 @@ class CloudObjects(PackedObjects):
 
     @contextmanager
     def local_places(self) -> Iterator[Callable[[str], list[PackLocation]]]:
-        self.tmp.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix="local-", dir=self.tmp) as folder:
+        with temp_folder(self.tmp, "local") as folder:
 
             def fetched(hash: str) -> list[PackLocation]:
-                path = Path(folder, check_hash(hash))
+                path = folder / check_hash(hash)
                 with self.open(hash) as stream, path.open("wb") as file:
                     while piece := stream.read(READ_BUFFER_BYTES):
                         file.write(piece)

@@ -103,11 +103,11 @@ def temp_path(folder: Path, kind: str = "put") -> Path:
     The name has the process that writes the file, so that `stale_temps` can find files of killed ones.
     """
     make_folder(folder)
-    return folder / f"{kind}-{_machine()}-{os.getpid()}-{os.urandom(8).hex()}"
+    return folder / f"{kind}-{this_boot()}-{os.getpid()}-{os.urandom(8).hex()}"
 
 
 @cache
-def _machine() -> str:
+def this_boot() -> str:
     """Return 8 digits that are the same only where process ids mean the same: in one boot and one PID namespace."""
     import hashlib
 
@@ -116,6 +116,21 @@ def _machine() -> str:
     except OSError:
         where = " ".join(os.uname())
     return hashlib.sha256(where.encode()).hexdigest()[:8]
+
+
+@contextlib.contextmanager
+def temp_folder(folder: Path, kind: str) -> Iterator[Path]:
+    """Make a folder with a name as of `temp_path`, and remove it at the end of the block as far as rights allow.
+
+    `tempfile.TemporaryDirectory` recurses without an end where it may not list its folder any more, and its names do
+    not tell `stale_temps` that their process was killed.
+    """
+    path = temp_path(folder, kind)
+    make_folder(path)
+    try:
+        yield path
+    finally:
+        remove_tree(path)
 
 
 def new_file(path: Path, buffering: int = -1, mode: int = 0o600) -> IO[bytes]:
@@ -322,26 +337,28 @@ def remove_tree(folder: Path) -> None:
 def stale_temps(folder: Path, older_than_s: float = STALE_TEMP_S) -> Iterator[Path]:
     """Yield the files in a folder of temporary files whose process has ended, or that are older than this.
 
-    Processes of other machines, which may share the folder, cannot be looked up: only the age counts there.
+    Processes of other machines, which may share the folder, cannot be looked up: only the age counts there. Of this
+    machine it does not count while the process runs: it may have slept with the machine, or the clock was set.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
                 # Not the modification time, which `seal` sets to the past.
                 age_s = time.time() - entry.stat(follow_symlinks=False).st_ctime
-                if age_s > older_than_s or _is_abandoned(entry.name):
+                is_running = _is_running(entry.name)
+                if not is_running and (is_running is False or age_s > older_than_s):
                     yield Path(entry.path)
 
 
-def _is_abandoned(name: str) -> bool:
-    """Return whether a temporary file was made by a process of this machine that has ended."""
+def _is_running(name: str) -> bool | None:
+    """Return whether the process of this machine runs that made a temporary file; None for one of another machine."""
     _, machine, pid, *_ = *name.split("-"), "", "", ""
-    if machine != _machine() or not pid.isdigit():
-        return False
+    if machine != this_boot() or not pid.isdigit():
+        return None
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
-        return True
-    except OSError:  # it belongs to somebody else
         return False
-    return False
+    except OSError:  # it belongs to somebody else
+        return True
+    return True

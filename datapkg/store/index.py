@@ -215,7 +215,8 @@ class Index:
                 if connection is not None:
                     connection.close()
                 if isinstance(error, sqlite3.OperationalError):
-                    if "readonly" in str(error):
+                    # On a read-only file system SQLite says that it cannot open the file, as it makes one beside it.
+                    if "readonly" in str(error) or not os.access(self.path.parent, os.W_OK):
                         return self._connect_to_read()
                     raise
                 self._delete()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def migrate(database: Database, *, create: bool = True) -> bool:
             return False
         if current is None and not create:
             raise NotFound("the database is empty")
+        os.listdir(scripts.versions)  # it takes a folder that it cannot list, for want of open files, for an empty one
         if current is not None and current not in {each.revision for each in scripts.walk_revisions()}:
             raise InvalidInput(
                 f"the registry's database has version {current!r}, which a newer datapkg-registry wrote",

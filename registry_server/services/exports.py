@@ -21,7 +21,7 @@ from datapkg.format.hashing import mismatch
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Readable
 from datapkg.objects.bundle_file import BundleObjects, BundleWriter, pieces_of
-from datapkg.objects.files import naming, replacing, sync_file, temp_path, write_atomic
+from datapkg.objects.files import naming, replacing, sync_file, temp_folder, temp_path, write_atomic
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.objects.transfer import plan, transfer
@@ -62,9 +62,8 @@ def export(registry: Registry, actor: Actor, target: Path, *, tokens: bool = Tru
     """
     policy.check_operator(actor, "registry:export")
     _check_target(target)
-    registry.settings.temporary.mkdir(mode=0o700, exist_ok=True)
-    with alone(registry, WAIT_S), tempfile.TemporaryDirectory(dir=registry.settings.temporary) as folder:
-        rows = PackedObjects(Path(folder))
+    with alone(registry, WAIT_S), temp_folder(registry.settings.temporary, "export") as folder:
+        rows = PackedObjects(folder)
         with registry.db.read() as connection:
             tables = {name: _dump(connection, name, rows) for name in exported_rows.table_names(tokens=tokens)}
             sizes = exported_rows.sizes(connection)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shlex
 from collections.abc import Callable, Collection
@@ -11,7 +13,16 @@ from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
 
-from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound, QuotaExceeded, Refused
+from datapkg.errors import (
+    Conflict,
+    DatapkgError,
+    InvalidInput,
+    NotFound,
+    QuotaExceeded,
+    Refused,
+    ResourceExhausted,
+    exhausted,
+)
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.trash import Trash
 from registry_server.db.database import Database, sqlite_url
@@ -21,6 +32,9 @@ from registry_server.services.object_store import NOTE, open_objects
 from registry_server.services.reply_sizes import OpenReplies
 from registry_server.settings import Settings
 from registry_server.workers.checker import ClaimChecker
+
+SQLITE_FILES = 5
+"""At least as many as SQLite opens at once: the database, its folder, its log, the log's index, a temporary file."""
 
 # The folders of files that can hold objects, or hashes of objects, by what keeps such a file; a test finds any other.
 FOLDERS = {
@@ -121,14 +135,15 @@ def _prepare_folder(settings: Settings, create: bool) -> str:
             raise _no_registry(settings, remains)
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(settings.data, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied")
+            reason = errno.EROFS if os.statvfs(settings.data).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(reason, os.strerror(reason))
         for name in FOLDERS:
             if os.path.lexists(settings.data / name) and not (settings.data / name).is_dir():
                 raise NotADirectoryError(20, f"{name} is not a folder")
         # SQLite would make the file with the rights that the umask leaves to others.
         settings.database.touch(mode=0o600)
     except OSError as error:
-        raise InvalidInput(
+        raise exhausted(error) or InvalidInput(
             f"the data folder {settings.data} cannot be used: {error.strerror}",
             hint="give another one with --data, or set DATAPKG_REGISTRY_DATA",
         ) from error
@@ -153,6 +168,7 @@ def _open_database(settings: Settings, create: bool, remains: str) -> tuple[Data
 # Texts of SQLite's errors for a database that is not damaged.
 _UNDAMAGED: dict[str, tuple[type[DatapkgError], str]] = {
     "disk is full": (QuotaExceeded, "make room in {data}, and run it again"),
+    "unable to open": (Refused, "see who may read and write there: ls -ld {data} {data}/*.db"),
     "readonly": (Refused, "see who may write there: ls -ld {data} {data}/*.db"),
     "locked": (Conflict, "run it again when the other process has ended: fuser {database}"),
     "I/O error": (DatapkgError, "see what the system says about the disk: dmesg"),
@@ -161,6 +177,8 @@ _UNDAMAGED: dict[str, tuple[type[DatapkgError], str]] = {
 
 def unusable(settings: Settings, error: DatabaseError) -> DatapkgError:
     """Return the error for a database that cannot be read or written."""
+    if lack := _what_opening_lacks(settings):
+        return lack
     cls, hint = next(
         (found for text, found in _UNDAMAGED.items() if text in str(error.orig)),
         (InvalidInput, "restore it from a backup, or give another folder with --data"),
@@ -169,6 +187,17 @@ def unusable(settings: Settings, error: DatabaseError) -> DatapkgError:
         f"the database {settings.database} cannot be used: {error.orig}",
         hint=hint.format(data=settings.data, database=settings.database),
     )
+
+
+def _what_opening_lacks(settings: Settings) -> ResourceExhausted | None:
+    """Return the error of a process that may open no more files, of which SQLite says only that it cannot open one."""
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(SQLITE_FILES):
+                stack.callback(os.close, os.open(settings.data, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return exhausted(error, f"opening the database {settings.database}")
+    return None
 
 
 def database_problems(registry: Registry) -> list[str]:

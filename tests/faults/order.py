@@ -96,7 +96,13 @@ def watch(root: Path, monkeypatch: pytest.MonkeyPatch, exempt: tuple[str, ...]) 
         monkeypatch.setattr(os, name, after(getattr(os, name), order.sync))
     for name in ("replace", "rename", "link"):
         monkeypatch.setattr(os, name, before(getattr(os, name), order.name))
-    monkeypatch.setattr(os, "sync", lambda sync=os.sync: (sync(), order.sync_all()))
+    true_sync = os.sync
+
+    def sync() -> None:
+        true_sync()
+        order.sync_all()
+
+    monkeypatch.setattr(os, "sync", sync)
     monkeypatch.setattr(files, "_syncfs", _syncfs(order))
     true_record = Index.mark_verified
 

@@ -50,10 +50,10 @@ def around(kind: str, home: Path, seed: int) -> Iterator[None]:
             connection = stack.enter_context(contextlib.closing(sqlite3.connect(index)))
             connection.execute("BEGIN EXCLUSIVE")
         elif kind == "index read-only":
-            stack.enter_context(_mounted(index.parent, "--bind", str(index.parent)))
+            stack.enter_context(mounted(index.parent, "--bind", str(index.parent)))
             subprocess.run(["mount", "-o", "remount,bind,ro", str(index.parent)], check=True)
         elif kind == "small disk":
-            stack.enter_context(_small_disk(home, random.Random(seed).randrange(MAX_FREE_KB)))
+            stack.enter_context(small_disk(home, random.Random(seed).randrange(MAX_FREE_KB)))
         elif kind.startswith("index"):
             _damage(index, kind, random.Random(seed))
         yield
@@ -76,14 +76,14 @@ def _damage(index: Path, kind: str, chance: random.Random) -> None:
 
 
 @contextlib.contextmanager
-def _small_disk(home: Path, free_kb: int) -> Iterator[None]:
+def small_disk(home: Path, free_kb: int) -> Iterator[None]:
     """Inside, the home is a file system of its own with little space; afterwards it is an ordinary folder."""
     full = home.with_name(f"{home.name}-full")
     os.rename(home, full)
     home.mkdir()
     used_kb = sum(-(-each.lstat().st_size // 4096) * 4 for each in full.rglob("*")) + 64
     try:
-        with _mounted(home, "-t", "tmpfs", "-o", f"size={used_kb + free_kb}k", "none"):
+        with mounted(home, "-t", "tmpfs", "-o", f"size={used_kb + free_kb}k", "none"):
             shutil.copytree(full, home, symlinks=True, dirs_exist_ok=True)
             shutil.rmtree(full)
             yield
@@ -95,7 +95,7 @@ def _small_disk(home: Path, free_kb: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _mounted(target: Path, *words: str) -> Iterator[None]:
+def mounted(target: Path, *words: str) -> Iterator[None]:
     subprocess.run(["mount", *words, str(target)], check=True)
     try:
         yield

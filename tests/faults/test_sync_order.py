@@ -22,6 +22,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects import pack_merging
 from datapkg.reading.load import load
+from datapkg.reading.nodes.files import File
 from datapkg.resolve import find_installed
 from datapkg.store import manifests
 from datapkg.store.gc import Policy
@@ -95,7 +96,8 @@ def test_push_and_install(registry: Static, home: Home, tmp_path: Path) -> None:
 def test_object_that_ranges_completed(registry: Static, home: Home, tmp_path: Path) -> None:
     push_package(home, P)
     with right_order(tmp_path, *UNSYNCED) as order:
-        node = load(P, registry.home("lazy"), lazy=True)["big.bin"]
+        node = load(f"{P}/big.bin", registry.home("lazy"), lazy=True)
+        assert isinstance(node, File)
         with node.open() as stream:
             assert len(stream.read()) == BIG_BYTES
     assert has(order, "lazy/store/objects/")

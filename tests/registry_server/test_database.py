@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +16,15 @@ from typing import Any
 import pytest
 from alembic import command
 from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy.exc import DatabaseError
 
+from datapkg.errors import Refused, ResourceExhausted
 from registry_server.db import accounts, grants, objects, packages, pushes, stage_results, states
 from registry_server.db.database import Database, sqlite_url
 from registry_server.db.schema import configuration, migrate
 from registry_server.db.stage_results import StageRow
+from registry_server.services.registry import unusable
+from registry_server.settings import Settings
 from tests.conftest import find_program
 from tests.postgres import postgres
 
@@ -231,3 +238,31 @@ def test_results_of_run_caches_are_replaced_renewed_and_dropped(kind: str, tmp_p
             assert keep(StageRow(key, "2" * 64, {}, body, 7), 3)
             packages.remove(connection, package)
             assert objects.unreferenced_after(connection, "", 10) == [key, body]
+
+
+def test_open_files_that_run_out_do_not_make_a_database_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Any, *_: Any) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    error = DatabaseError("", None, sqlite3.OperationalError("unable to open database file"))
+    assert isinstance(unusable(Settings(data=tmp_path), error), Refused)
+    monkeypatch.setattr(os, "open", refuse)
+    assert isinstance(unusable(Settings(data=tmp_path), error), ResourceExhausted)
+
+
+def test_migrations_that_cannot_be_listed_do_not_make_a_database_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alembic takes a folder that it cannot list for an empty one."""
+
+    def refuse(path: Any = ".") -> list[str]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    with database("sqlite", tmp_path) as db:
+        migrate(db)
+        monkeypatch.setattr(os, "walk", lambda *_, **__: iter(()))
+        monkeypatch.setattr(os, "listdir", refuse)
+        with pytest.raises(OSError, match="Too many open files"):
+            migrate(db)

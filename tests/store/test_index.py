@@ -155,3 +155,20 @@ def test_connection_is_closed_with_its_index(index: Index) -> None:
     index.__del__()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connection.execute("SELECT 1")
+
+
+def test_index_on_a_read_only_file_system_is_read(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite makes a file beside a database with a write-ahead log, and else says that it cannot open it."""
+    index.put_many({"a": b"1"})
+    index.__del__()
+    connect = sqlite3.connect
+
+    def refuse(database: Any, **options: Any) -> sqlite3.Connection:
+        if not options.get("uri"):
+            raise sqlite3.OperationalError("unable to open database file")
+        return connect(database, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    assert Index(index.path).get_many(["a"]) == {}
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert Index(index.path).get_many(["a"]) == {"a": b"1"}

@@ -17,7 +17,7 @@ from datapkg.errors import CorruptObject, DamagedFile, InvalidName, NewerFormat,
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import Block, FileNode, Manifest, TableNode
 from datapkg.format.names import Ref
-from datapkg.objects import pack_merging, packs
+from datapkg.objects import files, pack_merging, packs
 from datapkg.objects.packs import PackedObjects
 from datapkg.store import format_version
 from datapkg.store.index import Index
@@ -403,3 +403,44 @@ def test_names_from_a_registry_cannot_escape_their_folder(store: Store, name: st
         store.refs.set_pointers(Ref("u", "p"), kind, {"1.0" if kind == "versions" else "x": "../" + "a" * 61})
     assert list(store.folder.rglob("*evil*")) == []
     assert not (store.folder / "packages").exists()
+
+
+def test_file_of_a_running_process_is_kept_when_the_clock_jumps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have slept with its machine, or somebody has set the clock; other machines' files are judged by age."""
+    mine, ended = files.temp_path(tmp_path), tmp_path / f"put-{files.this_boot()}-{2**22 + 1}-0"
+    other = tmp_path / "put-12345678-1-0"
+    for path in (mine, ended, other):
+        path.write_bytes(b"")
+    assert list(files.stale_temps(tmp_path)) == [ended]
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 2 * files.STALE_TEMP_S)
+    assert sorted(files.stale_temps(tmp_path)) == sorted([ended, other])
+
+
+def test_temporary_folder_of_a_killed_process_is_stale(tmp_path: Path) -> None:
+    with files.temp_folder(tmp_path, "dry") as folder:
+        (folder / "inside").write_bytes(b"")
+        assert list(files.stale_temps(tmp_path)) == []
+        kind, boot, pid, rest = folder.name.split("-")
+        assert (kind, boot, pid) == ("dry", files.this_boot(), str(os.getpid()))
+        killed = folder.rename(tmp_path / f"{kind}-{boot}-{2**22 + 1}-{rest}")
+        assert list(files.stale_temps(tmp_path)) == [killed]
+    assert files.sweep_temp(tmp_path) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_temporary_folder_that_may_not_be_listed_any_more_ends_the_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Any, *_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with files.temp_folder(tmp_path, "dry") as folder:
+        (folder / "inside").write_bytes(b"")
+        monkeypatch.setattr(os, "open", refuse)
+        monkeypatch.setattr(os, "unlink", refuse)
+        monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.undo()
+    assert folder.exists()
