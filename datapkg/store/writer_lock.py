@@ -1,7 +1,8 @@
 """The lock that all writers of a store share, so that a process that frees space can find out whether it is alone.
 
 The kernel releases the lock of a process that ends, however it ends. Readers take no lock. A writer that is alone when
-it begins sets the modification time of the lock file, which thus is the time since when writers overlap. The library
+it begins sets the modification time of the lock file, which thus is the time since when writers overlap, and writes
+into it what tells whether the clock was set since: access times from before and after cannot be compared. The library
 filelock has no shared lock of this kind: its locks are exclusive.
 """
 
@@ -13,11 +14,17 @@ import os
 import time
 from pathlib import Path
 
-from datapkg.objects.files import is_shared, make_folder
+from datapkg.objects.files import is_shared, make_folder, this_boot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+SET_S = 60
+"""A clock that was only adjusted differs by less, even over months."""
+# Time that the machine sleeps counts, where the system can tell.
+_SINCE_START = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 @contextlib.contextmanager
@@ -29,6 +36,8 @@ def shared(path: Path) -> Iterator[None]:
             # now.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.utime(fd)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, _clock(), 0)
         with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_SH)
         yield
@@ -45,11 +54,24 @@ def busy_since(path: Path) -> float | None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             now, began = time.time(), os.stat(fd).st_mtime
-            return began if began <= now else 0.0
+            return began if began <= now and not _was_set(os.pread(fd, 100, 0)) else 0.0
         except OSError:
             # Without locks nothing is known, so whatever was used up to now may be in use.
             return time.time()
         return None
+
+
+def _clock() -> bytes:
+    """Return what stays the same while nobody sets the clock of this machine: when it was started, by the clock."""
+    return f"{this_boot()} {time.time() - time.clock_gettime(_SINCE_START):.0f}".encode()
+
+
+def _was_set(noted: bytes) -> bool:
+    """Return whether the clock was set since `_clock`; False where that was on another machine, or is not known."""
+    (boot, started), (noted_boot, noted_started) = ((*each.split(), b"", b"")[:2] for each in (_clock(), noted))
+    if boot != noted_boot or not noted_started.lstrip(b"-").isdigit():
+        return False
+    return abs(int(started) - int(noted_started)) > SET_S
 
 
 @contextlib.contextmanager

@@ -84,6 +84,14 @@ def test_it_expires(house: House, url: str) -> None:
     assert is_unknown(house.nobody.get(url[:-1] + ("0" if url[-1] != "0" else "1")))
 
 
+def test_one_that_was_signed_while_the_clock_was_ahead_is_no_good(house: House, url: str) -> None:
+    now = house.registry.now()
+    house.registry = replace(house.registry, now=lambda: now - timedelta(seconds=30))
+    assert house.nobody.get(url).status == 200
+    house.registry = replace(house.registry, now=lambda: now - timedelta(days=1))
+    assert "expired" in house.nobody.get(url).error.message
+
+
 def test_it_ends_with_the_key(house: House, ada: Client, url: str) -> None:
     key = house.settings.data / KEY_FILE
     assert key.stat().st_mode & 0o777 == 0o600

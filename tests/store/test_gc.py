@@ -225,6 +225,22 @@ def test_first_writer_records_when_overlapping_writes_began(store: Store) -> Non
     assert writer_lock.busy_since(lock) is None
 
 
+@pytest.mark.parametrize("set_s", [-7200, 7200])
+def test_everything_is_in_use_after_the_clock_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_s: float
+) -> None:
+    """A writer that began at ten, and again at nine by the new clock, may rely on a file that was used at half past."""
+    lock, true_time, true_clock = tmp_path / "lock", time.time, time.clock_gettime
+    with writer_lock.shared(lock):
+        monkeypatch.setattr(time, "clock_gettime", lambda kind: true_clock(kind) + 10_800)
+        monkeypatch.setattr(time, "time", lambda: true_time() + 10_800)
+        assert writer_lock.busy_since(lock)  # time has passed
+        monkeypatch.setattr(time, "time", lambda: true_time() + 10_800 + set_s)
+        assert writer_lock.busy_since(lock) == 0.0
+        lock.write_bytes(b"what an older version wrote")
+        assert writer_lock.busy_since(lock)
+
+
 def test_next_writer_frees_what_was_left(store: Store) -> None:
     keep(store, "p", b"mine", LOOSE)
     with other_writer(store):
