@@ -66,7 +66,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8  # a
 # Each arena keeps freed memory: with one per thread, 600 readers left hundreds of MB allocated.
 _MALLOC = ((M_MMAP_THRESHOLD, 4 << 20), (M_TRIM_THRESHOLD, 16 << 20), (M_TOP_PAD, 4 << 20), (M_ARENA_MAX, 2))
 KEEP_ALIVE_S = 75
-SHUTDOWN_S = 5
+SHUTDOWN_S = 5  # for requests to end after SIGTERM; clients retry those that do not
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -16,7 +16,7 @@ from datapkg.resolve import ResolvedState, checks_of, find_installed, find_or_pe
 from datapkg.store.store import Store
 from datapkg.wheel_pins import pinned_packages, wheel_pin
 
-_README_BYTES = 16_384
+_README_BYTES = 16_384  # only the first lines are shown, so the rest is not fetched
 
 
 def list_packages(home: Home) -> list[PackageListing]:

@@ -13,7 +13,7 @@ from datapkg.remote.objects import RegistryObjects
 if TYPE_CHECKING:
     from datapkg.reading.nodes.base import Node
 
-SIGNED_S = 24 * 3600
+SIGNED_S = 24 * 3600  # in a bucket without a server; a server decides itself
 
 
 def urls(node: Node, *, registry: bool = False, signed: bool = True) -> list[str]:

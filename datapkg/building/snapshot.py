@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-MAX_OBJECT_FILES = 2_000
+MAX_OBJECT_FILES = 2_000  # `recall` looks at each of them
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ MAX_MANIFEST_BYTES = 2 << 30
 MAX_MAP_BYTES = 16 << 20
 NEAR_BYTES = 32 << 10
 """Ranges nearer to each other than this are fetched as one."""
-MAX_RANGES = 256
+MAX_RANGES = 256  # with more, the whole manifest is fetched in one request
 
 
 def fetch_by_chunks(

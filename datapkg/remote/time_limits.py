@@ -20,7 +20,7 @@ WORK_BYTES_PER_S = 20_000_000
 """How fast a registry with a slow disk reads, hashes and syncs what it was sent."""
 PATIENCE_S = 30
 MIN_BYTES_PER_S = 1024
-RATE_PER_JOB = 100_000
+RATE_PER_JOB = 100_000  # with a limited rate, each connection gets at least so much
 _SHORTEST_S = 0.05
 """urllib3 refuses a timeout of 0."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 Change = Callable[[Any], Any]
-_DECIMAL_DIGITS = 38
+_DECIMAL_DIGITS = 38  # the most digits of Arrow's decimal128
 _ARROW_UNITS = ("s", "ms", "us", "ns")
 _MICROSECOND = 1_000
 # Python types whose values have no more digits than microseconds.

@@ -27,7 +27,7 @@ NULL = ""
 _ZONED = "with a time zone"
 _INFINITE = "infinite Decimal"
 _LARGE_INT = "int above 2^53"
-_EXACT = 2**53
+_EXACT = 2**53  # beyond it, a float does not represent every integer
 # The first match is the kind: numpy.timedelta64 is a subclass of numpy's integers, and NaT of datetime.
 _KINDS: tuple[tuple[Any, str], ...] = (
     ((bool, np.bool_), "bool"),

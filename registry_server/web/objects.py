@@ -23,7 +23,7 @@ from registry_server.web.schemas import Reply, Sent
 router = APIRouter(tags=["objects"])
 
 MAPS_AT_ONCE = 4
-YEAR_S = 365 * 24 * 3600
+YEAR_S = 365 * 24 * 3600  # the longest time that HTTP/1.1 allowed (RFC 2616, 14.21); an object never changes
 BYTES = "application/octet-stream"
 
 

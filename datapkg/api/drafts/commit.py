@@ -29,6 +29,7 @@ from datapkg.objects.transfer import TransferPlan
 from datapkg.resolve import allowed_registry
 from datapkg.store.refs import Current, LogEvent
 
+# A try fails only if somebody else pushes between its start and its end.
 TRIES = 5
 _SAMPLED_NODES = 1_000
 

@@ -13,7 +13,7 @@ import pyarrow.types as types
 from datapkg.building.checks.columns import Unfit
 from datapkg.format.texts import quoted
 
-_WIDEST_DECIMAL = 76
+_WIDEST_DECIMAL = 76  # the most digits of Arrow's decimal256
 
 
 def beside(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-MAX_SECONDS = 600
+MAX_SECONDS = 600  # of CPU time
 # The memory limit of a child: this share of the machine's memory, but at least `_MIN_BYTES`.
 _SHARE, _MIN_BYTES = 0.5, 2 << 30
 # Memory for one cell as a value in a DataFrame, including everything allocated on the way.

@@ -29,7 +29,8 @@ from datapkg.building.readers.source_file import report
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
 
-_EXACT = 2**53
+_EXACT = 2**53  # beyond it, a float does not represent every integer
+# Columns in one query, which has several terms for each: SQLite allows 2,000 terms.
 _AT_ONCE = 100
 # The steps of SQLite's virtual machine between two reports, and the rows by which the steps of all are estimated.
 _STEPS, _FEW_ROWS = 1_000, 5_000

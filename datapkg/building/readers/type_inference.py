@@ -12,9 +12,9 @@ from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
 from datapkg.tables.value_kinds import ValueKinds
 
-_EXACT = 2**53
+_EXACT = 2**53  # beyond it, a float does not represent every integer
 _TOO_BIG = "integers beyond 64 bits, or some above 2^63 and some below 0, for which there is no type"
-_DIGITS = 76
+_DIGITS = 76  # the most digits of Arrow's decimal256
 # Deeper types take time and memory quadratic in their depth in everything that handles them.
 MAX_DEPTH = 100
 

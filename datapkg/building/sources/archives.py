@@ -28,6 +28,7 @@ from typing import IO, Any, BinaryIO, Literal, Protocol
 from datapkg.errors import BuildFailed, exhausted
 from datapkg.format.texts import quoted
 
+# Limits against archive bombs: the list of members takes memory, what they unpack to takes the disk.
 MAX_MEMBERS = 500_000
 MAX_DIRECTORY_BYTES = 128 << 20
 MAX_RATIO = 200
@@ -35,7 +36,7 @@ MAX_RATIO = 200
 FREE_BYTES = 1 << 30
 # tarfile reads a name or a link target in one piece, of whatever length its header claims.
 _MAX_READ_BYTES = 4 << 20
-_MAX_PAX = 1_000
+_MAX_PAX = 1_000  # tarfile keeps global headers in memory until the end
 
 ENDINGS = (*(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tzst"),)
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")

@@ -27,7 +27,7 @@ _BOM = b"\xef\xbb\xbf"
 # Pointers, by their first bytes; a file longer than any pointer is not one. https://github.com/git-lfs/git-lfs,
 # docs/spec.md; https://git-annex.branchable.com/internals/pointer_file
 _LFS, _ANNEX = b"version https://git-lfs.github.com/spec/v", b"/annex/objects/"
-_POINTER_BYTES = 32_768
+_POINTER_BYTES = 32_768  # the limit of git-annex; those of LFS are shorter than 1,024
 
 _TEXT_TABLES = (".csv", ".tsv", ".ssv", ".json", ".jsonl", ".ndjson")
 _BINARY = (

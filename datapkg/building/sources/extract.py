@@ -24,7 +24,7 @@ from datapkg.objects.progress import EXTRACTING, CountedReader, PartCounter, Pro
 
 # Increase when the same pattern would extract other members from the same archive.
 FORMAT = 1
-_NAMES_KEPT = 2_000
+_NAMES_KEPT = 2_000  # to suggest one if a pattern matches nothing
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ _LOCAL_SECONDS = 600.0
 _LIST_SECONDS = 60.0
 _REMOTE = ("fetch", "ls-remote")
 _POLL_S = 0.2
-_MAX_SAID = 64 << 10
+_MAX_SAID = 64 << 10  # of the output of git, for messages and commit ids
 _NO_LFS = ("-c", "filter.lfs.smudge=", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false")
 _KEPT_VARIABLES = re.compile(r"GIT_(?:SSH|SSH_COMMAND|SSH_VARIANT|SSL_\w+|PROXY_SSL_\w+|HTTP_\w+|EXEC_PATH)\Z")
 

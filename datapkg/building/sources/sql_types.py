@@ -41,8 +41,8 @@ _POSTGRESQL: dict[int, pa.DataType] = {
     1184: _MOMENT,
     1186: pa.duration("us"),
 }
-_NUMERIC, _JSON = 1700, (114, 3802)
-_DIGITS_OF_64_BITS = 20
+_NUMERIC, _JSON = 1700, (114, 3802)  # type numbers of PostgreSQL: numeric; json, jsonb
+_DIGITS_OF_64_BITS = 20  # of 2^64
 
 
 @dataclass

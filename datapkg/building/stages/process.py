@@ -18,7 +18,7 @@ from datapkg.format.texts import quoted
 
 TAIL_BYTES = 4_000
 TAIL_LINES = 20
-_GRACE_S = 5.0
+_GRACE_S = 5.0  # between SIGTERM and SIGKILL
 
 
 class Processes:

@@ -72,7 +72,7 @@ finally:
 """
 # Of an isolated stage: what a program needs to find its files, beside the variables that the stage names.
 _ISOLATED_ENV = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV")
-_RETRY_PAUSE_S = 1.0
+_RETRY_PAUSE_S = 1.0  # doubled after each retry
 _MAX_NAME_BYTES = 255
 _NAME_START_BYTES = 200
 _MAX_NOTES_BYTES = 16 << 20

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from datapkg.store.store import Store
 
 RUNNING = "running stages"
-MOST_AT_ONCE = 1_000
+MOST_AT_ONCE = 1_000  # threads that wait for stages; capacity limits how many run
 RunStage = Callable[[Stage, Mapping[str, Input], Workplace, Objects, Processes], StageRun]
 _AGAIN = "--from"
 

@@ -22,7 +22,7 @@ from datapkg.reading.files.tree import Entry, FileTree
 FILE_MODE = stat.S_IFREG | 0o444
 FOLDER_MODE = stat.S_IFDIR | 0o555
 READ_BYTES = 128 << 10  # the kernel's read-ahead, reported to programs as the block size
-BLOCK_BYTES = 4096
+BLOCK_BYTES = 4096  # the unit in which `statfs` states the size, for `df`
 KEPT_ENTRIES = 500_000
 
 Tell = Callable[[str, DatapkgError], None]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 WAIT_S = 2.0
 """The time limit of all requests together."""
 VERSIONS, PUSHES = 5, 3
-MAX_MANIFEST_BYTES = 4 << 20
+MAX_MANIFEST_BYTES = 4 << 20  # a longer one takes too long for the text of an error
 REMEMBERED_S = 300.0
 _SHOWN_DIGITS = 12
 

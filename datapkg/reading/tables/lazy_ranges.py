@@ -30,8 +30,9 @@ from datapkg.tables.block_reader import read_footer
 _MAGIC, _TAIL = b"PAR1", 8
 _FIRST_GUESS = 16 << 10
 """How much of the end of an object is fetched before the length of its footer is known."""
+# Only in a long column chunk, the pages of the first rows are searched; each page costs a request.
 _LONG_CHUNK, _PAGE_GUESS, _MOST_PAGES = 1 << 20, 64 << 10, 8
-_MOST = 0.8
+_MOST = 0.8  # if more of an object is read, it is fetched whole
 _NEXT_INTEGER = 0x15  # the header of a 32-bit field with the next id, in Thrift's compact protocol
 
 

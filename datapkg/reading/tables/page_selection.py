@@ -23,6 +23,7 @@ from datapkg.store.byte_ranges import Stretch
 from datapkg.tables.block_reader import footer_bytes, open_block
 from datapkg.tables.page_file import Bounds, Footer, PageRange
 
+# Pages are selected only where that saves at least this share of so many bytes.
 _WORTH_BYTES, _WORTH_SHARE = 1 << 20, 0.5
 _MAX_CHUNKS, _MAX_SPANS = 4_096, 1_024
 _NUMBERS = {"INT32": "<i4", "INT64": "<i8", "FLOAT": "<f4", "DOUBLE": "<f8"}

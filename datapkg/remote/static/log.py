@@ -23,8 +23,8 @@ from datapkg.objects.blobs.base import Blobs
 from datapkg.remote.static.seen import SeenLogs
 
 READ_AT_ONCE = 8
-MAX_TRIES = 1_000
-MAX_ENTRIES = 1_000_000
+MAX_TRIES = 1_000  # one fails only if somebody else has written an entry
+MAX_ENTRIES = 1_000_000  # against a web server that has a file of every name
 
 Decide = Callable[[Heads], dict[str, Any] | None]
 """Returns the fields of the next entry, after these pointers, or None if there is nothing to change; raises what

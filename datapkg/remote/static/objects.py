@@ -30,7 +30,7 @@ from datapkg.remote.static.places import ObjectPlaces
 
 NEAR_BYTES = 64 << 10
 """Objects of one pack nearer to each other than this are read in one request."""
-RUN_BYTES = 16 << 20
+RUN_BYTES = 16 << 20  # the longest such request, since its bytes are in memory
 MAX_ASKED = 1_000
 """If more objects than this are not known, they are taken as missing, and only large ones are asked for when put."""
 READ_BYTES = 1 << 20

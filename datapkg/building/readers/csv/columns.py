@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DIGITS_OF_INT64 = 19
-_BIG = 10.0**18
+_BIG = 10.0**18  # from here on, a float may be an integer of more than 64 bits
 _INTEGERS = ("int", NEGATIVE_ZERO)
 _MAY_LACK = ("int64", "bool")
+# Values of a text column that are looked at: its first ones, and others at equal distances.
 _LOOKED_AT = 8
 _LOOKED_AT_AFAR = 64
 # Characters that no number contains, and words with letters that are numbers or booleans.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Warn = Callable[[str], None]
-_COLUMN_BYTES = 2 << 10
-_GUESSED_ROW = 256
+_COLUMN_BYTES = 2 << 10  # the least bytes of a piece for each column, see `_for_width`
+_GUESSED_ROW = 256  # bytes of a row in a file of which nothing was read
 _METHODS = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 
 
