@@ -5,7 +5,7 @@ import sys
 
 
 def main() -> int:
-    """Runs the command line of this process; gives its exit code."""
+    """Run the command line of this process and return its exit code."""
     # A command is over soon, and makes few cycles: looking for them among 10,000 nodes takes longer than making these.
     gc.set_threshold(100_000, 20, 100)
     try:

@@ -104,6 +104,7 @@ class InvalidInput(DatapkgError, ValueError):
 
     @property
     def problems(self) -> list[tuple[str, str]]:
+        """Return all mistakes of an input, as pairs of a place and what is wrong there."""
         return [(place, what) for place, what in self.detail.get("problems", [])]
 
 

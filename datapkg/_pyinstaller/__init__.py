@@ -1,4 +1,4 @@
-"""What PyInstaller is told of datapkg; it finds this by the entry point `pyinstaller40`.
+"""How PyInstaller packs datapkg; it finds this by the entry point `pyinstaller40`.
 
 Source: https://pyinstaller.org/en/stable/hooks.html#providing-pyinstaller-hooks-with-your-package
 """

@@ -1,5 +1,7 @@
-"""The modules that a frozen program needs and that PyInstaller cannot find, for their names are only made at run time:
-`datapkg.data` is extended by what is installed, and commands and adapters are imported by name.
+"""The modules that a frozen program needs and that PyInstaller cannot find.
+
+Their names are made at run time: `datapkg.data` is extended by what is installed, and commands and adapters are
+imported by name.
 """
 
 from PyInstaller.utils.hooks import collect_submodules, copy_metadata

@@ -14,12 +14,12 @@ _PACKAGE = re.compile(r"[a-z][a-z0-9]*/[a-z][a-z0-9_]*")
 
 
 def correct(error: DatapkgError, args: Sequence[str], removing: Collection[str]) -> None:
-    """Set the hint of an error to the corrected command line; `meant` in its detail is a (wrong, right) pair,
-    `missing_words` are those that the line lacks.
+    """Set the hint of an error to the corrected command line.
 
-    A hint that is more than the help page or a list of files stays, except one for Python (`near`). Nothing is changed
-    where the wrong word is in the line more than once or not at all, and where the line, as typed or corrected,
-    removes something or has a token.
+    `meant` in its detail is a (wrong, right) pair; `missing_words` are those that the line lacks. A hint that is more
+    than the help page or a list of files stays, except one for Python (`near`). Nothing is changed where the wrong word
+    is in the line more than once or not at all, and where the line, as typed or corrected, removes something or has a
+    token.
     """
     is_general = error.hint.startswith("ls ") or error.hint.endswith(" --help")
     if error.hint and not is_general and "near" not in error.detail:

@@ -283,15 +283,15 @@ def _would(planned: InstallResult) -> str:
 
 
 def install_lines(done: InstallResult) -> list[str]:
+    """Return the lines that report an installed package: its state, and how much was downloaded."""
     return [f"installed {pinned(done.package, done.hash)}", f"  {_amount(done)}"]
 
 
 def _amount(done: InstallResult) -> str:
-    amount = f"{size_text(done.bytes_received)} received" if done.objects_received else "its data was here"
-    if not done.bytes_logical:
-        amount = "no data was asked for"
-    left = f"; left at the registry: {size_text(done.bytes_left)}" if done.bytes_left else ""
-    return f"{size_text(done.bytes_logical)}, {amount}{left}"
+    received = f"{size_text(done.bytes_received)} received" if done.objects_received else "its data was here"
+    amount = f"{size_text(done.bytes_logical)}, {received}" if done.bytes_logical else "metadata only"
+    left = f"; {size_text(done.bytes_left)} not downloaded" if done.bytes_left else ""
+    return f"{amount}{left}"
 
 
 @click.command(
@@ -323,8 +323,8 @@ def fetch(
     REF is a package that was installed only in part, or a node in it. The installed state stays the same; downloaded
     data are verified by their hashes.
 
-    --installed stands for all packages that wheels (datapkg-USER-NAME) pin in the environment of this Python, each in
-    the state and from the registry that its wheel names.
+    --installed fetches all packages that wheels (datapkg-USER-NAME) pin in this Python environment, each in the state
+    and from the registry that its wheel names.
     """
     from datapkg.api.fetch_pins import fetch_pins
     from datapkg.api.install import fetch_packages

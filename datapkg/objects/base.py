@@ -50,8 +50,7 @@ class Readable(ABC):
             return stream.read()
 
     def chunks(self, hash: str, size: int) -> list[Chunk] | None:
-        """The chunks of an object of `size` bytes in order, against which parts of it are held; None where nobody
-        knows them.
+        """Return the chunks of an object of `size` bytes in order, by which parts of it are verified; None if unknown.
 
         Raise `ObjectNotFound`, `InvalidInput` for what is not a chunk map.
         """

@@ -45,7 +45,7 @@ Named = Callable[[Iterable[Path]], None]
 
 
 def no_notice(paths: Iterable[Path]) -> None:
-    """The listener that does nothing with the files that got their names."""
+    """Do nothing with the files that got their names."""
 
 
 class DirectoryObjects(Objects):

@@ -45,8 +45,9 @@ def check_origin(url: str) -> str:
 
 
 def with_scheme(host: str) -> str:
-    """Return the address that was meant: that of a host without a scheme, https but for this machine, or `s3:/bucket`
-    with its second slash; empty for anything else.
+    """Return the address that was meant by one without a scheme or with a single slash; "" for anything else.
+
+    A host gets https, this machine http; `s3:/bucket` gets its second slash.
     """
     if found := re.fullmatch(r"(https?|file|s3|gs|az|ssh):/*([^/].*)", host):
         return f"{found[1]}://{found[2]}"
@@ -95,7 +96,10 @@ class Credentials:
     path: Path
 
     def token(self, origin: str) -> str | None:
-        """The token kept for this origin, or None; a damaged file has none, so what is public can still be read."""
+        """Return the token for this origin, or None.
+
+        A damaged file has none and gives a warning, so that what is public can still be read.
+        """
         try:
             entry = self._read().get(origin)
         except InvalidInput as error:

@@ -189,8 +189,9 @@ def _pieces(array: pa.Array) -> Iterator[pa.Array]:
 
 
 def _words(array: pa.Array) -> list[Words] | None:
-    """Return the values as 64-bit words, one or more a row, equal in every encoding; None for a type that cannot be a
-    key.
+    """Return the values as 64-bit words, one or more for each row; None for a type that cannot be a key.
+
+    The words are the same in every encoding of the values.
     """
     kind = array.type
     types = pa.types

@@ -66,19 +66,20 @@ class TextStream(Protocol):
 
     @property
     def choices(self) -> str:
-        """Everything that decides how text is read, except `schema`: the header, kwargs, the version of the code, as
-        text.
+        """Return, as text, everything that decides how text is read, except `schema`.
+
+        It has the header, the kwargs and the version of the code.
         """
         ...
 
     @property
     def first(self) -> int:
-        """Where the first row begins, in bytes."""
+        """Return where the first row begins, in bytes."""
         ...
 
     @property
     def size(self) -> int:
-        """Where the last row ends, in bytes: the size of the file."""
+        """Return where the last row ends, in bytes: the size of the file."""
         ...
 
     def parts(self, start: int | None = None) -> Iterator[TablePart]:
@@ -90,8 +91,9 @@ class TextStream(Protocol):
         ...
 
     def needs(self, table: pa.Table, start: int, stop: int) -> Needs:
-        """Return what a range of the file, by its rows and the offsets of its text, requires: a lower bound;
-        thread-safe.
+        """Return a lower bound of what a range of the file requires; thread-safe.
+
+        The range is given by its rows and by the offsets of its text.
         """
         ...
 

@@ -1,5 +1,7 @@
-"""Rows that are derived from manifests and recipes: which objects a package holds, which objects are ranges of which
-others, what lists show, and what a search looks in.
+"""Rows that are derived from manifests and recipes.
+
+They say which objects a package holds, which objects are ranges of which others, what lists show, and what a search
+looks in.
 """
 
 from __future__ import annotations

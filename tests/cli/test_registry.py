@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,7 @@ def test_meta_only(ada: Person, bob: Person, flowers: str) -> None:
     ada("access", "add", flowers, bob.name)
     installed = bob("install", flowers, "--meta-only", "--json").json["installed"][0]
     assert installed["objects_received"] == 0
+    assert re.search(r"\n  metadata only; [\d.]+ k?B not downloaded\n", bob("install", flowers, "--meta-only").out)
     assert bob("install", flowers, "--meta-only", "--include", "x").code == 2
     shown = bob("show", flowers, "--json").json
     assert shown["nodes"]

@@ -19,8 +19,10 @@ class DvcOut:
 
 @dataclass
 class DvcStage:
-    """One stage with all templates replaced; `folder` is where it runs, `deps` have lines, and
-    `params` are keys by file."""
+    """One stage with all templates replaced.
+
+    `folder` is where it runs, `deps` have their lines, and `params` are keys by file.
+    """
 
     name: str
     section: Section

@@ -98,10 +98,10 @@ class _KindCounts:
 def infer_types(
     database: sqlite3.Connection, table: str, source: str, warn: Callable[[str], None]
 ) -> tuple[list[SqliteColumn], pa.Schema, int]:
-    """Return the columns of a table or view, inferred from all rows, their schema with the dtypes for pandas, and how
-    many rows there are.
+    """Return the columns of a table or view, their schema with the dtypes for pandas, and the number of rows.
 
-    `source` is the table's name in a query. Raise `InvalidInput` for columns whose values fit no type.
+    Types are inferred from all rows. `source` is the table's name in a query. Raise `InvalidInput` for columns whose
+    values fit no type.
     """
     declared = _declared(database, table, source)
     found = _count(database, source, declared)

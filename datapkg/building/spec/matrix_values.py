@@ -173,6 +173,7 @@ def _weighted(given: Item, mapping: NodeMapping) -> Draw | str:
 
 
 def value_of(item: Item, mapping: NodeMapping, word: str) -> Any:
+    """Return a scalar of a build file as a value, read as metadata is; note any other item as a mistake."""
     if item.kind == "scalar":
         return to_meta(_named(item), mapping.where(word), mapping.problems).get(ITEM)
     mapping.problems.add(item.line, mapping.where(word), f"expected a value, got a {item.kind}")

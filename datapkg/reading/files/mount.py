@@ -49,7 +49,7 @@ class MountedTree:
         self._common = {"st_uid": os.getuid(), "st_gid": os.getgid(), "st_blksize": READ_BYTES, "st_nlink": 1, **times}
 
     def init(self, _: str) -> None:
-        """Called first, when the folder is mounted."""
+        """Report that the folder is mounted; libfuse calls this first."""
         self.ready()
 
     def getattr(self, path: str, _: int | None = None) -> dict[str, int]:
@@ -83,7 +83,7 @@ class MountedTree:
         return {"f_bsize": BLOCK_BYTES, "f_frsize": BLOCK_BYTES, "f_blocks": self._blocks, "f_namemax": 255}
 
     def destroy(self, _: str) -> None:
-        """Called last, even if programs still have files open."""
+        """Close all files; libfuse calls this last, even if programs still have files open."""
         while self._files:
             self._files.popitem()[1].close()
 

@@ -47,8 +47,9 @@ def walk(source: Source, group: str) -> Iterator[tuple[str, Node]]:
 
 
 def find(source: Source, group: str, pattern: str) -> Iterator[tuple[str, Node]]:
-    """Return the same for nodes whose path matches a pattern: `*` and `?` match within a name, `**` any number of
-    names.
+    """Return the same for nodes whose path matches a pattern.
+
+    `*` and `?` match within a name, `**` any number of names.
     """
     fits = compiled(pattern).match
     fixed = _fixed(normalize("NFC", pattern))

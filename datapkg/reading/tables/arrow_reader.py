@@ -113,8 +113,9 @@ def _with_categories(question: Question, empty: pa.Table) -> pa.Table:
 
 
 def sliced(question: Question, wanted: slice | None) -> pa.Table:
-    """Return what was asked for, of the rows of a slice and in its direction; raise `InvalidInput` for other than a
-    slice.
+    """Return what was asked for, of the rows of a slice and in its direction.
+
+    Raise `InvalidInput` for anything but a slice.
     """
     picks, is_reverse = row_selection.chosen(question.table.node, wanted)
     found = read(question, picks)
@@ -175,8 +176,10 @@ def index_columns(schema: pa.Schema) -> list[str]:
 
 
 def unreadable(question: Question, error: Exception) -> Exception:
-    """Return datapkg's error for one of Arrow's: for a resource that ran out, for filters that do not fit, or for
-    corruption."""
+    """Return datapkg's error for one of Arrow's.
+
+    The reason is a resource that ran out, filters that do not fit, or corruption.
+    """
     if question.condition is not None and exhausted(error) is None:
         return row_filters.unfit(question.table, question.condition, error)
     return block_access.unreadable(question.table, error)

@@ -112,8 +112,9 @@ def _has_odd_names(table: TableNode) -> bool:
 
 
 def _footers(source: Source, opened: list[_LazyBlock]) -> list[pq.FileMetaData]:
-    """Return the footers of these objects; those of one table have similar lengths, so the first is a guess for the
-    rest.
+    """Return the footers of these objects.
+
+    Those of one table have similar lengths, so the length of the first is the guess for the others.
     """
     lengths: list[int] = []
     guess = _FIRST_GUESS
@@ -148,8 +149,10 @@ def _footer(each: _LazyBlock, size: int) -> pq.FileMetaData:
 
 
 def _stretches(source: Source, each: _LazyBlock, footer: pq.FileMetaData, asked: Wanted) -> list[Stretch]:
-    """Return where the values are that will be read: those of a plan of pages, or all of the row groups that have
-    wanted rows, and of the last row group only as many pages as are decoded.
+    """Return where the values are that will be read.
+
+    They are those of a plan of pages, or all of the row groups that have wanted rows; of the last row group only as
+    many pages as are decoded.
     """
     buffer, condition = pa.py_buffer(each.stored.mapped()), asked.condition
     names = None if asked.columns is None else set(asked.columns)

@@ -61,8 +61,9 @@ def count(table: TableNode, part: BlockRows) -> int:
 
 
 class GroupRows(NamedTuple):
-    """What is read of a file: row groups, how many of their first rows (None: all), and the places of the wanted rows
-    among these.
+    """What is read of a file: row groups, and of their rows the first `stop` (None: all).
+
+    `places` are the positions of the wanted rows among these.
     """
 
     groups: list[int]
