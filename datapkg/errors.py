@@ -129,7 +129,7 @@ class NewerFormat(InvalidManifest, InvalidLock):
 
 
 class WrongType(InvalidInput, TypeError):
-    """What is asked for does not go with the types that the data have."""
+    """The request does not fit the types of the data."""
 
 
 class NotAFile(InvalidInput, IsADirectoryError):

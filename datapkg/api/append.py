@@ -1,4 +1,4 @@
-"""Append: add files to a group of a package, or their rows to a table; existing data are not fetched.
+"""Append: add files to a group of a package, or their rows to a table; existing data is not fetched.
 
 Concurrent appends both succeed, also to one table: the later one is applied again to the state that the other made. A
 failed append leaves nothing behind and can be repeated, because its files still exist.
@@ -125,7 +125,7 @@ def _check(ref: Ref, files: Sequence[Path]) -> None:
 
 @dataclass
 class _Added:
-    """Paths of the nodes built from files: new nodes, replaced ones, and those whose data are unchanged."""
+    """Paths of the nodes built from files: new nodes, replaced ones, and those whose data is unchanged."""
 
     added: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)

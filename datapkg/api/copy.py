@@ -1,4 +1,4 @@
-"""Copy: give a state of a package another name, by its manifest; data are not copied."""
+"""Copy: give a state of a package another name, by its manifest; data is not copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edit: change a package by its manifest; data that are not changed need not be on this machine."""
+"""Edit: change a package by its manifest; data that is not changed need not be on this machine."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Draft:
 
     @property
     def package(self) -> Any:
-        """Return the new state; its data are fetched when they are read."""
+        """Return the new state; its data is fetched when it is read."""
         from datapkg.reading.load import load
 
         state = self._state
@@ -99,7 +99,7 @@ class Draft:
     def __setitem__(self, path: str, value: Any) -> None:
         """Replace a node or group by a value of any kind that a build accepts.
 
-        An opened node or package is pinned in the record, and its data are not copied. A node's metadata is kept if the
+        An opened node or package is pinned in the record, and its data is not copied. A node's metadata is kept if the
         new node is of the same kind. The value is stored at once, but not reachable until the block ends. Raise
         `InvalidInput`, `BuildFailed`.
         """

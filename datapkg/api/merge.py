@@ -1,4 +1,4 @@
-"""Merge: make a state of a package from those of others, by their manifests; data are not copied."""
+"""Merge: make a state of a package from those of others, by their manifests; data is not copied."""
 
 from __future__ import annotations
 

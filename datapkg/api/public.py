@@ -153,7 +153,7 @@ def load(ref: str, *, lazy: bool | None = None, registry: str | None = None) -> 
 
 
 def open(ref: str, *, registry: str | None = None) -> Any:
-    """Return a package or node, installed or not, whose data are fetched when they are read: `load(ref, lazy=True)`."""
+    """Return a package or node, installed or not, whose data is fetched when it is read: `load(ref, lazy=True)`."""
     return load(ref, lazy=True, registry=registry)
 
 

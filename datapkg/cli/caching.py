@@ -173,7 +173,7 @@ def keep(session: Session, ref: Ref, remove: bool) -> None:
 def remove(session: Session, ref: Ref | None, dry_run: bool) -> None:
     """Remove the copies of a package, or all copies.
 
-    No data are lost: tables are read from their objects again.
+    No data is lost: tables are read from their objects again.
     """
     from datapkg.api.cache import remove_copies
 

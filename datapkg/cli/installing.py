@@ -321,7 +321,7 @@ def fetch(
     """Download missing data of an installed package.
 
     REF is a package that was installed only in part, or a node in it. The installed state stays the same; downloaded
-    data are verified by their hashes.
+    data is verified by its hash.
 
     --installed fetches all packages that wheels (datapkg-USER-NAME) pin in this Python environment, each in the state
     and from the registry that its wheel names.

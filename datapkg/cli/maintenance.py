@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def verify(session: Session, ref: Ref | None, all_: bool, repair: bool, content: bool, registry: str | None) -> None:
     """Verify stored data against its hashes.
 
-    Verifies one package, or all. Corrupt data are set aside and never used; --repair, or installing or building again,
+    Verifies one package, or all. Corrupt data is set aside and never used; --repair, or installing or building again,
     restores them. The exit code is 6 until all are restored.
 
     Hashes prove that the bytes are those that were published. With --content, each table is also read, and the hash of

@@ -62,7 +62,7 @@ class DataReader:
         section.close()
 
     def _address(self, section: Section) -> str:
-        """Return the address that the data were imported from; "" if they can only be read from a copy."""
+        """Return the address that the data was imported from; "" if it can only be read from a copy."""
         address = ""
         for dep in mappings(section, "deps"):
             text, repository = dep.text("path"), dep.section("repo")
@@ -133,7 +133,7 @@ class DataReader:
         return node
 
     def _restore(self, path: str, md5: str, shown: str) -> None:
-        """Copy data that are not in the workspace from where DVC keeps them, and note them as missing if it fails."""
+        """Copy data that is not in the workspace from where DVC keeps it, and note it as missing if it fails."""
         target = self.root / path
         if target.is_file() or (target.is_dir() and any(target.iterdir())):
             return

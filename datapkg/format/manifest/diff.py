@@ -151,7 +151,7 @@ def same_data(one: Manifest, other: Manifest) -> bool:
 def stored_otherwise(one: Manifest, other: Manifest) -> list[TableNode]:
     """Return the tables of `other` that have the same data as in `one` but other objects.
 
-    That their data are the same is only a claim of both manifests (`tables/content_claims`).
+    That their data is the same is only a claim of both manifests (`tables/content_claims`).
     """
     return [node for node in changed(one, other)[1].values() if isinstance(node, TableNode)]
 
