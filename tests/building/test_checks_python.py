@@ -58,7 +58,7 @@ def failure(folder: Path, check: str) -> str:
 
 @pytest.mark.parametrize("function", ["below", "as_list", "as_array"])
 def test_invalid_rows(folder: Path, function: str) -> None:
-    message = f"2 of 4 rows are wrong, as {function}() of rules.py says; row 3, row 4"
+    message = f"2 of 4 rows are rejected by {function}() of rules.py; row 3, row 4"
     assert failure(folder, f"{{python: 'rules:{function}'}}") == message
 
 
@@ -73,12 +73,12 @@ def test_valid_rows(folder: Path, function: str, capsys: pytest.CaptureFixture[s
 
 def test_function_receives_only_the_named_columns(folder: Path) -> None:
     assert build(folder, "{python: 'rules:columns', column: a}").record["checks"][0]["outcome"] == "ok"
-    assert "rows 1 to 4 are wrong" in failure(folder, "{python: 'rules:columns'}")
+    assert "rows 1 to 4 are rejected" in failure(folder, "{python: 'rules:columns'}")
 
 
 def test_function_is_called_for_each_piece(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE_ROWS", 2)
-    assert failure(folder, "{python: 'rules:one'}") == "one() of rules.py says that rows 3 to 4 are wrong"
+    assert failure(folder, "{python: 'rules:one'}") == "rows 3 to 4 are rejected by one() of rules.py"
     assert failure(folder, "{python: 'rules:below'}").endswith("row 3, row 4")
     assert build(folder, "{python: 'rules:labels'}").record["checks"][0]["outcome"] == "ok"
 
@@ -107,7 +107,7 @@ def test_module_that_cannot_be_loaded(folder: Path) -> None:
 
 def test_check_with_severity_warn_does_not_fail_the_build(folder: Path) -> None:
     built = build(folder, "{python: 'rules:below', severity: warn}")
-    assert built.warnings == ["Data check: python: t: 2 of 4 rows are wrong, as below() of rules.py says; row 3, row 4"]
+    assert built.warnings == ["Data check: python: t: 2 of 4 rows are rejected by below() of rules.py; row 3, row 4"]
 
 
 @pytest.mark.parametrize(

@@ -26,15 +26,15 @@ def found(expression: str, columns: tuple[str, ...] | None = None, table: Any = 
 @pytest.mark.parametrize(
     ("expression", "rows"),
     [
-        ("a < b", "1: against `a < b` [2]"),
-        ("a > 0", "1: against `a > 0` [4]"),
-        ("A > 0 -- a comment", "1: against `A > 0 -- a comment` [4]"),
-        ("a IS NOT NULL AND b IS NOT NULL", "2: against `a IS NOT NULL AND b IS NOT NULL` [3, 4]"),
-        ("t IN ('x', 'y')", "1: against `t IN ('x', 'y')` [4]"),
+        ("a < b", "1: `a < b` [2]"),
+        ("a > 0", "1: `a > 0` [4]"),
+        ("A > 0 -- a comment", "1: `A > 0 -- a comment` [4]"),
+        ("a IS NOT NULL AND b IS NOT NULL", "2: `a IS NOT NULL AND b IS NOT NULL` [3, 4]"),
+        ("t IN ('x', 'y')", "1: `t IN ('x', 'y')` [4]"),
         ("a * 2 = a + a", ""),
         ("NULL", ""),
         ("true", ""),
-        ("1 = 0", "5: against `1 = 0` [1, 2, 3, 4, 5]"),
+        ("1 = 0", "5: `1 = 0` [1, 2, 3, 4, 5]"),
         ("a IN (SELECT b FROM this) OR a < 0 OR a = 5", ""),
         ("a >= (SELECT min(a) FROM this)", ""),
     ],
@@ -45,7 +45,7 @@ def test_rows_that_violate_an_expression(expression: str, rows: str) -> None:
 
 def test_displayed_columns_of_a_row(tmp_path: Path) -> None:
     message = failure(tmp_path, "{sql: a < b}")
-    assert message == "Data check failed: sql: t: 2 of 3 rows are against `a < b`; row 2: a: 5, b: 4, row 3: a: 7, b: 6"
+    assert message == "Data check failed: sql: t: 2 of 3 rows violate `a < b`; row 2: a: 5, b: 4, row 3: a: 7, b: 6"
     message = failure(tmp_path, "{sql: a < b, column: t}")
     assert message.endswith("row 2: t: 'y', row 3: t: 'z'")
 
@@ -103,8 +103,8 @@ def test_columns_of_any_name_and_type() -> None:
 def test_rows_stream_and_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE_ROWS", 1_000)
     table = pa.table({"x": range(100_000), "y": ["text"] * 100_000})
-    assert found("x < 99998", None, table) == [": 2: against `x < 99998` [99999, 100000]"]
-    assert found("x % 10000 <> 1", None, table) == [": 10: against `x % 10000 <> 1` [2, 10002, 20002, 30002, 40002]"]
+    assert found("x < 99998", None, table) == [": 2: `x < 99998` [99999, 100000]"]
+    assert found("x % 10000 <> 1", None, table) == [": 10: `x % 10000 <> 1` [2, 10002, 20002, 30002, 40002]"]
     assert found("x < 5", None, pa.table({"x": pa.array([], pa.int64())})) == []
 
 

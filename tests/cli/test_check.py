@@ -53,7 +53,7 @@ def test_failure_sets_the_exit_code(run: Run, sales: Path) -> None:
     assert first["place"].endswith("build.yml:8: checks")
     assert (first["outcome"], first["wrong"]) == ("failed", 1)
     assert first["found"] == [{"kind": "not_null", "column": "id", "rows": 1, "samples": [[2, ""]]}]
-    assert last["lines"] == ["sales: 1 of 2 rows is against `amount >= 0`; row 1: amount: -5"]
+    assert last["lines"] == ["sales: 1 of 2 rows violates `amount >= 0`; row 1: amount: -5"]
     assert (ended.error["code"], ended.error["message"]) == ("build_failed", "2 of 4 checks failed")
     assert "failed  sales  filled\n        sales.id: 1 of 2 rows is missing; row 2\n" in run("check", str(sales)).out
 

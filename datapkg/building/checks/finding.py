@@ -15,7 +15,8 @@ _LONGEST_SHOWN = 50
 class Finding:
     """A violation of a rule: the number of `rows`, and the first of them in `samples` with number (from 1) and value.
 
-    `text` is the rest of the sentence after the row counts; if `rows` is 0, it is a sentence about the column or table.
+    `text` is the rest of the sentence after the row counts and the verb, which is given for one row and for several. If
+    `rows` is 0, `text` is a sentence about the column or table.
     """
 
     kind: str
@@ -23,6 +24,7 @@ class Finding:
     text: str
     rows: int = 0
     samples: list[tuple[int, str]] = field(default_factory=list)
+    verb: tuple[str, str] = ("is", "are")
 
 
 def short(value: Any) -> str:

@@ -36,7 +36,7 @@ def find(source: PythonSource, columns: Sequence[CheckedColumn], chosen: Sequenc
     An exception that it raises is a finding too. Raise `Unfit` if there is no such function, or it returns no booleans.
     """
     place = f"{source.function}() of {source.module.name}"
-    found = Finding("python", "", f"wrong, as {place} says")
+    found = Finding("python", "", f"rejected by {place}")
     large: list[Finding] = []
     try:
         with loaded(source.module, source.function) as function:
@@ -45,7 +45,7 @@ def find(source: PythonSource, columns: Sequence[CheckedColumn], chosen: Sequenc
                 if not isinstance(verdict, bool | np.bool_):
                     _look(found, verdict, first, len(frame), place)
                 elif not verdict and not large:
-                    sentence = f"{place} says that rows {first:,} to {first + len(frame) - 1:,} are wrong"
+                    sentence = f"rows {first:,} to {first + len(frame) - 1:,} are rejected by {place}"
                     large.append(Finding("python", "", sentence))
     except CheckFailed as error:
         return [Finding("python", "", str(error))]

@@ -71,7 +71,7 @@ def _sentence(result: CheckResult, finding: Finding) -> str:
     place = f"{result.path}.{finding.column}" if finding.column else result.path
     if not finding.rows:
         return f"{place}: {finding.text}"
-    verb = "is" if finding.rows == 1 else "are"
+    verb = finding.verb[finding.rows != 1]
     samples = ", ".join(f"row {row}: {value}" if value else f"row {row}" for row, value in finding.samples)
     rest = " …" if finding.rows > len(finding.samples) else ""
     return f"{place}: {finding.rows:,} of {result.rows:,} rows {verb} {finding.text}; {samples}{rest}"

@@ -79,7 +79,7 @@ def _by_expression(connection: Any, text: str, number: str, shown: Sequence[Chec
         raise Unfit(f"it gives {' and '.join(kinds[:3])}, and true or false is expected")
     names = [each.name for each in shown[:_SHOWN_COLUMNS]]
     listed = ", ".join(map(_quoted, [number, *names]))
-    found = Finding("sql", "", f"against `{_cut(text)}`")
+    found = Finding("sql", "", f"`{_cut(text)}`", verb=("violates", "violate"))
     for row in _fetched(_query(connection, f"SELECT {listed} FROM {TABLE} WHERE NOT {condition}")):
         found.rows += 1
         if len(found.samples) < SAMPLE_ROWS:
