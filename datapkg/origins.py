@@ -32,7 +32,7 @@ def allowed_registry(home: Home, ref: Ref, given: str | None, hint: str = "") ->
     if given is None and "://" in ref.registry and not home.is_known(url):
         raise Refused(
             f"the registry {url} is not in your settings; it was not asked for {ref.package}",
-            hint=hint or f"say that you mean it: --registry {url}",
+            hint=hint or f"if you trust it, add: --registry {url}",
             registry=url,
         )
     return url

@@ -50,7 +50,7 @@ def _token(session: Session, given: str | None, registry: str | None) -> str:
         session.home.registry_url(registry)  # a wrong address is reported before anybody is asked for a token
     if not session.out.can_ask:
         raise InvalidInput(
-            "no token was given, and standard input is not a terminal, so nobody can be asked",
+            "no token was given, and standard input is not a terminal, so there is no prompt",
             hint=f"datapkg login {registry or session.home.settings.get('registry').value or 'URL'} --token - < FILE",
         )
     return session.out.ask(f"Token for {session.home.registry_url(registry)}", hidden=True)

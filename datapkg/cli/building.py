@@ -389,5 +389,5 @@ def _status_lines(status: PackageStatus) -> Iterator[str]:
 def _build_file_here(ref: Ref) -> Path:
     path = Path(BUILD_FILE)
     if not path.is_file():
-        raise InvalidInput(f"there is no {BUILD_FILE} here: say what to build", hint=f"datapkg build {ref} PATH")
+        raise InvalidInput(f"there is no {BUILD_FILE} here; name what to build", hint=f"datapkg build {ref} PATH")
     return path

@@ -175,7 +175,7 @@ def edit(
     from datapkg.api.edit import edit as change
 
     if not (remove or move):
-        raise click.UsageError("say what to change: --remove PATH or --move OLD NEW", click.get_current_context())
+        raise click.UsageError("name what to change: --remove PATH or --move OLD NEW", click.get_current_context())
     with session.progress() as progress:
         options = CommitOptions(message, not no_push, registry, progress, checks=not no_checks)
         done = change(session.home, ref, remove=remove, move=move, options=options)

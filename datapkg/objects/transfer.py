@@ -176,7 +176,7 @@ def after(progress: Progress, before: int, total: int) -> Progress:
 def _not_as_stated(hash: str, size: int, how: str) -> IntegrityError:
     return IntegrityError(
         f"object {hash} is {how} than the {size:,} bytes that its manifest states; it was not used",
-        hint="ask whoever published the package to publish it anew",
+        hint="ask its publisher to publish the package again",
         hash=hash,
     )
 

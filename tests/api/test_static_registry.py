@@ -206,7 +206,7 @@ def test_a_folder_that_is_no_registry(static: Static) -> None:
         installed(static.home(), REF)
     static.folder.mkdir()
     (static.folder / "thesis.txt").write_text("mine")
-    with pytest.raises(Refused, match=r"is no registry and is not empty: thesis\.txt is there"):
+    with pytest.raises(Refused, match=r"is not a registry and is not empty: thesis\.txt is there"):
         static.push(REF, "1")
     assert [each.name for each in static.folder.iterdir()] == ["thesis.txt"]
 

@@ -71,7 +71,7 @@ def test_failed_check_has_its_own_exit_code(run: Run) -> None:
 def test_build_uses_the_build_file_of_the_working_directory(run: Run, iris: Path) -> None:
     ended = run("build", "me/flowers")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "error: there is no build.yml here: say what to build\nhint: datapkg build me/flowers PATH\n"
+    assert ended.err == "error: there is no build.yml here; name what to build\nhint: datapkg build me/flowers PATH\n"
     shutil.copy(iris / "flowers.csv", "flowers.csv")
     Path("build.yml").write_text("contents: {flowers: {file: flowers.csv}}\n")
     assert run("build", "me/flowers", "--json").json["nodes"]["built"] == 1

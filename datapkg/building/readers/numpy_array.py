@@ -73,7 +73,7 @@ def _check_archive(members: list[zipfile.ZipInfo], size: int) -> None:
     whole = sum(each.file_size for each in members)
     if whole > max(_ALWAYS_BYTES, _RATIO * size):
         raise InvalidInput(
-            f"{size:,} bytes say that they unpack to {whole:,}; more than {_RATIO} times as much is rejected",
+            f"{size:,} bytes claim to unpack to {whole:,}; more than {_RATIO} times as much is rejected",
             hint="save the arrays as .npy files",
         )
 

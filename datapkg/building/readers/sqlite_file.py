@@ -67,7 +67,7 @@ def _check_beside(path: Path, warn: Callable[[str], None]) -> None:
         raise InvalidInput("it is not an SQLite database")
     if _start(path, "-journal", len(_HOT_JOURNAL)) == _HOT_JOURNAL:
         raise InvalidInput(
-            f"{path.name}-journal beside it says that a change is under way, or broke off",
+            f"{path.name}-journal beside it shows that a change is in progress or was interrupted",
             hint="close the programs that use it; opening it once with sqlite3 takes back what broke off",
         )
     if len(_start(path, "-wal", _WAL_HEADER_BYTES + 1)) > _WAL_HEADER_BYTES:

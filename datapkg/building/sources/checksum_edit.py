@@ -72,7 +72,7 @@ def _check(path: Path, before: str, after: str, hashes: Mapping[str, str]) -> No
         f"sha256: {hash} ({without_credentials(url)})" for url, hash in hashes.items() if sums.get(url) != hash
     )
     raise Conflict(
-        f"{quoted(path.name)} changed meanwhile, or is written so that the sums cannot be put into it; it is as it was",
+        f"{quoted(path.name)} has changed, or has a form in which no checksums can be inserted; it was not edited",
         hint=f"write by hand: {lines or 'the sums'}",
     )
 

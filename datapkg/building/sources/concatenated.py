@@ -194,7 +194,7 @@ class _ConcatenatedFile:
         if isinstance(value, pa.Table):
             return without_inner_extensions(value)
         if not isinstance(value, TableStream):
-            what = "several tables; say which by `sheet` or `table`" if isinstance(value, dict) else "no table"
+            what = "several tables; choose one with `sheet` or `table`" if isinstance(value, dict) else "no table"
             raise InvalidInput(f"{self.shown} gives {what}")
         return value
 

@@ -304,7 +304,7 @@ def _table(value: Any, place: str) -> Any:
     if isinstance(value, pandas.DataFrame):
         return table_from_frame(value)
     if not hasattr(value, "__arrow_c_stream__") or isinstance(value, pandas.Series):
-        expected = "a DataFrame, an Arrow table, whatever else speaks Arrow, a numpy array, a pathlib.Path, or a dict"
+        expected = "a DataFrame, an Arrow table, other Arrow data, a numpy array, a pathlib.Path, or a dict"
         raise InvalidInput(f"{place} gave a {type(value).__name__}; expected {expected}")
     table = pa.table(value)
     check_values(table)

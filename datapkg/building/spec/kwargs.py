@@ -34,7 +34,7 @@ REFUSED: dict[str, dict[str, str]] = {
         "chunksize": _WHOLE,
         "storage_options": _CREDENTIALS,
         "typ": "a source becomes a table",
-        "lines": "`transform: jsonl` says so",
+        "lines": "use `transform: jsonl`",
     },
     "stata": {
         "filepath_or_buffer": _THE_FILE,

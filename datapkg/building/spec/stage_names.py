@@ -34,7 +34,7 @@ def check_names(mapping: NodeMapping, stage: Stage, varied: Sequence[str]) -> No
     for name in dict.fromkeys(used):
         if name not in names and name not in written:
             advice = suggestion(name, tuple(names)) or "; write {{ for a brace"
-            mapping.wrong("run", f"{{{name}}} is no input, param or output{advice}")
+            mapping.wrong("run", f"{{{name}}} is not an input, param or output{advice}")
 
 
 def written_names(mapping: NodeMapping, words: Iterable[str]) -> set[str] | None:

@@ -58,7 +58,7 @@ class Images:
     def id_of(self, stage: Stage) -> str:
         """Return the hash of the content of a stage's image; "" if it is not here in a dry run.
 
-        Raise `StageFailed` for an image that cannot be had.
+        Raise `StageFailed` for an image that cannot be fetched or inspected.
         """
         if stage.image not in self._ids:
             check_engine([stage], self.environ)

@@ -139,7 +139,7 @@ class Blobs(ABC):
 def check_key(key: str) -> str:
     """Return the key itself; raise `InvalidName` for one that no place would take, or that leads elsewhere."""
     if len(key) > MAX_KEY or not all(map(_PART.match, key.split("/"))):
-        raise InvalidName(f"{quoted(key)} is no key: its parts are letters, digits and ._+-, and begin with no dot")
+        raise InvalidName(f"{quoted(key)} is not a key: its parts are letters, digits and ._+-, and begin with no dot")
     return key
 
 

@@ -74,7 +74,7 @@ class StaticClient(Client):
             other = next((each.key for each in self._raw.list() if not _is_own(each.key)), None)
         if other and not self._is_registry():  # another pusher may have made it one meanwhile
             raise Refused(
-                f"{self.url} is no registry and is not empty: {other} is there; nothing was pushed",
+                f"{self.url} is not a registry and is not empty: {other} is there; nothing was pushed",
                 hint="name a new folder in it, or one that is empty",
             )
         self._raw.check_can_create()

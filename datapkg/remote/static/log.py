@@ -141,7 +141,7 @@ class RegistryLog:
         heads = layout.applied(position.heads, change)
         if (digest := layout.digest(heads)) != change.heads:
             raise IntegrityError(
-                f"{where} does not lead to the pointers that it states: expected {change.heads}, got {digest}",
+                f"{where} does not match the pointers that it states: expected {change.heads}, got {digest}",
                 hint=layout.verify_line(self._blobs.url),
             )
         return Position(heads, hash_bytes(data))

@@ -60,14 +60,14 @@ def _states(package: StaticPackage) -> Iterator[tuple[str, str | None]]:
     for change in entries:
         heads = layout.applied(heads, change)
         if layout.digest(heads) != change.heads:
-            raise IntegrityError(f"entry {change.number} of the log does not lead to the pointers that it states")
+            raise IntegrityError(f"entry {change.number} of the log does not match the pointers that it states")
         pointers.add(change.heads)
     try:
         written = hash_bytes(package.blobs.read(layout.heads_key(package.ref), layout.MAX_HEADS_BYTES))
     except (NotFound, QuotaExceeded):
         written = ""
     if written not in pointers:
-        raise IntegrityError("heads.json is not what any entry of the log leads to; the next push writes it anew")
+        raise IntegrityError("heads.json does not match any entry of the log; the next push writes it again")
     for change in entries:
         if change.kind in ("push", "record") and heads.first and change.number >= heads.first:
             yield change.hash, change.record_object

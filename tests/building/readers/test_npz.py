@@ -91,7 +91,7 @@ def test_file_that_is_not_an_archive_of_arrays(tmp_path: Path, members: dict[str
 def test_decompression_bomb_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datapkg.building.readers.numpy_array._ALWAYS_BYTES", 1 << 20)
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros(8_000_000))
-    assert "say that they unpack to 64,000,128; more than 200 times as much is rejected" in failure(tmp_path / "a.npz")
+    assert "claim to unpack to 64,000,128; more than 200 times as much is rejected" in failure(tmp_path / "a.npz")
 
 
 def test_false_header_size_allocates_no_memory(tmp_path: Path) -> None:

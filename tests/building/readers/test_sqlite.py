@@ -187,7 +187,7 @@ def test_database_with_an_unfinished_change_is_rejected(tmp_path: Path) -> None:
         writer.execute("pragma cache_size = 1")
         writer.execute("begin")
         writer.execute(f"insert into t values {', '.join(['(1)'] * 9999)}")
-        with pytest.raises(TransformFailed, match=r"a\.db-journal beside it says that a change is under way"):
+        with pytest.raises(TransformFailed, match=r"a\.db-journal beside it shows that a change is in progress"):
             build(path)
         writer.execute("rollback")
     assert kinds(build(path)[1]) == {"d/t": "table"}

@@ -437,7 +437,7 @@ stages:
         ("{a: {run: x, outputs: {o: o}, inputs: {i: contents.rew}}}", "there is no node 'rew' in contents; did you"),
         ("{a: {run: x, outputs: {o: o}, inputs: {i: nothing.csv}}}", "'nothing.csv' is neither a file here nor"),
         ("{a: {run: x, outputs: {o: ../o}}}", "expected the name of a file"),
-        ("{a: {run: 'x {q}', outputs: {o: o}}}", "{q} is no input, param or output"),
+        ("{a: {run: 'x {q}', outputs: {o: o}}}", "{q} is not an input, param or output"),
         ("{a: {run: x, outputs: {o: o}, params: {o: 1}}}", "has two things of the name 'o'"),
         ("{a: {run: x, outputs: {o: o}, params: {'../p': 1}}}", "stages.a: '../p' is not a valid name of a param"),
         ("{a: {run: x, outputs: {o: o}, foreach: [{'p q': 1}]}}", "stages.a: 'p q' is not a valid name of a param"),

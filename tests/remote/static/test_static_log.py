@@ -129,7 +129,7 @@ def test_an_entry_that_was_edited_is_noticed_by_the_next(open_log: Any, blobs: F
 def test_an_entry_with_other_pointers_than_it_states_is_noticed(open_log: Any, blobs: FolderBlobs) -> None:
     open_log().append(push(1))
     hand_edit(blobs, 1, hash="f" * 64)
-    with pytest.raises(IntegrityError, match="does not lead to the pointers"):
+    with pytest.raises(IntegrityError, match="does not match the pointers"):
         RegistryLog(_without_heads(blobs), REF, SeenLogs(blobs.folder / "seen", "x")).read()
 
 
