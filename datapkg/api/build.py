@@ -119,6 +119,7 @@ def _build(
     with opening as found, home.store.writing():
         _refuse_empty(ref, source, found.spec, options)
         built = _built(home, ref, found.spec, options, before, progress)
+        # Only now: a build that failed leaves the checksums in the build file as they were.
         is_written = not options.dry_run and found.write_sums()
         if built.stages and not options.dry_run and not found.spec.git:
             _lock_stages(found.spec, built)

@@ -225,6 +225,7 @@ def _with_group(pin: Pin) -> str:
 
 def install_pins(home: Home, pins: list[Pin], options: InstallOptions, progress: Progress) -> list[PackageOutcome]:
     """Install pinned states, each once, continuing after failures."""
+    # Reversed twice: the first pin of a node counts, and packages are installed in the order of the pins.
     by_node = {(pin.package, pin.path): pin for pin in reversed(pins)}
     with home.store.writing():  # once for all of them
         return [_install_pin(home, pin, options, progress) for pin in reversed(by_node.values())]

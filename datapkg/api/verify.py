@@ -57,7 +57,7 @@ def verify(
     repaired: set[str] = set()
     if repair:
         repaired = _repair_manifests(home, states, wrong | store.objects.quarantined())
-        used = _used(store, ref, states)
+        used = _used(store, ref, states)  # again, since the repaired manifests name objects that were unknown
         repaired |= _repair_objects(home, used, _damaged(store, used, wrong), progress)
     hashes = set(used) if ref else {*used, *store.objects}
     bad = _damaged(store, used, wrong) - repaired

@@ -93,7 +93,7 @@ class RefOrBundleType(RefType):
             return value
         if isinstance(value, str) and (value.endswith(SUFFIX) or value.startswith(("/", "./", "../", "~"))):
             with contextlib.suppress(InvalidName):
-                if not Path(value).expanduser().exists():
+                if not Path(value).expanduser().exists():  # a node may have such a name, but a file comes first
                     return Ref.parse(value)
             return PATH.convert(value, param, ctx)
         return super().convert(value, param, ctx)
@@ -206,6 +206,11 @@ def transfer_options(function: F) -> F:
 
 
 remote_option = click.option("--remote", is_flag=True, help="Show the registry's latest state, not the installed one.")
+
+
+def registry_words(registry: str | None) -> str:
+    """Return the option ` --registry R` for a line to type; "" if the user named no registry."""
+    return f" --registry {shlex.quote(registry)}" if registry else ""
 
 
 def pinned(package: str, hash: str) -> str:

@@ -166,7 +166,7 @@ def build(
         result, pushed = _built(session, ref, source, options, how, pushing if push else None)
         if push_cache:
             cached = push_results(session.home, ref, result, registry=registry, progress=progress)
-    _report_build(session.out, result, pushed, cached, explain=explain, dry_run=options.dry_run)
+    _report_build(session.out, result, pushed, cached, registry, explain=explain, dry_run=options.dry_run)
     if result.left_out:
         click.get_current_context().exit(BuildFailed.exit_code)
 
@@ -207,11 +207,12 @@ def _report_build(
     result: BuildResult,
     pushed: PushResult | None,
     cached: CachePush | None,
+    registry: str | None,
     *,
     explain: bool,
     dry_run: bool,
 ) -> None:
-    """Print what a build made, and what it left out."""
+    """Print what a build made, and what it left out; `registry` is the one that a push named."""
     for note in [*_build_notes(result), *(cached.warnings if cached else ())]:
         out.note(note)
     # The outputs of a stage that did not run are unknown, so the hash of the package is too.
@@ -231,7 +232,7 @@ def _report_build(
     lines += [*_left_out_lines(result), *(push_lines(pushed) if pushed else ()), *_cached_lines(cached)]
     out.answer(value, lines, quiet=[state])
     if pushed:
-        report_pushed(out, pushed)
+        report_pushed(out, pushed, registry)
     elif not dry_run and not result.left_out:
         out.say("", f"  import it   {import_line(result.package)}", f"  publish it  datapkg push {result.package}")
 

@@ -19,6 +19,7 @@ from datapkg.cli.arguments import (
     pinned,
     ref_argument,
     registry_option,
+    registry_words,
     transfer_options,
     transfer_text,
 )
@@ -89,7 +90,7 @@ def append(
     if no_push and not dry_run and _has_news(done):
         session.out.say("", f"  publish it  datapkg push {done.package}")
     elif done.pushed:
-        session.out.say("", f"  install it  datapkg install {done.package}")
+        session.out.say("", f"  install it  datapkg install {done.package}{registry_words(registry)}")
 
 
 def _has_news(done: AppendResult) -> bool:
@@ -186,7 +187,7 @@ def edit(
     if no_push:
         session.out.say("", f"  publish it  datapkg push {done.package}")
     elif done.pushed:
-        session.out.say("", f"  install it  datapkg install {done.package}")
+        session.out.say("", f"  install it  datapkg install {done.package}{registry_words(registry)}")
 
 
 def _edit_lines(done: EditResult, state: str) -> Iterator[str]:

@@ -150,6 +150,7 @@ def _checkouts(
     from datapkg.api.checkout import checkout_folders
     from datapkg.format.lockfile import REQUIREMENTS
 
+    # Only datapkg.yml lists checkout folders; another file of requirements is just a list of packages.
     if any(each.error for each in outcomes) or (requirements and requirements.name != REQUIREMENTS):
         return []
     return checkout_folders(session.home, Path.cwd(), requirements, dry_run=dry_run, progress=progress)

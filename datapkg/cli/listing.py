@@ -17,6 +17,7 @@ from datapkg.cli.arguments import (
     pinned,
     ref_argument,
     registry_option,
+    registry_words,
     remote_option,
     report_pin,
     report_state,
@@ -132,17 +133,19 @@ def show(session: Session, ref: Ref, remote: bool, registry: str | None) -> None
     if shown.bytes_absent:
         missing = f"{size_text(shown.bytes_absent)} of it are not on this machine"
         out.say("", f"  {missing}; get them  datapkg fetch {ref}")
-    out.say("", *_next_lines(ref, shown))
+    out.say("", *_next_lines(ref, shown, registry))
 
 
-def _next_lines(ref: Ref, shown: PackageDetails) -> list[str]:
-    """Return the command or import that gives this state."""
+def _next_lines(ref: Ref, shown: PackageDetails, registry: str | None) -> list[str]:
+    """Return the command or import that gives this state, from the registry that the user named."""
     if shown.is_imported:
         return [f"  import it  {import_line(shown.package)}"]
     name = f"{shown.package}@sha256:{shown.hash}"
     if shown.registry:
         full_name = f"{ref.package}@{ref.state}" if ref.state else ref.package
-        return [f"  install it  datapkg install {quote(full_name)}", f'  read it     datapkg.open("{name}")']
+        install = f"datapkg install {quote(full_name)}{registry_words(registry)}"
+        named = f', registry="{registry}"' if registry else ""
+        return [f"  install it  {install}", f'  read it     datapkg.open("{name}"{named})']
     return [f'  load it  datapkg.load("{name}")   (an import of {shown.package} gives another state)']
 
 
@@ -346,8 +349,7 @@ def _print_found(session: Session, query: str, registry: str | None, nothing: st
         ]
         header = ("package", "access", "size", "pushed (UTC)", "title", *(["found in"] if query else []))
         out.table(header, rows, right=[2])
-        named = f" --registry {quote(registry)}" if registry else ""
-        out.say("", f"  install one  datapkg install {found[0]['package']}{named}")
+        out.say("", f"  install one  datapkg install {found[0]['package']}{registry_words(registry)}")
 
 
 def _place(match: dict[str, str]) -> str:

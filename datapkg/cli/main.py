@@ -202,7 +202,7 @@ def _fail(session: Session, error: BaseException, args: list[str]) -> int:
 
         traceback = "".join(format_exception(error))
     try:
-        out.flush()
+        out.flush()  # results before the error, also where both go to one file
     except OSError:
         abandon_stdout()
     out.error(failure, traceback)

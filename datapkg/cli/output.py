@@ -30,6 +30,7 @@ class Output:
         self.debug = False
         for stream in (sys.stdout, sys.stderr):
             if stream is not None and hasattr(stream, "reconfigure"):
+                # A character that the encoding lacks is printed as an escape; otherwise it would end the command.
                 stream.reconfigure(errors="backslashreplace")
 
     def answer(self, value: Mapping[str, Any], lines: Iterable[str], quiet: Iterable[str] | None = None) -> None:
@@ -154,6 +155,7 @@ class Output:
     def _write(self, stream: TextIO | None, text: str) -> None:
         if stream is None:
             return
+        # A closed standard error loses notes only, so the command continues.
         with _reader() if stream is sys.stdout else contextlib.suppress(OSError):
             stream.write(text)
 

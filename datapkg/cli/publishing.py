@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +13,7 @@ from datapkg.cli.arguments import (
     pinned,
     ref_argument,
     registry_option,
+    registry_words,
     transfer_options,
     transfer_text,
 )
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 def push(session: Session, ref: Ref, onto: str | None, yes: bool, dry_run: bool, **options: Any) -> None:
     """Publish a package to a registry.
 
-    Sends the last build, or the state of REF; only data that the registry lacks are sent. The state becomes the
+    Sends the last build, or the state of REF; only data that the registry lacks is sent. The state becomes the
     registry's latest. Review a release with --dry-run: it fails where the push would fail, and lists the nodes,
     columns, types and rows that change.
     """
@@ -79,8 +79,8 @@ def push_lines(pushed: PushResult) -> list[str]:
 
 def report_pushed(out: Output, pushed: PushResult, registry: str | None = None) -> None:
     """Print what can be done with a package that was pushed, to the registry that was named."""
-    named = f" --registry {quote(registry)}" if registry else ""
-    out.say("", f"  install it  datapkg install {pushed.package}{named}", *_readers(pushed))
+    named = registry_words(registry)
+    out.say("", f"  install it  datapkg install {pushed.package}{named}", *_readers(pushed, named))
 
 
 def _push_line(pushed: PushResult, state: str) -> str:
@@ -92,6 +92,6 @@ def _push_line(pushed: PushResult, state: str) -> str:
     return f"the registry is at {state} already" + (f"; sent what it lacked: {amount}" if pushed.objects_sent else "")
 
 
-def _readers(pushed: PushResult) -> list[str]:
+def _readers(pushed: PushResult, named: str) -> list[str]:
     may_share = pushed.role == "owner" and not pushed.public
-    return [] if not may_share else [f"  share it    datapkg access add {pushed.package} USER   (it is private)"]
+    return [] if not may_share else [f"  share it    datapkg access add {pushed.package} USER{named}   (it is private)"]

@@ -47,6 +47,18 @@ def test_no_changes(run: Run, sales: Path) -> None:
     assert "nothing changed" in run("status", "me/sales").out
 
 
+def test_lines_to_type_next_name_the_registry(run: Run, sales: Path, tmp_path: Path) -> None:
+    registry = str(tmp_path / "registry")
+    line = f"install it  datapkg install me/sales --registry {registry}\n"
+    assert line in run("build", "me/sales", str(sales), "--push", "--registry", registry).out
+    assert line in run("edit", "me/sales", "--move", "may", "spring/may", "--registry", registry).out
+    assert line in run("append", "me/sales", str(sales / "may.csv"), "--registry", registry).out
+    shown = run("show", "me/sales", "--remote", "--registry", registry).out
+    assert line in shown
+    assert f'", registry="{registry}")\n' in shown
+    assert run(*line.split()[3:]).code == 0
+
+
 def test_one_changed_file(run: Run, sales: Path) -> None:
     before = run("show", "me/sales", "--json").json["hash"]
     (sales / "may.csv").write_text("day,sum\n1,10\n2,99\n")
