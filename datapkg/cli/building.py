@@ -145,9 +145,9 @@ def build(
 ) -> None:
     """Build a package from files, a build file or a repository.
 
-    The package is stored on this machine, and its hash printed. PATH is by default the build.yml of the working
-    directory; https://HOST/REPOSITORY.git@REVISION#FOLDER is fetched with git. Stages of the build file run only where
-    something changed; --dry-run shows which would.
+    The package is stored on this machine, and its hash is printed. PATH is by default the build.yml of the working
+    directory; https://HOST/REPOSITORY.git@REVISION#FOLDER is fetched with git. Stages of the build file run only if
+    something changed; --dry-run shows which would run.
     """
     from datapkg.api.build import BuildOptions
 

@@ -114,8 +114,9 @@ def _why(state: KeptState) -> str:
 def usage(session: Session) -> None:
     """Show how much space each package takes.
 
-    LOGICAL is what its states would take if each were kept alone, UNIQUE what only this package needs; the rest is
-    shared by packages, or by states that were read without an install. Stores of the setting `path` are not counted.
+    LOGICAL is the size of its states if each were stored alone, UNIQUE the size of what only this package needs. The
+    rest is shared by packages, or by states that were read without an install. Stores of the setting `path` are not
+    counted.
     """
     from datapkg.api.cache import disk_usage
 
@@ -149,7 +150,7 @@ def usage(session: Session) -> None:
 def keep(session: Session, ref: Ref, remove: bool) -> None:
     """Pin a state, so that datapkg gc never removes it.
 
-    datapkg rm of the package still does.
+    `datapkg rm` of the package still removes it.
     """
     from datapkg.api.cache import keep_state
 

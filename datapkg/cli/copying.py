@@ -71,9 +71,8 @@ def mirror(session: Session, source: str, target: str, refs: tuple[Ref, ...], dr
 
     SOURCE and TARGET are addresses or names of the settings. Without REFS, all packages but private ones are
     copied, with all states, tags and versions. TARGET is a registry without a server; the next time, only what is new
-    is copied. Everything is verified on the way. A package of which TARGET has changes that SOURCE does not have is
-    not copied; the others are. All who can read TARGET can read all in it, so name the private
-    packages that are to be copied too.
+    is copied. Everything is verified on the way. A package that has changes at TARGET only is not copied; the others
+    are. Everybody who can read TARGET can read all packages in it, so private ones are copied only if REFS names them.
     """
     from datapkg.api.mirror import mirror as copy
 

@@ -33,8 +33,9 @@ _SHOWN = 200
 def import_from(session: Session, format: str, source: Path, output: Path | None, force: bool) -> None:
     """Write the build file for a pipeline of another tool.
 
-    SOURCE is the repository of DVC, or a file of Polyaxon or Gradient. Nothing in it runs. Every key that a build file
-    does not have is named with its file and line. Data that only DVC's cache has are copied to their paths.
+    SOURCE is the repository of DVC, or a file of Polyaxon or Gradient. Nothing in it runs. Each key that has no
+    counterpart in a build file is reported with its file and line. Data that only DVC's cache has is copied to its
+    path.
     """
     from datapkg.api.import_from import import_from as convert
 

@@ -41,7 +41,7 @@ def verify(session: Session, ref: Ref | None, all_: bool, repair: bool, content:
     """Verify stored data against its hashes.
 
     Verifies one package, or all. Corrupt data is set aside and never used; --repair, or installing or building again,
-    restores them. The exit code is 6 until all are restored.
+    restores it. The exit code is 6 until everything is restored.
 
     Hashes prove that the bytes are those that were published. With --content, each table is also read, and the hash of
     its values compared with the one in the manifest, which a malicious publisher may have invented.
@@ -127,9 +127,9 @@ def _verified_lines(found: VerifyResult) -> list[str]:
 def rm(session: Session, ref: Ref | None, now: bool, dry_run: bool) -> None:
     """Uninstall a package and free its space.
 
-    Data that other packages share stay, and so does everything at the registry. While another process builds or
-    installs, recently used data stay too, and the next command that writes frees them. With --now they are freed at
-    once; without REF, those that earlier removals left.
+    Data that other packages share stays, and so does everything at the registry. While another process builds or
+    installs, recently used data stays too, and the next command that writes frees it. With --now it is freed at once;
+    without REF, --now frees what earlier removals left.
     """
     from datapkg.api.maintenance import free_left, remove
 
@@ -197,14 +197,14 @@ def gc(
 ) -> None:
     """Free space: unneeded data and, if asked, older states.
 
-    Without --keep, --older-than and --max-size all states stay; leftovers of killed processes go. Always kept are the
-    current state of a package, its two newest builds, states that lock files pin, and those of `datapkg cache keep`.
-    --max-size removes only states that were pushed or installed, so that they can be installed again. Data that
-    arrived within a day stay for an interrupted install to go on with, unless --now. Large objects of older states are
-    kept as their differences from newer ones, and read like all others.
+    Without --keep, --older-than and --max-size, all states stay; only data that no state needs and leftovers of killed
+    processes are removed. Always kept are the current state of a package, its two newest builds, states that lock files
+    pin, and those of `datapkg cache keep`. --max-size removes only states that were pushed or installed, so that they
+    can be installed again. Data that arrived within a day stays, so that an interrupted install can continue, unless
+    --now. Large objects of older states are kept as their differences from newer ones, and read like all others.
 
     With --registry, frees space in a registry without a server: leftovers of pushes and deleted packages. They move to
-    its trash after a day, and are deleted a day later; with --now at once, if nobody pushes meanwhile.
+    its trash after a day, and are deleted a day later. With --now they are deleted at once; nobody may push then.
 
     With --store, frees space in a shared store: what none of its users has installed, and with --older-than or
     --max-size also what they have not installed or fetched for longest.

@@ -170,7 +170,7 @@ def _yanked(entry: dict[str, Any], found: list[dict[str, Any]]) -> tuple[str, ..
 def yank_version(session: Session, ref: Ref, message: str, registry: str | None) -> None:
     """Withdraw the version of REF.
 
-    Ranges no longer mean it. The version, its tags and its hash still name its state, so locks go on working, with a
+    Ranges no longer mean it. The version, its tags and its hash still name its state, so locks still work, with a
     note. Nothing is deleted; `unyank` undoes it.
     """
     _set_yanked(session, ref, message, registry)

@@ -35,7 +35,7 @@ def init(session: Session, folder: Path | None, git_hooks: bool) -> None:
 
     The file lists the packages that a project needs. It is written to DIR, by default the working directory; an
     existing file is not changed. With --git-hooks, the hooks post-checkout and post-merge of the repository also run
-    `datapkg install --frozen` in DIR, so that its data follows the branch; what hooks do already is kept.
+    `datapkg install --frozen` in DIR, so that its data follows the branch. Existing hooks keep what they do.
     """
     if git_hooks:
         _install_hooks(session, folder or Path())
@@ -100,7 +100,7 @@ def add(
 def remove(session: Session, packages: tuple[Ref, ...], group: str | None, dry_run: bool) -> None:
     """Remove packages from the requirements of a project.
 
-    NAME is USER/NAME; it is taken out of the nearest datapkg.yml and its datapkg.lock, of all groups or only the one
+    NAME is USER/NAME. It is removed from the nearest datapkg.yml and its datapkg.lock, from all groups or only the one
     given. Nothing is uninstalled: `datapkg rm` does that, and leaves the project's files as they are.
     """
     from datapkg.api.requirements import remove_requirements
@@ -208,9 +208,9 @@ def lock(
     """Pin the packages of a project to exact states.
 
     Writes the full hash for each line of the nearest datapkg.yml to the datapkg.lock beside it. Commit both files:
-    `datapkg install` then gives everybody the same bytes, and `import` follows the lock. Conflicts that a merge left in
-    the lock are settled: pins on which both sides agree stay. With --observed, SCRIPT is run by this Python, and what
-    it imports or loads is written into both files, with the nodes that it reads and the states that it used.
+    `datapkg install` then gives everybody the same bytes, and `import` follows the lock. Merge conflicts in the lock
+    are resolved: pins on which both branches agree stay. With --observed, SCRIPT is run by this Python, and what it
+    imports or loads is written into both files, with the nodes that it reads and the states that it used.
     """
     if observed or words:
         _lock_observed(session, words, is_alone=observed and not (update or check or registry), dry_run=dry_run)
