@@ -58,7 +58,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("datapkg.cli.tracked:runs", "List the runs that datapkg.track recorded in a folder."),
     "search": ("datapkg.cli.listing:search", "Find packages at a registry."),
     "show": ("datapkg.cli.listing:show", "Show the contents of a package: tables, columns, files, sizes."),
-    "status": ("datapkg.cli.building:status", "Compare working files with the last build from them."),
+    "status": ("datapkg.cli.comparing:status", "Compare working files with the last build from them."),
     "stubs": ("datapkg.cli.stubs:stubs", "Write type stubs of packages, for editors and type checkers."),
     "sync": ("datapkg.cli.syncing:sync", "Update a package at its registry from a folder."),
     "tag": ("datapkg.cli.pointers:tag", "Manage tags: names of states that can be moved."),
