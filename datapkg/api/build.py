@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from datapkg import __version__
 from datapkg.api.build_result import BuildResult
-from datapkg.api.build_workers import runner_for, stage_tools
 from datapkg.api.states import check_named_complete, check_not_removed
 from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import InvalidInput, InvalidName
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from datapkg.building.spec.generate import Generated
     from datapkg.building.spec.model import BuildSpec
     from datapkg.building.stages.outcome import StageOutcome
+    from datapkg.building.stages.schedule import StageTools
     from datapkg.format.manifest.parsed import Manifest
     from datapkg.format.names import Ref
     from datapkg.home import Home
