@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,40 @@ def test_export_killed_at_any_moment(here: Machine, tmp_path: Path) -> None:
         kill(here, after_s, "export", "me/p", str(target))
         assert not target.exists() or len(list(target.rglob("*.*"))) == len(files(1))
     here.ask("export", "me/p", str(tmp_path / "last"))
+
+
+PIPELINE = """
+contents: {upper: {stage: upper, transform: id}, big: {stage: big, transform: id}}
+stages:
+  upper: {shell: true, run: "tr a-z A-Z < {words} > {out}", inputs: {words: words.txt}, outputs: {out: upper.txt}}
+  big: {shell: true, run: "for n in $(seq 300); do cat {a}; done > {out}", inputs: {a: stages.upper}, outputs: {out: o}}
+"""
+
+
+def test_two_people_share_a_run_cache_while_one_is_killed(
+    person: Person, new_person: Callable[[], Person], tmp_path: Path
+) -> None:
+    """Both push their results; whatever was pushed when one is killed is whole, and the other never notices."""
+    bob, package = new_person(), f"{person.name}/p"
+    mine, theirs, third = at(person), at(bob), at(bob, "third")
+    mine.ask("build", package, str(write(tmp_path / "first", {"a.txt": "a"})))
+    mine.ask("push", package)
+    mine.ask("access", "add", package, bob.name, "--write")
+
+    def folder(name: str, number: int) -> str:
+        words = f"{number} words\n" * 500
+        return str(write(tmp_path / f"{name}{number}", {"build.yml": PIPELINE, "words.txt": words}))
+
+    words = ["--push-cache", "--pull-cache"]
+    whole_s = duration_s(mine, "build", package, folder("mine", -1), *words)
+    for number, after_s in enumerate(moments(7, whole_s)):
+        with theirs.start("-c", COMMAND, "build", package, folder("theirs", number), *words) as other:
+            kill(mine, after_s, "build", package, folder("mine", number), *words)
+            _, err = other.communicate(timeout=100)
+        assert other.returncode == 0, err
+        again = mine.ask("build", package, folder("mine", number), *words)
+        taken = third.ask("build", package, folder("third", number), "--pull-cache")
+        assert {each["action"] for each in taken["stages"]} == {"taken"}, taken
+        assert again["hash"] == taken["hash"] == theirs.ask("show", package)["hash"]
+        assert third.ask("verify")["damaged"] == mine.ask("verify")["damaged"] == []
+        assert third.run("cat", f"{package}/big").out == f"{number} WORDS\n" * 500 * 300
