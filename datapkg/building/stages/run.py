@@ -36,7 +36,7 @@ from datapkg.format.manifest.parsed import FileNode, GroupNode, Node
 from datapkg.format.texts import quoted
 from datapkg.objects.base import Objects
 from datapkg.objects.files import NO_ROOM
-from datapkg.objects.free_space import OTHER_DISK
+from datapkg.objects.free_space import OTHER_DISK, free_bytes
 from datapkg.settings import METRICS_VARIABLE
 
 # Calls the function of a stage: module, function, then paths and params as JSON.
@@ -73,6 +73,7 @@ finally:
 # Of an isolated stage: what a program needs to find its files, beside the variables that the stage names.
 _ISOLATED_ENV = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV")
 _RETRY_PAUSE_S = 1.0  # doubled after each retry
+_FULL_BYTES = 64 << 10
 _MAX_NAME_BYTES = 255
 _NAME_START_BYTES = 200
 _MAX_NOTES_BYTES = 16 << 20
@@ -103,7 +104,7 @@ def run_stage(
 ) -> StageRun:
     """Run a stage, again where it failed as often as it allows, and store its outputs.
 
-    Raise `StageFailed` with the end of its log.
+    Raise `StageFailed` with the end of its log; `DiskFull` where there is no room for its outputs.
     """
     start = time.monotonic()
     for number in range(stage.retries + 1):
@@ -119,7 +120,7 @@ def run_stage(
         if number < stage.retries and not processes.is_stopped:
             time.sleep(min(_RETRY_PAUSE_S * 2**number, 30))
     if problem:
-        raise _failure(stage, problem, place.log)
+        raise _failure(stage, problem, place)
     with objects.batch():
         nodes = [node for name in stage.outputs for node in _stored(stage, name, paths[name], objects)]
         reported, warnings = metrics.kept_metrics(folder / metrics.FOLDER / metrics.FILE, objects)
@@ -128,15 +129,15 @@ def run_stage(
     return StageRun([*nodes, *reported], code, seconds, [f"stage {quoted(stage.name)}: {each}" for each in warnings])
 
 
-def _failure(stage: Stage, problem: str, log: Path) -> StageFailed:
-    end = tail(log)
+def _failure(stage: Stage, problem: str, place: Workplace) -> DatapkgError:
+    end, log = tail(place.log), str(place.log)
     printed = f"; the end of its output:\n{end}" if end else ""
-    return StageFailed(
-        f"stage {quoted(stage.name)} ({stage.place}) {problem}{printed}",
-        hint=log_hint(log),
-        stage=stage.name,
-        log=str(log),
-    )
+    failed = f"stage {quoted(stage.name)} ({stage.place}) {problem}"
+    # Its log is on the same disk, and may not have what the command printed about it.
+    if (free := free_bytes(place.folder)) < _FULL_BYTES:
+        what = f"{failed}, and the disk of {place.folder.parent} has {free:,} bytes free{printed}"
+        return DiskFull(what, hint=OTHER_DISK, stage=stage.name, log=log)
+    return StageFailed(f"{failed}{printed}", hint=log_hint(place.log), stage=stage.name, log=log)
 
 
 def system_failure(stage: Stage, error: OSError) -> DatapkgError:

@@ -602,3 +602,18 @@ def test_code_that_changes_while_it_runs_is_named(project: Project) -> None:
     done = project.build()
     assert "stage 'clean': its code changed while it ran: 'rows.py'; the next build runs it again" in done.warnings
     assert project.actions() == {"clean": "ran"}
+
+
+def test_a_command_that_fails_on_a_full_disk(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.write(
+        build_yml="contents: {out: {stage: bad}}\n"
+        "stages: {bad: {shell: true, run: 'echo no room; exit 3', outputs: {out: o}}}\n"
+    )
+    with pytest.raises(StageFailed):
+        project.build()
+    monkeypatch.setattr("datapkg.building.stages.run.free_bytes", lambda folder: 10)
+    with pytest.raises(
+        DiskFull, match=r"exit code 3, and the disk of .* has 10 bytes free; the end .*\nno room"
+    ) as found:
+        project.build()
+    assert "DATAPKG_HOME" in found.value.hint
