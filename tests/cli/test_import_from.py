@@ -140,6 +140,18 @@ def test_templates_loops_folders_and_lists_of_commands(run: Run) -> None:
     assert "would run" not in run("build", "me/p", "--dry-run").out
 
 
+def test_outputs_without_a_header_are_kept_as_files(run: Run) -> None:
+    write(f"stages:\n  s:\n    cmd: {PYTHON} -c 1\n    outs: [ids, named.csv, folder]\n".replace("ids", "ids.tsv"))
+    for name in ("ids.tsv", "folder/deep.csv"):
+        mark = "," if name.endswith("csv") else "\t"
+        write("".join(f"{number}{mark}word {number}\n" for number in (0, 1, 4, 7, 9)), name)
+    write("id,word\n1,a\n2,b\n3,c\n4,d\n", "named.csv")
+    assert converted(run, "dvc", ".") == [(4, "stages.s.outs"), (4, "stages.s.outs")]
+    contents = yaml.safe_load(Path("build.yml").read_text())["contents"]
+    kept = {name: each.get("transform") for name, each in contents.items()}
+    assert kept == {"ids.tsv": "id", "named": None, "folder": "id"}
+
+
 def tracked(data: bytes, path: str, *, cache: str = ".dvc/cache/files/md5") -> str:
     """Write a `.dvc` file for data, and the data into a cache; return the MD5."""
     md5 = hashlib.md5(data).hexdigest()

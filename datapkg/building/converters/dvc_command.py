@@ -19,9 +19,12 @@ from datapkg.building.converters.conversion import Conversion, escaped, free_nam
 from datapkg.building.converters.dvc_data import Tracked
 from datapkg.building.converters.dvc_params import ParamsFiles, can_write, subset
 from datapkg.building.converters.dvc_stage import DvcStage
+from datapkg.building.readers.csv.header_check import header_note
 from datapkg.building.spec.generate import literal_glob
 from datapkg.building.spec.globs import is_glob
 
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_FILES_LOOKED_AT = 1_000
 _FOR_SHELL = re.compile(r"[|&;<>$`*?~#\n(){}\[\]\\!]")
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./{}-]+\Z")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]{0,100})")
@@ -51,10 +54,24 @@ class StageWriter:
                 keywords: dict[str, Any] = {"stage": name}
                 if len(stage.outs) > 1:
                     keywords["output"] = names[out.path]
+                if self._is_without_header(self._root / out.path):
+                    keywords["transform"] = "id"
+                    what = "looks like data, so it is kept as it is; as a table: kwargs: {header: null}"
+                    stage.section.leave_out("outs", f"the first line of {out.path} {what}")
                 if meta := {**stage.meta, **out.meta}:
                     keywords["meta"] = meta
                 self._conversion.add_node(out.path, keywords, is_group=out.is_folder)
         self._sorted_outs = sorted(self._outs)
+
+    @staticmethod
+    def _is_without_header(path: Path) -> bool:
+        """Return whether an output that is here is a table without a header, or a folder that has one."""
+        files = itertools.islice(path.rglob("*"), _FILES_LOOKED_AT) if path.is_dir() else [path]
+        return any(
+            header_note(each, {"sep": _SEPARATORS[each.suffix]})
+            for each in files
+            if each.suffix in _SEPARATORS and each.is_file()
+        )
 
     def add_stage(self, name: str, stage: DvcStage) -> None:
         """Add one stage; dependencies that are nowhere are named."""

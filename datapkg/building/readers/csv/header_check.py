@@ -12,6 +12,7 @@ from datapkg.building.readers.compression import ERRORS, open_text
 from datapkg.format.texts import quoted
 
 _ROWS, _LINE_BYTES, _NAMES_SHOWN = 30, 1 << 20, 4
+_FEW_IDS, _YEARS = 3, range(1800, 2200)
 # With one of these kwargs the user has declared where names are, or lines cannot be split this simply.
 _SAID = frozenset({"header", "names", "skiprows", "comment", "index_col", "dialect", "decimal", "compression"})
 
@@ -19,8 +20,8 @@ _SAID = frozenset({"header", "names", "skiprows", "comment", "index_col", "diale
 def header_note(path: Path, kwargs: dict[str, Any]) -> str:
     """Return a warning if the column names look like data; "" if they do not.
 
-    They look like data if some are numbers above columns of numbers and every other one is also a value of its column.
-    Consecutive integers (0, 1, 2 or years) count as names.
+    They look like data if some are numbers above columns of numbers, and every other one is also a value of its column
+    or one of the numbers begins a column of growing ids. Consecutive integers (0, 1, 2 or years) count as names.
     """
     separator = kwargs.get("sep") or kwargs.get("delimiter")
     if kwargs.keys() & _SAID or not isinstance(separator, str) or len(separator) != 1:
@@ -47,7 +48,17 @@ def _is_data(names: list[str], rows: list[list[str]]) -> bool:
     columns = list(zip(*rows, strict=True))
     if not all(_is_number(value) or not value for at in numbers for value in columns[at]):
         return False
+    if any(_begins_ids([names[at], *columns[at]]) for at in numbers):
+        return True
     return all(name and name in columns[at] for at, name in enumerate(names) if at not in numbers)
+
+
+def _begins_ids(values: list[str]) -> bool:
+    """Return whether whole numbers grow from the first one on; a year is probably the name of a column."""
+    if len(values) <= _FEW_IDS or not all(value.isascii() and value.isdigit() for value in values):
+        return False
+    numbers = [int(value) for value in values]
+    return numbers[0] not in _YEARS and all(earlier < later for earlier, later in pairwise(numbers))
 
 
 def _is_number(text: str) -> bool:

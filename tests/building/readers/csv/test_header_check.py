@@ -25,6 +25,11 @@ IRIS = "5.1,3.5,setosa\n4.9,3.0,setosa\n7.0,3.2,versicolor\n"
         ("1,x\n2,y\n", "", False),
         ("1.5,2\n", "", False),
         ("3,7\na,b\n", "", False),
+        ("1,how to\n4,what is\n5,why\n9,who\n", "", True),
+        ("1,how to\n4,what is\n3,why\n9,who\n", "", False),
+        ("1,how to\n4,what is\n5,why\n", "", False),
+        ("2020,name\n2100,a\n2200,b\n2300,c\n", "", False),
+        ("1,how to\n4,what is\n5,why\n9,who\n", "{header: null}", False),
     ],
 )
 def test_first_line_that_looks_like_data_causes_a_warning(
