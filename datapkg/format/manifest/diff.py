@@ -56,10 +56,12 @@ def replaced_objects(old: Manifest, new: Manifest) -> Iterator[Replacement]:
     """Yield, for each node that changed, what it replaces: objects of earlier nodes, and its new ones.
 
     Earlier nodes are the one at its path, and the tables with which it shares most objects. If there are none, they are
-    those most similar in size among the nodes that are gone or changed and have its columns or suffix, else its kind.
+    those of the same name or size, nearly, among the nodes that are gone or changed and have its columns or suffix,
+    else its kind. Of many of one size, renamed alike, the order of their paths tells which one it was.
     """
     before, after = changed(old, new)
     earlier = _EarlierNodes(before, before.values() if isinstance(old, MappedManifest) else old.nodes)
+    earlier.count(node for path, node in after.items() if path not in before)
     for node in after.values():
         yield from _replaced(earlier.of(node), node)
 
@@ -88,12 +90,28 @@ class _EarlierNodes:
         self._gone = gone
         self._sharing = {hash: each for each in known if isinstance(each, TableNode) for hash, _ in each.objects()}
         self._by_size: dict[object, list[tuple[int, str]]] = {}
+        self._by_name: dict[object, str] = {}
+        self._by_rank: dict[object, list[str]] = {}
+        self._ranks: dict[str, int] = {}
         for path, node in gone.items():
             if size := _size(node):
                 for likeness in _likenesses(node):
                     self._by_size.setdefault(likeness, []).append((size, path))
+                    self._by_name[likeness, node.parts[-1]] = path
         for some in self._by_size.values():
             some.sort()
+
+    def count(self, new: Iterable[Node]) -> None:
+        """Note the new nodes, in the order of a manifest, before the first one is compared."""
+        counts: Counter[object] = Counter()
+        for node in new:
+            own = _likenesses(node)[0]
+            self._ranks[node.path] = counts[own]
+            counts[own] += 1
+        for own, number in counts.items():
+            some = [path for _, path in self._by_size.get(own, ())]
+            if len(some) == number:
+                self._by_rank[own] = sorted(some, key=lambda path: path.split("/"))
 
     def of(self, node: Node) -> list[Node]:
         sharing = [each for hash, _ in node.objects() if (each := self._sharing.get(hash))]
@@ -109,7 +127,11 @@ class _EarlierNodes:
             if some := self._by_size.get(likeness):
                 at = bisect_left(some, (size, ""))
                 near = sorted(some[max(0, at - _SIMILAR) : at + _SIMILAR], key=lambda each: abs(each[0] - size))
-                return [self._gone[path] for _, path in near[:_SIMILAR]]
+                paths = [path for _, path in near[:_SIMILAR]]
+                if likeness in self._by_rank and node.path in self._ranks:
+                    paths.append(self._by_rank[likeness][self._ranks[node.path]])
+                paths.append(self._by_name.get((likeness, node.parts[-1]), paths[0]))
+                return [self._gone[path] for path in dict.fromkeys(paths)]
         return []
 
 

@@ -84,5 +84,12 @@ def test_renamed_nodes_are_compared_with_the_most_similar_ones() -> None:
     new = [file("n/a.bin", 11, 101), file("n/c.bin", 13, 299), file("n/d.txt", 14, 99)]
     assert compared(old, new) == {11: {1, 2}, 13: {2, 3}, 14: {4}}
     assert compared([file("a.csv", 1, 100)], [file("b.log", 2, 101)]) == {2: {1}}
+    pages = [file(f"{number:02}.tif", number, 100) for number in range(1, 21)]
+    renamed = [file(f"scan-{number:02}.tif", 100 + number, 104) for number in range(1, 21)]
+    assert all(number in compared(pages, renamed)[100 + number] for number in range(1, 21))
+    moved = [file(f"new/{number:02}.tif", 100 + number, 104) for number in range(5, 12)]
+    assert all(number in compared(pages, moved)[100 + number] for number in range(5, 12))
     assert compared([blocks("t", [1])], [blocks("u", [2], columns="y")]) == {2: {1}}
     assert compared([blocks("t", [1])], [file("u", 2, 9)]) == {}
+    group = GroupNode(path="a.tif", meta={"x": 1})
+    assert compared([group, file("b.tif", 1, 5)], [file("a.tif", 2, 5), file("c.tif", 3, 5)]) == {2: {1}, 3: {1}}
