@@ -62,6 +62,8 @@ READ_SHARE = 0.5
 # A hostile registry could otherwise fill the memory.
 MAX_JSON_BYTES = 64 << 20
 MAX_ERROR_BYTES = 1 << 20
+_LATER_HINT = "type it again later: what arrived is kept"
+_NO_REGISTRY_HINT = "is this the address of a datapkg registry, of a version that has this? (datapkg config)"
 _HINT = "check the network, that the registry is running, and its address: datapkg config registry"
 _READ_BY_POST = tuple(each.rpartition("}")[2] for each in (wire.OBJECTS_READ, wire.OBJECTS_URLS))
 
@@ -271,7 +273,7 @@ class RegistrySession:
         status = response.status_code
         if status in REDIRECTS and "Location" in response.headers:
             return self._redirect(response, method, path)
-        error = self._explained(response, status)
+        error = self._explained(response, status, f"{method} {path}")
         if to := self._other_origin(response):
             error.explain(f"redirected to {to}; tokens are not sent past a redirect")
             if (
@@ -308,7 +310,7 @@ class RegistrySession:
             f"{self.url} redirects {method} {path} to {visible_lines(without_credentials(target))}", hint=hint
         )
 
-    def _explained(self, response: requests.Response, status: int) -> DatapkgError:
+    def _explained(self, response: requests.Response, status: int, asked: str) -> DatapkgError:
         try:
             value = _visible(json.loads(self.body(response, MAX_ERROR_BYTES)))
         except (ValueError, RecursionError, DatapkgError):
@@ -317,8 +319,8 @@ class RegistrySession:
         for ours in ("registry", "again", "retry_after_s", "meant"):  # they control this machine's retries and hints
             error.detail.pop(ours, None)
         if isinstance(error, Unreachable) and "status" in error.detail:
-            error.message = f"{self.url} answered with HTTP status {status} and no explanation of ours"
-            error.explain("", "is this the address of a datapkg registry? (datapkg config)")
+            error.message = f"{self.url} answered {asked} with HTTP status {status} and no explanation of ours"
+            error.explain("", _LATER_HINT if status in RETRIED else _NO_REGISTRY_HINT)
         if status in RETRIED:
             error.detail["again"] = True
             error.detail["retry_after_s"] = number_in(response.headers, "Retry-After")

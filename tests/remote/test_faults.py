@@ -84,6 +84,15 @@ def test_permanent_failures_are_one_clear_error(person: Person, way: Way, pushed
     assert install(person, way).error is None
 
 
+@pytest.mark.parametrize(("kind", "hint"), [("404", "is this the address"), ("503", "again later")])
+def test_a_status_without_explanation_names_the_request(person: Person, way: Way, kind: str, hint: str) -> None:
+    way.faults.append(Fault(kind, "/resolve"))
+    error = install(person, way).error
+    assert isinstance(error, Unreachable)
+    assert re.search(rf"answered GET /\S+/resolve\S* with HTTP status {kind}", error.message)
+    assert hint in error.hint
+
+
 @pytest.mark.parametrize("kind", ["500", "404", "429", "drop", "half", "garbage", "flip", "more"])
 def test_new_version_without_usable_chunk_maps_is_fetched_whole(
     person: Person, way: Way, pushed: str, tmp_path: Path, kind: str
