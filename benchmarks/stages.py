@@ -86,7 +86,7 @@ def rows(chosen: argparse.Namespace, peer: Peer | None) -> list[Row]:
 
 
 def main() -> None:
-    chosen = options(__doc__, peers=True, few=(10, 100, 100), many=(20, 1_000, 1_000), peer_stages=(10, 100, 1_000))
+    chosen = options(__doc__, peers=True, few=(10, 100, 100), many=(20, 1_000, 1_000), peer_stages=(10, 100, 200))
     found = rows(chosen, None)
     versions = {}
     for peer in peers(chosen, "dvc"):
