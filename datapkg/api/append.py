@@ -225,7 +225,7 @@ def _joined(specs: Sequence[BuildSpec]) -> BuildSpec:
     groups = {above for node in nodes for above in ancestors(node.path)}
     problems = []
     for node in nodes:
-        place = str(node.source.path) if isinstance(node.source, FileSource) else node.place
+        place = str(node.source.location) if isinstance(node.source, FileSource) else node.place
         other = places.setdefault(node.path, place)
         if other != place:
             problems.append((place, f"it and {quoted(other)} would both be node {quoted(node.path)}"))

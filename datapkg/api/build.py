@@ -17,6 +17,7 @@ from datapkg.api.build_result import BuildResult
 from datapkg.api.states import check_named_complete, check_not_removed
 from datapkg.building.spec.options import BuildOptions
 from datapkg.errors import InvalidInput, InvalidName
+from datapkg.format.object_sizes import MANY, in_groups
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 from datapkg.objects.files import temp_folder
@@ -68,7 +69,7 @@ def build_package(
     )
     if seen and before and (same := _recalled(home, ref, seen, before)):
         return same
-    return _build(home, ref, source, options, before, seen, message=message, progress=progress)
+    return _build(home, ref, source, options, before, seen, message=message, explained=explained, progress=progress)
 
 
 def _look(source: Any, options: BuildOptions) -> Snapshot | None:
@@ -108,6 +109,7 @@ def _build(
     seen: Snapshot | None,
     *,
     message: str,
+    explained: bool,
     progress: Progress,
 ) -> BuildResult:
     from datapkg.building.rebuild_reasons import explain
@@ -127,7 +129,9 @@ def _build(
             _keep(home, ref, built, message, before, _note_absent(home, built))
             _remember(home, ref, source, options, seen, found.spec, built)
     updated = [asdict(each) for each in found.sums if is_written and each.old != each.new]
-    return _result(ref, built, updated, explain(built.why, built.record, record, options.force))
+    # Of very many nodes nobody reads the reasons unless they are asked for, and they take as much memory as the nodes.
+    why = explain(built.why, built.record, record, options.force) if explained or len(built.why) < MANY else {}
+    return _result(ref, built, updated, why)
 
 
 def _result(ref: Ref, built: BuildOutput, updated: list[dict[str, Any]], why: dict[str, str]) -> BuildResult:
@@ -388,10 +392,13 @@ def _remember(
         BuildCache(home.index, ref.package).keep_place(Path(source), options)
     elif spec.git and isinstance(source, str):
         BuildCache(home.index, ref.package).keep_repository(source)
-    paths = [node.source.path for node in spec.nodes if isinstance(node.source, FileSource)]
+    paths = [node.source.location for node in spec.nodes if isinstance(node.source, FileSource)]
     if seen is None or built.left_out or len(paths) < len(spec.nodes) or not seen.holds(paths):
         return
-    files = home.store.objects.files([*built.manifest.objects(), built.manifest.hash])
+    objects = home.store.objects
+    files = objects.files([built.manifest.hash])
+    for some in in_groups(built.manifest.objects()):
+        files |= objects.files(some)
     result = {
         "package": ref.package,
         "hash": built.manifest.hash,

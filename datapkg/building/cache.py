@@ -75,7 +75,7 @@ class BuildCache:
                     with contextlib.suppress(struct.error, ValueError):  # a damaged row
                         self._sources[path] = _SOURCE.pack(*found, at, bytes.fromhex(hash))
 
-    def hash_of(self, path: Path) -> tuple[str, int] | None:
+    def hash_of(self, path: str | os.PathLike[str]) -> tuple[str, int] | None:
         """Return hash and size of a source whose stat is unchanged since it was hashed; None for any other source."""
         text = str(path)
         before = self._sources.get(text if text in self._sources else (text := os.path.abspath(text)))
@@ -91,7 +91,7 @@ class BuildCache:
         before = self._sources.get(os.path.abspath(path))
         return before is not None and _SOURCE.unpack(before)[0] == size and not self.forced
 
-    def record_hash(self, path: Path, status: os.stat_result, at: int, hash: str) -> None:
+    def record_hash(self, path: str | os.PathLike[str], status: os.stat_result, at: int, hash: str) -> None:
         """Record the hash of a source; `status` was taken after the time `at` (in ns)."""
         text = os.path.abspath(path)
         try:

@@ -46,7 +46,7 @@ def _line(problem: str, places: list[str]) -> str:
 def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """Yield pairs of a node's path ("" for the package) and a problem there."""
     yield from (("", each) for each in meta_warnings(manifest.meta))
-    for node in manifest.nodes:
+    for node in manifest.entries():
         if node.meta:
             yield from ((node.path, each) for each in [*meta_warnings(node.meta), *column_warnings(node)])
 

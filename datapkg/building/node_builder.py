@@ -31,7 +31,7 @@ _HASHED = 0.2
 KNOWN = ("", "unchanged", "same bytes", "same inputs", "same runs")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BuiltNodes:
     """The nodes of a source, whether all their objects already existed, and the source's entry in the record.
 
@@ -50,7 +50,19 @@ Deferred = Callable[[], BuiltNodes]
 """A call that waits for a runner, which may take long, and holds nothing open meanwhile."""
 
 
-def build_node(spec: NodeSpec, context: BuildContext, share: Share = ignore_share) -> BuiltNodes | Deferred:
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that is stored unchanged: what its node is made of when it is needed, since there may be a million."""
+
+    digest: bytes
+    size: int
+    why: str
+    warnings: tuple[str, ...] = ()
+
+
+def build_node(
+    spec: NodeSpec, context: BuildContext, share: Share = ignore_share
+) -> BuiltNodes | StoredFile | Deferred:
     """Build the nodes of one source; report to `share` how much of it is done. What a runner has to read is deferred.
 
     Raise `BuildFailed` for a source that cannot be read, `TransformFailed` for one with unexpected content.
@@ -59,18 +71,18 @@ def build_node(spec: NodeSpec, context: BuildContext, share: Share = ignore_shar
     if file is None:
         return _from_value(spec, context, share)
     if TRANSFORMS[spec.transform].kind == "file":
-        return _make_file(spec, file, context, share)
+        return _make_file(file, context, share)
     return _make_parsed(spec, file, context, share)
 
 
-def known_result(spec: NodeSpec, source: FileSource, context: BuildContext) -> BuiltNodes | None:
+def known_result(spec: NodeSpec, source: FileSource, context: BuildContext) -> BuiltNodes | StoredFile | None:
     """Return the nodes of a file that is unchanged since its last build; None if it has to be opened."""
-    known = context.cache.hash_of(source.path)
+    known = context.cache.hash_of(source.location)
     if known is None:
         return None
     hash, size = known
     if TRANSFORMS[spec.transform].kind == "file":
-        return None if hash in context.absent else _file(spec, source, context, hash, size, "unchanged")
+        return None if hash in context.absent else StoredFile(bytes.fromhex(hash), size, "unchanged")
     result = context.cache.result(spec, hash, source.name)
     if result is None or not _usable(result, context):
         return None
@@ -82,29 +94,24 @@ def _usable(result: TransformResult, context: BuildContext) -> bool:
     return not hashes & context.absent and not context.objects.missing(hashes)
 
 
-def _make_file(spec: NodeSpec, source: FileSource, context: BuildContext, share: Share) -> BuiltNodes:
+def _make_file(source: FileSource, context: BuildContext, share: Share) -> StoredFile:
     at = now_ns()
-    with open_source(source.path, source.shown, source.within) as stream:
+    with open_source(source.location, source.shown, source.within) as stream:
         status = os.fstat(stream.fileno())
         wrong = check_content(source, stream)
         counted = CountedReader(stream, status.st_size, share) if status.st_size >= BIG_BYTES else stream
         hash, size = put_file(cast(BinaryIO, counted), context.objects)
-    context.cache.record_hash(source.path, status, at, hash)
-    return _file(spec, source, context, hash, size, "read", [f"{source.shown}: {each}" for each in wrong])
+    context.cache.record_hash(source.location, status, at, hash)
+    return StoredFile(bytes.fromhex(hash), size, "read", tuple(f"{source.shown}: {each}" for each in wrong))
 
 
-def _file(
-    spec: NodeSpec,
-    source: FileSource,
-    context: BuildContext,
-    hash: str,
-    size: int,
-    why: str,
-    warnings: Sequence[str] = (),
-) -> BuiltNodes:
-    node = file_node(spec, source, hash, size)
-    is_reused = why in KNOWN or context.previous.has(node)
-    return BuiltNodes([node], is_reused, source_record(spec, source, hash, size), list(warnings), why)
+def file_nodes(spec: NodeSpec, stored: StoredFile, context: BuildContext) -> BuiltNodes:
+    """Return the node of a file that is stored unchanged."""
+    source, hash = cast(FileSource, local_file(spec.source)), stored.digest.hex()
+    node = file_node(spec, source, hash, stored.size)
+    is_reused = stored.why in KNOWN or context.previous.has(node)
+    record = source_record(spec, source, hash, stored.size)
+    return BuiltNodes([node], is_reused, record, list(stored.warnings), stored.why)
 
 
 def file_node(spec: NodeSpec, source: FileSource, hash: str, size: int) -> FileNode:

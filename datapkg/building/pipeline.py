@@ -23,6 +23,8 @@ from datapkg.building.stages.record import recorded_stages
 from datapkg.building.stages.schedule import StageSchedule, StageTools
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput
 from datapkg.format.manifest.parsed import GroupNode, Manifest, Node, TableNode
+from datapkg.format.manifest.patch import make_long
+from datapkg.format.object_sizes import MANY
 from datapkg.format.texts import first_lines
 from datapkg.objects.base import Objects
 from datapkg.objects.progress import Progress, silent
@@ -95,7 +97,9 @@ def build_package(
         if spec.stages:
             nodes += _build_stages(spec, context, collected, stages, keep_going=keep_going)
         groups = [GroupNode(path=path, meta=meta) for path, meta in spec.groups.items()]
-        manifest = Manifest.make(joined([*collected.nodes, *groups]), spec.meta, like=previous)
+        collected.nodes = joined([*collected.nodes, *groups])
+        manifest = _manifest(collected.nodes, spec.meta, previous)
+        collected.nodes = []  # the manifest has them
         cache.claims.mark_verified(collected.tables)
     finally:
         # The cache is saved even after an error, so the next build does not repeat what succeeded.
@@ -103,6 +107,10 @@ def build_package(
     results = run_checks(_without(nodes, collected.failures), manifest, objects, progress)
     raise_failed(results)
     return _output(spec, manifest, collected, results, before.warnings)
+
+
+def _manifest(nodes: list[Node], meta: dict[str, Any], previous: Manifest | None) -> Manifest:
+    return Manifest.make(nodes, meta, like=previous) if len(nodes) < MANY else make_long(nodes, meta)
 
 
 def _build_stages(
@@ -144,7 +152,7 @@ def _output(
         make_record(spec, collected.sources, collected.packages, recorded(results), left_out, ran),
         built=collected.built,
         reused=collected.reused,
-        bytes_logical=sum(node.size for node in manifest.nodes),
+        bytes_logical=sum(node.size for node in manifest.entries()),
         warnings=[
             *spec.warnings,
             *collected.warnings,

@@ -13,11 +13,20 @@ from pathlib import Path
 
 from datapkg.building.build_context import BIG_BYTES, BuildContext
 from datapkg.building.cache import BuildCache
-from datapkg.building.node_builder import BuiltNodes, Deferred, build_node, import_libraries, known_result
+from datapkg.building.node_builder import (
+    BuiltNodes,
+    Deferred,
+    StoredFile,
+    build_node,
+    file_nodes,
+    import_libraries,
+    known_result,
+)
 from datapkg.building.readers import TRANSFORMS
 from datapkg.building.sources.handlers import handler_of, local_file
 from datapkg.building.spec.model import NodeSpec, Source
 from datapkg.errors import BuildFailed, DatapkgError
+from datapkg.format.object_sizes import missing_among
 from datapkg.format.texts import size_text
 from datapkg.objects.progress import BUILDING, BUILDING_NODES, PartCounter, Progress, Share
 from datapkg.objects.threads import PendingCall, ThreadPool
@@ -28,14 +37,15 @@ MOST_COMPRESSED = 16
 """Few tables take less than this part of their source: a build with less room than that does not begin."""
 # The nodes of a source, or the error that it failed with.
 Outcome = BuiltNodes | DatapkgError
+Made = Outcome | StoredFile
 
 
 def build_all(
     specs: Sequence[NodeSpec], context: BuildContext, progress: Progress
 ) -> Iterator[tuple[NodeSpec, Outcome]]:
     """Build the nodes of all sources and yield them in order; a source that fails does not stop the others."""
-    context.absent = context.objects.missing(look_up_files(specs, context.cache))
-    made: list[Outcome | None] = []
+    context.absent = missing_among(look_up_files(specs, context.cache), context.objects.missing)
+    made: list[Made | None] = []
     for number, spec in enumerate(specs):
         progress("comparing", number, len(specs))
         file = local_file(spec.source)
@@ -47,46 +57,46 @@ def build_all(
         what = f"the build (about {size_text(tables)} of it for tables)" if tables else "the build"
         context.objects.check_room(files + tables, what)
     counter = PartCounter(progress, sizes, (BUILDING, BUILDING_NODES))
-    parts = list(zip(new, sizes, map(counter.share, range(len(new))), strict=True))
-    for number, done in _all_made(specs, parts, context):
-        made[number] = done
-    for spec, outcome in zip(specs, made, strict=True):
+    for at, done in _all_made([specs[number] for number in new], sizes, counter, context):
+        made[new[at]] = done
+    for number, spec in enumerate(specs):
+        outcome, made[number] = made[number], None  # what the caller keeps of it takes less
         assert outcome is not None
-        yield spec, outcome
+        yield spec, file_nodes(spec, outcome, context) if isinstance(outcome, StoredFile) else outcome
 
 
 def _all_made(
-    specs: Sequence[NodeSpec], parts: Sequence[tuple[int, int | None, Share]], context: BuildContext
-) -> Iterator[tuple[int, Outcome]]:
-    """Build the sources with these numbers, sizes and parts of the work; yield number and outcome in any order."""
+    specs: Sequence[NodeSpec], sizes: Sequence[int | None], counter: PartCounter, context: BuildContext
+) -> Iterator[tuple[int, Made]]:
+    """Build sources of these sizes, each a part of the counted work; yield number and outcome in any order."""
     runner = context.runner
-    ways: dict[str, list[tuple[int, Share]]] = {"elsewhere": [], "in threads": [], "as it is": [], "alone": []}
-    for number, size, share in parts:
-        is_elsewhere = runner is not None and runner.takes(specs[number], size)
-        ways["elsewhere" if is_elsewhere else _way(specs[number], size)].append((number, share))
+    ways: dict[str, list[int]] = {"elsewhere": [], "in threads": [], "as it is": [], "alone": []}
+    for number, (spec, size) in enumerate(zip(specs, sizes, strict=True)):
+        is_elsewhere = runner is not None and runner.takes(spec, size)
+        ways["elsewhere" if is_elsewhere else _way(spec, size)].append(number)
     if ways["in threads"]:
         import_libraries()
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(ThreadPool(WORKERS))
-        pending: dict[int, PendingCall[Outcome] | PendingCall[Outcome | Deferred]] = {
-            number: pool.submit(_make, specs[number], context, share)
+        pending: dict[int, PendingCall[Made] | PendingCall[Made | Deferred]] = {
+            number: pool.submit(_make, specs[number], context, counter.share(number))
             for way in ("elsewhere", "in threads")
-            for number, share in ways[way]
+            for number in ways[way]
         }
         waiting = None
-        for number, share in ways["elsewhere"]:
+        for number in ways["elsewhere"]:
             if callable(found := pending[number].result()):
                 assert runner is not None
                 waiting = waiting or stack.enter_context(ThreadPool(runner.slots))
-                pending[number] = waiting.submit(_end, found, share)
-        for number, share in ways["as it is"]:
-            yield number, _here(specs[number], context, share)
+                pending[number] = waiting.submit(_end, found, counter.share(number))
+        for number in ways["as it is"]:
+            yield number, _here(specs[number], context, counter.share(number))
         for number, call in pending.items():
             done = call.result()
             assert not callable(done)
             yield number, done
-    for number, share in ways["alone"]:
-        yield number, _here(specs[number], context, share)
+    for number in ways["alone"]:
+        yield number, _here(specs[number], context, counter.share(number))
 
 
 def _way(spec: NodeSpec, size: int | None) -> str:
@@ -103,10 +113,10 @@ def look_up_files(specs: Sequence[NodeSpec], cache: BuildCache) -> set[str]:
     files = [(spec, file) for spec in specs if (file := local_file(spec.source)) is not None]
     if not files:
         return set()
-    cache.look_below(outermost({os.path.dirname(str(file.path)) for _, file in files}))
+    cache.look_below(outermost({os.path.dirname(file.location) for _, file in files}))
     parsed, hashes = [], set()
     for spec, file in files:
-        if known := cache.hash_of(file.path):
+        if known := cache.hash_of(file.location):
             if TRANSFORMS[spec.transform].kind == "file":
                 hashes.add(known[0])
             else:
@@ -147,8 +157,8 @@ def _size(source: Source) -> int | None:
         return None
 
 
-def _make(spec: NodeSpec, context: BuildContext, share: Share) -> Outcome | Deferred:
-    found: Outcome | Deferred
+def _make(spec: NodeSpec, context: BuildContext, share: Share) -> Made | Deferred:
+    found: Made | Deferred
     try:
         found = build_node(spec, context, share)
     except BuildFailed as error:
@@ -158,7 +168,7 @@ def _make(spec: NodeSpec, context: BuildContext, share: Share) -> Outcome | Defe
     return found
 
 
-def _end(deferred: Deferred, share: Share) -> Outcome:
+def _end(deferred: Deferred, share: Share) -> Made:
     try:
         return deferred()
     except BuildFailed as error:
@@ -167,6 +177,6 @@ def _end(deferred: Deferred, share: Share) -> Outcome:
         share(1)
 
 
-def _here(spec: NodeSpec, context: BuildContext, share: Share) -> Outcome:
+def _here(spec: NodeSpec, context: BuildContext, share: Share) -> Made:
     found = _make(spec, context, share)
     return _end(found, share) if callable(found) else found

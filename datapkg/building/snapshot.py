@@ -32,7 +32,7 @@ class Snapshot:
     mark: str
     files: list[str]
 
-    def holds(self, paths: Iterable[Path]) -> bool:
+    def holds(self, paths: Iterable[str | os.PathLike[str]]) -> bool:
         """Return whether all these files are part of the snapshot."""
         files = set(self.files)
         return all(os.path.abspath(path) in files for path in paths)

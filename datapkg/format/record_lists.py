@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from datapkg.errors import QuotaExceeded
@@ -32,13 +33,18 @@ def split_record(record: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     from msgspec.json import encode
 
     lists = {key: value for key, value in record.items() if isinstance(value, list)}
-    keys = [key for key, value in lists.items() if len(encode(value)) > MIN_LIST_BYTES]
+    keys = [key for key, value in lists.items() if _is_long(map(len, map(encode, value)))]
     if not keys:
         return dict(record), b""
     keys.sort(key=lambda key: CHECK_LISTS.index(key) if key in CHECK_LISTS else len(CHECK_LISTS))
     lines = (encode([key, element]) + b"\n" for key in keys for element in lists[key])
     short = {key: value for key, value in record.items() if key not in keys}
     return {**short, LISTS: {key: len(lists[key]) for key in keys}}, b"".join(_members(lines))
+
+
+def _is_long(sizes: Iterable[int]) -> bool:
+    """Return whether elements of these sizes make a list that is moved; of a long one, few are looked at."""
+    return any(size > MIN_LIST_BYTES for size in accumulate(size + 1 for size in sizes))
 
 
 def _members(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from datapkg.api import build
+from datapkg.api.build import build_package
 from datapkg.api.install import InstallOptions, install_one
 from datapkg.api.push import push_package
 from datapkg.api.verify import verify
-from datapkg.errors import ObjectNotFound
+from datapkg.building import pipeline
+from datapkg.errors import InvalidInput, InvalidManifest, ObjectNotFound
 from datapkg.format import object_sizes
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest import mapped, validate
 from datapkg.format.manifest.mapped import MappedManifest
-from datapkg.format.manifest.parsed import FileNode, Manifest
-from datapkg.format.manifest.patch import read_manifest
+from datapkg.format.manifest.parsed import FileNode, GroupNode, Manifest
+from datapkg.format.manifest.patch import make_long, read_manifest
 from datapkg.format.names import Ref
 from datapkg.format.object_sizes import ObjectSizes
 from datapkg.home import Home
@@ -70,6 +74,39 @@ def test_it_is_pushed_and_installed(person: Person) -> None:
 
 def replace_body(node: FileNode, body: bytes) -> FileNode:
     return FileNode(path=node.path, hash=hash_bytes(body), size=len(body), file_name=node.file_name)
+
+
+def test_it_is_built_as_with_few_nodes(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(1_100):
+        path = tmp_path / "source" / f"group {number % 3}" / f"{number}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"%d" % (number % 50))
+    (tmp_path / "source" / "group 1" / "t.csv").write_text("a,b\n1,2\n")
+    home, ref = person.home("one"), person.ref("many")
+    few = build_package(home, Ref("me", "few"), tmp_path / "source")
+    assert len(few.why) == 1_101
+    monkeypatch.setattr(pipeline, "MANY", 1_000)
+    monkeypatch.setattr(build, "MANY", 1_000)
+    many = build_package(home, ref, tmp_path / "source")
+    assert (many.hash, many.bytes_logical, many.why) == (few.hash, few.bytes_logical, {})
+    assert home.store.record(ref, many.hash) == home.store.record(Ref("me", "few"), few.hash)
+    (tmp_path / "source" / "group 0" / "0.bin").write_bytes(b"other")
+    again = build_package(home, ref, tmp_path / "source", explained=True)
+    assert (again.built, again.reused) == (1, 1_100)
+    assert again.why["group 0/0.bin"] == "read: the file changed"
+    assert again.why["group 0/3.bin"].startswith("unchanged")
+
+
+def test_nodes_in_any_order_make_the_same_manifest() -> None:
+    made = nodes()
+    groups = [GroupNode(path="g01"), GroupNode(path="g02", meta={"a": 1.0}), GroupNode(path="z")]
+    expected = Manifest.make([*made, *groups], {"title": "Many"})
+    assert make_long([*groups, *made], {"title": "Many"}).data == expected.data
+    assert make_long(reversed([*made, *groups]), {"title": "Many"}).hash == expected.hash
+    with pytest.raises(InvalidManifest, match="duplicate path"):
+        make_long([*made, made[0]], {})
+    with pytest.raises(InvalidInput, match="meta"):
+        make_long([GroupNode(path="z", meta={"a": {1, 2}})], {})
 
 
 def test_objects_that_are_nowhere_are_named(person: Person) -> None:

@@ -198,7 +198,7 @@ class ClusterRunner:
         """Read a file on the cluster; a worker that sees it hashes it too."""
         task = replace(self._read_task(spec, context), hash=hash)
         if self._place is None:
-            here = replace(source, path=source.path.absolute())
+            here = replace(source, location=source.path.absolute())
             task = replace(task, spec=replace(task.spec, source=here), stamp=stamp_of(status))
         else:
             task = replace(task, hash=self._sent(source, status, hash, self._place.writer()))

@@ -239,7 +239,7 @@ def _moved(stage: Stage, old: Path, new: Path) -> Stage:
     def there(path: Path) -> Path:
         return new / path.absolute().relative_to(old.absolute())
 
-    code = tuple(replace(each, path=there(each.path), within=None) for each in stage.code)
+    code = tuple(replace(each, location=there(each.path), within=None) for each in stage.code)
     python = stage.python and replace(stage.python, module=there(stage.python.module))
     return replace(stage, code=code, python=python)
 

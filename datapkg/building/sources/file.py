@@ -51,7 +51,7 @@ def known_hash(source: FileSource, cache: KnownHashes) -> tuple[str, int]:
 
 
 @contextmanager
-def open_source(path: Path, name: str, within: Path | None = None) -> Iterator[BinaryIO]:
+def open_source(path: str | os.PathLike[str], name: str, within: Path | None = None) -> Iterator[BinaryIO]:
     """Yield an unbuffered stream of a regular file; `name` is its name in messages.
 
     Raise `BuildFailed` if the file is missing, not readable, not regular, outside of `within`, or changed before the
@@ -79,7 +79,7 @@ def open_source(path: Path, name: str, within: Path | None = None) -> Iterator[B
             raise _changed(name)
 
 
-def _is_within(descriptor: int, path: Path, folder: Path) -> bool:
+def _is_within(descriptor: int, path: str | os.PathLike[str], folder: Path) -> bool:
     """Return whether the opened file is inside a folder, even if links on its path were changed meanwhile."""
     try:
         real = os.readlink(f"/proc/self/fd/{descriptor}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import msgspec
 
 from datapkg.errors import DatapkgError, InvalidManifest
+from datapkg.format import canonical
 from datapkg.format.chunks import LONG_BYTES, Gap
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.mapped import MappedManifest
@@ -21,10 +23,12 @@ from datapkg.format.manifest.parsed import (
     head_line,
     node_line,
     parse_node,
+    prepared,
 )
 from datapkg.format.manifest.validate import is_right
 
 _HASH = re.compile(rb'"hash":"([0-9a-f]{16})')  # finds candidates; whole hashes are compared after that
+_AT_ONCE = 4096
 _Lines = tuple[int, int]
 """Lines of the older manifest, from the first up to, but not including, the second number."""
 
@@ -45,6 +49,31 @@ def read_manifest(data: bytes, hash: str, *, verified: bool = False, older: Mani
     if not data.endswith(b"\n") or not is_right(manifest):
         Manifest.parse(data)  # raises with the number of the invalid line
     return manifest
+
+
+def make_long(nodes: Iterable[Node], meta: dict[str, Any]) -> MappedManifest:
+    """Return the manifest of very many nodes, without keeping a second copy of them; raise as `Manifest.make` does."""
+    lines = [head_line(meta)]
+    some: list[Node] = []
+    for node, after in pairwise(chain(_ordered(nodes), [None])):
+        if node is not None and not (after is not None and _says_nothing(node, after)):
+            some.append(prepared(node))
+        if len(some) == _AT_ONCE or after is None:
+            lines.append(canonical.encode_lines(some))
+            some.clear()
+    data = b"".join(lines)
+    lines.clear()
+    manifest = MappedManifest(data, hash_bytes(data))
+    if not is_right(manifest):
+        Manifest.parse(data)  # raises with the number of the invalid line
+    return manifest
+
+
+def _ordered(nodes: Iterable[Node]) -> Iterable[Node]:
+    """Return nodes in the order of their paths; mostly they are, and need no list of keys."""
+    nodes = list(nodes)
+    is_ordered = all(one.path.split("/") < other.path.split("/") for one, other in pairwise(nodes))
+    return nodes if is_ordered else sorted(nodes, key=lambda node: node.parts)
 
 
 def checked(data: bytes, hash: str, older: MappedManifest) -> MappedManifest:
