@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from io import SEEK_END, BytesIO
 from itertools import chain, pairwise
 from typing import Any
 
@@ -53,16 +54,16 @@ def read_manifest(data: bytes, hash: str, *, verified: bool = False, older: Mani
 
 def make_long(nodes: Iterable[Node], meta: dict[str, Any]) -> MappedManifest:
     """Return the manifest of very many nodes, without keeping a second copy of them; raise as `Manifest.make` does."""
-    lines = [head_line(meta)]
+    lines = BytesIO(head_line(meta))
+    lines.seek(0, SEEK_END)
     some: list[Node] = []
     for node, after in pairwise(chain(_ordered(nodes), [None])):
         if node is not None and not (after is not None and _says_nothing(node, after)):
             some.append(prepared(node))
         if len(some) == _AT_ONCE or after is None:
-            lines.append(canonical.encode_lines(some))
+            lines.write(canonical.encode_lines(some))
             some.clear()
-    data = b"".join(lines)
-    lines.clear()
+    data = lines.getvalue()  # without a copy
     manifest = MappedManifest(data, hash_bytes(data))
     if not is_right(manifest):
         Manifest.parse(data)  # raises with the number of the invalid line
