@@ -171,7 +171,7 @@ def _sent(
     """Start a push and send the objects of results that the registry lacks; return what was sent."""
     asked: dict[str, int] = {each.hash: each.size_bytes for each in manifests}
     for each in manifests:
-        asked |= each.objects()
+        asked.update(each.objects().items())
     first = list(asked)[: wire.MAX_HASHES]
     started = client.start_push(ref, manifests[0].hash, first)
     if not started.exists:  # it was deleted meanwhile

@@ -62,7 +62,7 @@ def _is_noted_wrong(registry: Registry, hash: str) -> bool:
 
 
 def _held(manifest: Manifest) -> dict[str, int]:
-    return {manifest.hash: manifest.size_bytes, **manifest.objects()}
+    return {manifest.hash: manifest.size_bytes, **dict(manifest.objects().items())}
 
 
 def _differences(

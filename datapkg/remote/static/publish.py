@@ -35,7 +35,7 @@ def publish(package: StaticPackage, push: str, request: push_wire.Publish, *, is
     ref, request = package.ref, checked(request)
     objects = package.objects(push)
     manifest = read_manifest(objects.manifest or _read_back(objects, push), push)
-    stated = {manifest.hash: manifest.size_bytes, **manifest.objects()}
+    stated = {manifest.hash: manifest.size_bytes, **dict(manifest.objects().items())}
     _check_sent(objects, stated, request.record_object)
     needed = [*stated, *filter(None, [request.record_object])]
     if is_first:
