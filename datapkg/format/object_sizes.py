@@ -116,6 +116,15 @@ class SizesCollector:
             self._digests += bytes.fromhex("".join(hashes))
             self._sizes.extend(sizes)
 
+    def add_all(self, sizes: Mapping[str, int]) -> None:
+        """Add all objects of a mapping."""
+        if self._few is None and isinstance(sizes, ObjectSizes):
+            self._digests += sizes._digests
+            self._sizes.extend(sizes._sizes)
+            return
+        for some in in_groups(sizes):
+            self.add(list(some), list(some.values()))
+
     def collected(self) -> Mapping[str, int]:
         """Return all of them; raise `InvalidManifest` if one of many was added with different sizes."""
         return ObjectSizes(self._digests, self._sizes) if self._few is None else self._few
@@ -128,8 +137,7 @@ def joined(*parts: Mapping[str, int]) -> Mapping[str, int]:
         return filled[0]
     collector = SizesCollector(is_long=sum(map(len, filled)) >= MANY)
     for part in filled:
-        for some in in_groups(part):
-            collector.add(list(some), list(some.values()))
+        collector.add_all(part)
     return collector.collected()
 
 
