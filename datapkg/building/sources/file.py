@@ -69,7 +69,7 @@ def open_source(path: str | os.PathLike[str], name: str, within: Path | None = N
             raise BuildFailed(f"{quoted(name)} is not a regular file", path=name)
         if within is not None and not _is_within(descriptor, path, within):
             raise BuildFailed(f"{quoted(name)} leads out of the folder now", hint="look at its links", path=name)
-        with naming(path):
+        with naming(os.fspath(path)):
             yield stream
         try:
             after = os.stat(path)
