@@ -11,11 +11,11 @@ from datapkg.building.spec.parser import read_build_file
 from tests.building.builds import write
 
 TEXT = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 
 
 def test_example_is_read(tmp_path: Path) -> None:
-    (text,) = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
-    write(tmp_path, {"prices.csv": "x\n", "photos/a.jpg": "", "backup.tar.gz": "", "build.yml": text})
+    write(tmp_path, {"prices.csv": "x\n", "photos/a.jpg": "", "backup.tar.gz": "", "build.yml": EXAMPLES[0]})
     found = {node.path: type(node.source) for node in read_build_file(tmp_path / "build.yml").nodes}
     assert found == {
         "prices": FileSource,
@@ -25,6 +25,14 @@ def test_example_is_read(tmp_path: Path) -> None:
         "notes": UrlSource,
         "flowers": PackageSource,
     }
+
+
+def test_example_of_a_repository_is_read(tmp_path: Path) -> None:
+    write(tmp_path, {"build.yml": EXAMPLES[1]})
+    ((path, source),) = [(node.path, node.source) for node in read_build_file(tmp_path / "build.yml").nodes]
+    assert path == "penguins"
+    assert isinstance(source, UrlSource)
+    assert source.url.startswith("git+https://")
 
 
 def test_limits_are_documented() -> None:
