@@ -29,7 +29,9 @@ def test_example_is_read(tmp_path: Path) -> None:
 
 def test_example_of_a_repository_is_read(tmp_path: Path) -> None:
     write(tmp_path, {"build.yml": EXAMPLES[1]})
-    ((path, source),) = [(node.path, node.source) for node in read_build_file(tmp_path / "build.yml").nodes]
+    ((path, source),) = [
+        (node.path, node.source) for node in read_build_file(tmp_path / "build.yml", update=True).nodes
+    ]
     assert path == "penguins"
     assert isinstance(source, UrlSource)
     assert source.url.startswith("git+https://")
