@@ -215,15 +215,24 @@ class Index:
                 if connection is not None:
                     connection.close()
                 if isinstance(error, sqlite3.OperationalError):
-                    # On a read-only file system SQLite says that it cannot open the file, as it makes one beside it.
-                    if "readonly" in str(error) or not os.access(self.path.parent, os.W_OK):
+                    # On a read-only file system or a full disk SQLite says that it cannot open the file, as it makes
+                    # one beside it.
+                    is_writable = os.access(self.path.parent, os.W_OK) and "readonly" not in str(error)
+                    if not is_writable or ("locked" not in str(error) and self._is_at_rest()):
                         return self._connect_to_read()
                     raise
                 self._delete()
         raise sqlite3.DatabaseError(f"{self.path} cannot be made")
 
+    def _is_at_rest(self) -> bool:
+        """Return whether no other process has written what is not in the database yet."""
+        try:
+            return os.stat(f"{self.path}-wal").st_size == 0
+        except OSError:
+            return True
+
     def _connect_to_read(self) -> sqlite3.Connection:
-        """Connect to a database on a read-only file system."""
+        """Connect to a database beside which no file can be made."""
         import sqlite3
 
         # Even to read, SQLite makes a file beside a database with a write-ahead log, unless this is set.

@@ -92,6 +92,7 @@ LINES: dict[str, Line] = {
     "push": Line(Q),
     "remove": Line(P, again=(0, 3)),
     "rm": Line(Q, again=(0, 3)),
+    "runs": reading(""),
     "search": reading("p", "server"),
     "show": reading(P),
     "status": reading(P),

@@ -157,8 +157,8 @@ def test_connection_is_closed_with_its_index(index: Index) -> None:
         connection.execute("SELECT 1")
 
 
-def test_index_on_a_read_only_file_system_is_read(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite makes a file beside a database with a write-ahead log, and else says that it cannot open it."""
+def test_index_beside_which_no_file_can_be_made_is_read(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full or read-only disk SQLite says that it cannot open the database, as it makes a file beside it."""
     index.put_many({"a": b"1"})
     index.__del__()
     connect = sqlite3.connect
@@ -169,6 +169,9 @@ def test_index_on_a_read_only_file_system_is_read(index: Index, monkeypatch: pyt
         return connect(database, **options)
 
     monkeypatch.setattr(sqlite3, "connect", refuse)
+    assert Index(index.path).get_many(["a"]) == {"a": b"1"}
+    log = Path(f"{index.path}-wal")
+    log.write_bytes(b"what another process writes")
     assert Index(index.path).get_many(["a"]) == {}
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert Index(index.path).get_many(["a"]) == {"a": b"1"}
