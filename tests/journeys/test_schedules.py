@@ -126,6 +126,7 @@ def test_gitlab(recipe: Recipe) -> None:
     job = yaml.safe_load(recipe.here(block(".gitlab-ci.yml")))["weather"]
     assert job.keys() == {"rules", "variables", "cache", "script"}
     environ = {
+        **programs(recipe),
         "DATAPKG_TOKEN": recipe.person.token,
         **expanded(job["variables"], {"CI_PROJECT_DIR": str(recipe.folder)}),
     }
