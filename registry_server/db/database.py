@@ -80,8 +80,9 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
             # First, since the next one may have to wait for a lock.
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             "journal_mode=wal",
-            # With a write-ahead log, a power cut may lose the last transactions, but does not damage the database.
-            "synchronous=normal",
+            # Each commit is on the disk before it is answered, as the objects of a push are: with a write-ahead log,
+            # `normal` would let a power cut take back a push that the client knows as published.
+            "synchronous=full",
             # SQLite ignores them otherwise, in each connection.
             "foreign_keys=on",
         ):

@@ -266,3 +266,10 @@ def test_migrations_that_cannot_be_listed_do_not_make_a_database_newer(
         monkeypatch.setattr(os, "listdir", refuse)
         with pytest.raises(OSError, match="Too many open files"):
             migrate(db)
+
+
+def test_each_commit_of_sqlite_is_on_the_disk(tmp_path: Path) -> None:
+    with database("sqlite", tmp_path) as db, db.read() as connection:
+        full = 2
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == full
