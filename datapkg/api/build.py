@@ -219,7 +219,7 @@ def _stages_again(spec: BuildSpec, options: BuildOptions) -> frozenset[str]:
         found = {each for each in names if name in (each, each.partition("@")[0])}
         if not found:
             what = f"there is no stage {quoted(name)}{suggestion(name, names)}"
-            raise InvalidInput(what, hint=f"datapkg graph {quote(str(spec.root))}")
+            raise InvalidInput(what, hint=f"datapkg graph {quote(str(spec.file))}")
         again |= found
     return frozenset(again)
 

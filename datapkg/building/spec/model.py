@@ -285,7 +285,8 @@ class BuildSpec:
 
     `groups` are groups that are named explicitly, with their metadata; `skipped` are the excluded files, each with the
     reason; `origin` is what it was read from: "build file", "directory", "file" or "values". `git` is the repository
-    that it was fetched from, for the record: its URL and the commit. `stages` are in an order in which they can run.
+    that it was fetched from, for the record: its URL and the commit. `stages` are in an order in which they can run;
+    `file` is the build file that has them.
     """
 
     origin: str
@@ -297,3 +298,4 @@ class BuildSpec:
     skipped: list[str] = field(default_factory=list)
     git: dict[str, Any] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
+    file: Path | None = None

@@ -55,7 +55,7 @@ def read_build_file(path: Path, *, allow_outside: bool = False, update: bool = F
     reader.read(document)
     stages = reader.ordered_stages()
     problems.raise_if_any()
-    own: dict[str, Any] = {"root": path.parent, "warnings": reader.folder.warnings, "stages": stages}
+    own: dict[str, Any] = {"root": path.parent, "warnings": reader.folder.warnings, "stages": stages, "file": path}
     return BuildSpec("build file", reader.nodes, reader.groups, reader.meta, **own)
 
 

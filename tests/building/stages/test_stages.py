@@ -337,8 +337,9 @@ def test_from_runs_a_stage_and_what_needs_it_again(project: Project) -> None:
     )
     project.build()
     assert project.actions(again=("clean",)) == {"alone": "reused", "clean": "ran", "copy": "ran"}
-    with pytest.raises(InvalidInput, match="there is no stage 'claen'; did you mean 'clean'"):
+    with pytest.raises(InvalidInput, match="there is no stage 'claen'; did you mean 'clean'") as caught:
         project.build(again=("claen",))
+    assert caught.value.hint == f"datapkg graph {project.folder / 'build.yml'}"
 
 
 def test_an_isolated_stage_sees_its_code_and_inputs_only(project: Project) -> None:
