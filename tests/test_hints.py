@@ -29,10 +29,11 @@ END = re.compile(r"[;,)](?:\W|$)| \(|   | [<>|] |\.$|`")
 VARIABLE = re.compile(r"DATAPKG_[A-Z_]+")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 # Of other programs, and the one that click adds.
-OTHER_OPTIONS = {"--cap-add", "--device", "--help"}
+OTHER_OPTIONS = {"--cap-add", "--device", "--help", "--resources"}
 HASH = "a" * 64
 # What stands for the values that a text fills in, by a word in their expression.
 FILLED = (
+    (r"registry_words\(", ""),
     (r"is_|if .* else", ""),
     (r"^kind$", "tag"),
     (r"\buser$", "u"),

@@ -13,7 +13,9 @@ from datapkg.format.names import Ref
 from datapkg.store.store import Store
 
 MOST_STATES = 3
+"""Each costs a comparison of two manifests, and the newest state that is here has nearly always the most in common."""
 _MOST_EVENTS = 20
+"""After `gc`, few of the states that a long log names are here, and each is looked for."""
 
 
 def replaced_here(store: Store, ref: Ref, manifest: Manifest) -> Iterator[Replacement]:
@@ -41,7 +43,7 @@ def _hashes(store: Store, ref: Ref, hash: str) -> Iterator[str]:
     current = store.refs.current(ref)
     hashes = [current.hash] if current else []
     seen = {hash}
-    for each in (*hashes, *(logged for logged, _ in islice(store.refs.logged(ref), _MOST_EVENTS))):
+    for each in (*hashes, *islice(store.refs.newest(ref), _MOST_EVENTS)):
         if each not in seen and store.has(each):
             yield each
         seen.add(each)

@@ -101,6 +101,10 @@ class PackageLog:
             if digits and digits.startswith(beginning):
                 yield digits, f"{at[:4]}-{at[4:6]}-{at[6:11]}:{at[11:13]}:{at[13:-1]}+00:00"
 
+    def newest(self) -> Iterator[str]:
+        """Yield the hash of each event that is not in the archive yet, newest first; those of old logs are left out."""
+        yield from filter(is_hash, map(_hash_in, reversed(names(self._recent))))
+
     def _names(self, beginning: str = "") -> Iterator[str]:
         """Yield the names of events, newest first; of those of one state if two or more digits of its hash are given.
 

@@ -182,6 +182,10 @@ class Refs:
         """Yield the hash and time (UTC in ISO format) of each event of a package, newest first, without reading it."""
         return self._log(ref).states()
 
+    def newest(self, ref: Ref) -> Iterator[str]:
+        """Yield the hash of each of the newest events of a package, whose number does not grow with its log."""
+        return self._log(ref).newest()
+
     def _log(self, ref: Ref) -> PackageLog:
         return PackageLog(self._package(ref), self.tmp)
 

@@ -162,7 +162,7 @@ def test_by_python(ada: Machine, other: Machine, monkeypatch: pytest.MonkeyPatch
     package, how = ada.ref.package, {"pull_cache": True, "push_cache": True}
     for name, value in other.home.settings.environ.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(Forbidden, match="only its writers may"):
+    with pytest.raises(Forbidden, match="only its writers can"):
         datapkg.build(package, other.folder, **how)
     assert other.ran == "", "it is refused before anything runs"
     datapkg.build(package, other.folder, pull_cache=True)
@@ -231,7 +231,7 @@ def test_forced_stages_run(other: Machine) -> None:
 
 
 def test_a_reader_cannot_fill_it(ada: Machine, other: Machine) -> None:
-    with pytest.raises(Forbidden, match="only its writers may"):
+    with pytest.raises(Forbidden, match="only its writers can"):
         check_may_fill(other.home, other.ref, None, is_pushed=False)
     built = other.build(force=True)
     other.write(raw_txt="other words\n")
