@@ -24,6 +24,7 @@ from datapkg.reading.adapters import ADAPTERS, blocks, files
 from datapkg.reading.nodes.tables import Table
 from datapkg.tables.frame_to_arrow import table_from_frame
 from datapkg.tables.pandas_metadata import remember_categories
+from tests.conftest import Person
 from tests.reading.example_tables import EVERYTHING, in_blocks, numbered, stored
 
 
@@ -236,6 +237,26 @@ class TestDask:
             Client(cluster),
         ):
             assert node.dask().n.sum().compute() == 45
+
+    @pytest.mark.needs_library("distributed")
+    @pytest.mark.filterwarnings("ignore")
+    def test_processes_read_a_private_package_from_its_registry(
+        self, person: Person, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from distributed import Client, LocalCluster
+
+        for name, value in person.environ().items():
+            monkeypatch.setenv(name, value)
+        package = person.ref("numbers").package
+        datapkg.build(package, {"rows": pd.DataFrame({"n": range(1_000)})})
+        datapkg.push(package)
+        monkeypatch.setenv("DATAPKG_HOME", str(person.folder / "elsewhere"))
+        node = datapkg.open(package).rows
+        with (
+            LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
+            Client(cluster),
+        ):
+            assert node.dask().n.sum().compute() == sum(range(1_000))
 
     def test_index_and_categories(self, home: Home) -> None:
         frames = [
