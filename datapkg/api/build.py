@@ -64,9 +64,9 @@ def build_package(
             f"{ref} is not what a build makes: name a package alone", hint=f"datapkg build {ref.package}"
         )
     before = home.store.refs.current(ref)
-    seen = (
-        None if message or explained or options.update or options.force or options.dry_run else _look(source, options)
-    )
+    # What asks for more than the last result takes the whole way, on which each option is checked too.
+    asked = (message, explained, options.update, options.force, options.dry_run, options.again, options.on)
+    seen = None if any(asked) else _look(source, options)
     if seen and before and (same := _recalled(home, ref, seen, before)):
         return same
     return _build(home, ref, source, options, before, seen, message=message, explained=explained, progress=progress)
@@ -180,6 +180,7 @@ def stage_tools(
 
     A runner on another machine knows what may run there at once; else that is what this machine has.
     """
+    again = _stages_again(spec, options)
     if not spec.stages or spec.root is None:
         return None
     from datapkg.building.stages.capacity import check_fits, this_machine
@@ -191,7 +192,7 @@ def stage_tools(
     if runner is None or runner.is_here:
         check_fits(spec.stages, here)
     check_engine(spec.stages, home.settings.environ)
-    again, before = _stages_again(spec, options), known_before(read_lock(spec.root))
+    before = known_before(read_lock(spec.root))
     shared = None
     if ref and options.pull_cache:
         from datapkg.api.run_cache import shared_results  # it loads what talks to a registry
@@ -219,7 +220,8 @@ def _stages_again(spec: BuildSpec, options: BuildOptions) -> frozenset[str]:
         found = {each for each in names if name in (each, each.partition("@")[0])}
         if not found:
             what = f"there is no stage {quoted(name)}{suggestion(name, names)}"
-            raise InvalidInput(what, hint=f"datapkg graph {quote(str(spec.file))}")
+            shown = spec.file or spec.root
+            raise InvalidInput(what, hint=f"datapkg graph{f' {quote(str(shown))}' if shown else ''}")
         again |= found
     return frozenset(again)
 

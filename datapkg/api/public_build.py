@@ -46,8 +46,8 @@ def build(
     package. With `keep_going`, sources that cannot be read are skipped with a warning.
 
     Stages in `again`, and those that need them, run although nothing changed; `jobs` is how many cores they may use, 0
-    for all. `on` is "dask" or the address of a cluster, and `objects` the URL of a folder or bucket through which data
-    move there. `pull_cache` takes results of stages from the run cache of the package at `registry`, `push_cache` adds
+    for all. `on` is "dask" or the address of a cluster, and `objects` the folder, bucket or package through which data
+    moves there. `pull_cache` takes results of stages from the run cache of the package at `registry`, `push_cache` adds
     those that ran here. Raise `InvalidName`, `InvalidBuildFile` (with all mistakes), `BuildFailed`, `HashMismatch`,
     `Refused`, `Unreachable`.
     """

@@ -196,7 +196,7 @@ def _check_options(ref: Ref, path: Path | str | None, given: Mapping[str, Any]) 
     if given["push_cache"] and given["dry_run"]:
         raise InvalidInput("--push-cache does not go with --dry-run", hint=f"{line} --dry-run")
     if given["objects"] and not given["on"]:
-        raise InvalidInput("--objects goes with --on", hint=f"datapkg build {ref} --on dask")
+        raise InvalidInput("--objects goes with --on", hint=f"{line} --on dask")
 
 
 def _report_build(

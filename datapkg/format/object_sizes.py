@@ -62,11 +62,11 @@ class ObjectSizes(Mapping[str, int]):
 
     def items(self) -> ItemsView[str, int]:
         """Return the hashes with their sizes."""
-        return _Items(self)
+        return _SizeItems(self)
 
     def values(self) -> ValuesView[int]:
         """Return the sizes."""
-        return _Values(self)
+        return _SizeValues(self)
 
     def lacking(self, missing: Callable[[Sequence[str]], Collection[str]]) -> ObjectSizes:
         """Return those of which `missing` returns the hashes; it is called with some at a time, in order of the hashes.
@@ -165,14 +165,14 @@ def in_groups(sizes: Mapping[str, _S]) -> Iterator[dict[str, _S]]:
         yield some
 
 
-class _Items(ItemsView[str, int]):
+class _SizeItems(ItemsView[str, int]):
     _mapping: ObjectSizes
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return zip(self._mapping, self._mapping._sizes, strict=True)
 
 
-class _Values(ValuesView[int]):
+class _SizeValues(ValuesView[int]):
     _mapping: ObjectSizes
 
     def __iter__(self) -> Iterator[int]:

@@ -196,14 +196,8 @@ def test_an_interrupted_install_of_a_large_object_goes_on(
     assert list((theirs.store.folder / "partial").glob("*/*-*")) == []
 
 
-def test_an_interrupted_push_of_a_large_object_goes_on(
-    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(remote_objects, "RESUMED_BYTES", 1 << 20)
-    mine, ref = person.home("mine"), person.ref("large")
-    data = random.Random(2).randbytes(8 << 20)
-    (tmp_path / "large.bin").write_bytes(data)
-    build_package(mine, ref, tmp_path / "large.bin")
+def push_and_be_killed(mine: Home, ref: Ref, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Push, and end after 5 MiB of the large object have been sent."""
     pieces = remote_objects._pieces
 
     def killed(reader: HashingReader) -> Iterator[bytes]:
@@ -216,6 +210,17 @@ def test_an_interrupted_push_of_a_large_object_goes_on(
     with pytest.raises(KeyboardInterrupt):
         push_package(mine, ref)
     monkeypatch.setattr(remote_objects, "_pieces", pieces)
+
+
+def test_an_interrupted_push_of_a_large_object_goes_on(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_objects, "RESUMED_BYTES", 1 << 20)
+    mine, ref = person.home("mine"), person.ref("large")
+    data = random.Random(2).randbytes(8 << 20)
+    (tmp_path / "large.bin").write_bytes(data)
+    build_package(mine, ref, tmp_path / "large.bin")
+    push_and_be_killed(mine, ref, monkeypatch)
     planned = push_package(person.home("mine"), ref, dry_run=True).transfer
     assert planned
     assert (planned.bytes_moved < (4 << 20) + 100_000, planned.bytes_saved > 4 << 20) == (True, True)
@@ -242,18 +247,7 @@ def test_an_interrupted_push_of_a_large_delta_goes_on(
     new = data[6 << 20 : 10 << 20] + data[: 4 << 20] + data[10 << 20 :]
     old.write_bytes(new)
     build_package(mine, ref, old)
-    pieces = remote_objects._pieces
-
-    def killed(reader: HashingReader) -> Iterator[bytes]:
-        for piece in pieces(reader):
-            yield piece
-            if reader.size_bytes >= 5 << 20:
-                raise KeyboardInterrupt
-
-    monkeypatch.setattr(remote_objects, "_pieces", killed)
-    with pytest.raises(KeyboardInterrupt):
-        push_package(mine, ref)
-    monkeypatch.setattr(remote_objects, "_pieces", pieces)
+    push_and_be_killed(mine, ref, monkeypatch)
     planned = push_package(person.home("mine"), ref, dry_run=True).transfer
     assert planned
     sent = push_package(person.home("mine"), ref).bytes_sent

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from pathlib import Path
+
+import pytest
 
 import datapkg
 from tests.cli.conftest import Run
 
 
-def test_runs_are_listed(run: Run) -> None:
+def test_runs_are_listed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # where it is installed, a run is written there too
     assert run("runs").out.startswith("there are no runs in runs\n")
     assert run("runs", "--json").json == {"runs": []}
     for name, rate in (("first", 0.1), ("second", 0.25)):

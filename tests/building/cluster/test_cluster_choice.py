@@ -43,6 +43,9 @@ BIG = "a\n" + "12345\n" * 200_000
 def test_unknown_scheme(tmp_path: Path, on: str) -> None:
     with pytest.raises(InvalidInput, match="is not a cluster: expected"):
         build(tmp_path, on)
+    build(tmp_path, "")
+    with pytest.raises(InvalidInput, match="is not a cluster: expected"):
+        build(tmp_path, on)  # although nothing changed
 
 
 @pytest.mark.needs_library("distributed")

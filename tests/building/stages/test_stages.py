@@ -342,6 +342,13 @@ def test_from_runs_a_stage_and_what_needs_it_again(project: Project) -> None:
     assert caught.value.hint == f"datapkg graph {project.folder / 'build.yml'}"
 
 
+def test_from_without_any_stage_is_refused(project: Project) -> None:
+    project.write(build_yml="contents: {}\n")
+    project.build()
+    with pytest.raises(InvalidInput, match="there is no stage 'clean'"):
+        project.build(again=("clean",))
+
+
 def test_an_isolated_stage_sees_its_code_and_inputs_only(project: Project) -> None:
     stage = BUILD_FILE.replace("    as: csv", "    as: csv\n    isolated: true")
     project.write(build_yml=stage)
