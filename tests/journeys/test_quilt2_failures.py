@@ -19,7 +19,7 @@ import datapkg
 from datapkg.format import canonical
 from datapkg.format.frames import encode_frames
 from datapkg.format.names import Ref
-from datapkg.format.wire import Publish as Request
+from datapkg.format.push_wire import Publish as Request
 from datapkg.store.refs import Current
 from tests import http_server
 from tests.conftest import Person
