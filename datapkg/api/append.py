@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 
-from datapkg.api.build import fetcher, objects_for
+from datapkg.api.build_tools import fetcher, objects_for
 from datapkg.api.drafts.commit import TRIES, drafting
 from datapkg.api.drafts.contents import append_rows, build_nodes, spec_below
 from datapkg.api.drafts.draft import DraftState, group_path

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from datapkg.api.build import fetcher, find_package, objects_for, stage_tools
+from datapkg.api.build_tools import fetcher, find_package, objects_for, stage_tools
 from datapkg.api.results import CheckResults
 from datapkg.building.spec.options import BuildOptions
 from datapkg.objects.progress import Progress, silent

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from datapkg.api.build import push_target
+from datapkg.api.build_tools import push_target
 from datapkg.api.states import check_not_removed
 from datapkg.format.names import Ref
 from datapkg.home import Home

@@ -63,16 +63,17 @@ def build(
     options = BuildOptions(build_file, allow_outside, allow_code, update, force, **ways)
     with shown(progress) as report_progress:
         if push_cache:
-            from datapkg.api.run_cache import check_may_fill, push_results
+            from datapkg.api.run_cache import check_may_fill
 
             check_may_fill(home, ref, registry, is_pushed=False)
         built = build_package(home, ref, source, options, message=message, progress=report_progress)
+        notes = [f"{path} was left out of {built.package}: {reason}" for path, reason in built.left_out.items()]
         if push_cache:
-            cached = push_results(home, ref, built, registry=registry, progress=report_progress)
-            for warning in cached.warnings:
-                warnings.warn(warning, stacklevel=2)
-    for path, reason in built.left_out.items():
-        warnings.warn(f"{path} was left out of {built.package}: {reason}", stacklevel=2)
+            from datapkg.api.run_cache import push_results
+
+            notes += push_results(home, ref, built, registry=registry, progress=report_progress).warnings
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
     return opened(home, ref, built.hash)
 
 

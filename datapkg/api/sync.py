@@ -14,7 +14,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from datapkg.api.build import fetcher, find_package, objects_for
+from datapkg.api.build_tools import fetcher, find_package, objects_for
 from datapkg.api.drafts.commit import drafting
 from datapkg.api.drafts.contents import spec_below, without_checks
 from datapkg.api.drafts.draft import DraftState, group_path

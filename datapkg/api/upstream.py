@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from datapkg.api.build import fetcher
+from datapkg.api.build_tools import fetcher
 from datapkg.building.sources.upstream import (
     UpstreamSource,
     archives_of,

@@ -210,10 +210,7 @@ def gc(
     --max-size also what they have not installed or fetched for longest.
     """
     if registry is not None:
-        if store is not None:
-            raise InvalidInput("name either --store or --registry", hint="datapkg gc --help")
-        if keep is not None or older_than or max_size:
-            raise InvalidInput("--registry keeps all states: it goes with none of --keep, --older-than and --max-size")
+        _check_goes_with_registry(store, keep, older_than, max_size)
         _free_registry(session, registry, now, dry_run)
         return
     from datapkg.api.gc import free_shared, free_space
@@ -231,6 +228,13 @@ def gc(
             _ask_to_free(session, planned)
     done = free(policy, dry_run=dry_run)
     session.out.answer(asdict(done), _gc_lines(done), quiet=[])
+
+
+def _check_goes_with_registry(store: Path | None, keep: int | None, older_than: str | None, size: str | None) -> None:
+    if store is not None:
+        raise InvalidInput("name either --store or --registry", hint="datapkg gc --help")
+    if keep is not None or older_than or size:
+        raise InvalidInput("--registry keeps all states: it goes with none of --keep, --older-than and --max-size")
 
 
 def _free_registry(session: Session, registry: str, now: bool, dry_run: bool) -> None:

@@ -11,11 +11,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 import requests
-from requests.auth import AuthBase
 
 from datapkg.errors import (
     DatapkgError,
@@ -28,7 +26,6 @@ from datapkg.errors import (
     Unreachable,
     from_wire,
 )
-from datapkg.format import wire
 from datapkg.format.names import Ref
 from datapkg.format.texts import quoted, visible_lines
 from datapkg.format.urls import without_credentials
@@ -40,6 +37,7 @@ from datapkg.remote.time_limits import (
     RetryDeadline,
     SlowTransferGuard,
 )
+from datapkg.remote.token_auth import TokenAuth, is_public_read, origin_of
 from datapkg.remote.transport import (
     READ_TIMEOUT_S,
     REDIRECTS,
@@ -65,38 +63,9 @@ MAX_ERROR_BYTES = 1 << 20
 _LATER_HINT = "type it again later: what arrived is kept"
 _NO_REGISTRY_HINT = "is this the address of a datapkg registry, of a version that has this? (datapkg config)"
 _HINT = "check the network, that the registry is running, and its address: datapkg config registry"
-_READ_BY_POST = tuple(each.rpartition("}")[2] for each in (wire.OBJECTS_READ, wire.OBJECTS_URLS))
 
 T = TypeVar("T")
 M = TypeVar("M", bound=msgspec.Struct)
-
-
-class _Token(AuthBase):
-    """Sends the token to the registry's own origin, and keeps ~/.netrc out."""
-
-    def __init__(self, token: str | None, origin: str) -> None:
-        self._token = token
-        self._origin = origin
-        self.was_rejected = False
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.pop("Authorization", None)
-        path = urlsplit(request.url or "").path
-        is_left_out = self.was_rejected and is_public_read(request.method or "", path)
-        if self._token and not is_left_out and origin_of(request.url or "") == self._origin:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-def origin_of(url: str) -> str:
-    """Scheme, host and port of an address."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or {'http': 80, 'https': 443}.get(parts.scheme)}"
-
-
-def is_public_read(method: str, path: str) -> bool:
-    """Return whether a request may be answered without a token: all that read, but for the question who one is."""
-    return path != wire.ME and (method in ("GET", "HEAD") or path.endswith(_READ_BY_POST))
 
 
 class RegistrySession:
@@ -135,7 +104,7 @@ class RegistrySession:
         self.jobs = max(1, min(jobs, self._rate.bytes_per_s // RATE_PER_JOB)) if self._rate.bytes_per_s else jobs
         self._counting = threading.Lock()
         headers = {"Accept-Encoding": "gzip"}
-        self._auth = _Token(token, origin_of(url))
+        self._auth = TokenAuth(token, origin_of(url))
         self.transport = Transport(self._auth, headers=headers, max_redirects=MAX_REDIRECTS, pool_size=jobs)
 
     def reply(

@@ -16,7 +16,6 @@ from sqlalchemy import Connection
 from datapkg.errors import (
     Conflict,
     CorruptObject,
-    Forbidden,
     InvalidInput,
     InvalidManifest,
     ObjectNotFound,
@@ -35,7 +34,7 @@ from registry_server.db import checks, numbers, objects, packages, pushes, state
 from registry_server.db.packages import LATEST, PackageRow
 from registry_server.db.pushes import Push
 from registry_server.db.states import StateRow
-from registry_server.services import checking, downloads, policy, recipes, tags_versions, uploads
+from registry_server.services import checking, downloads, policy, recipes, sharing, tags_versions, uploads
 from registry_server.services.checking import ContentCheck
 from registry_server.services.policy import PackageRequest, PushRequest
 from registry_server.services.summaries import describe, search_texts
@@ -143,7 +142,7 @@ def check(request: PushRequest, body: push_wire.PublishCheck) -> push_wire.Publi
         if package:
             if wanted.body.public and not package.public:
                 policy.check_writer(connection, request, "package:share")
-                _check_confirmed(package, wanted.body.confirm_public)
+                sharing.check_confirmed(package, wanted.body.confirm_public)
             for tag in filter(None, (LATEST, wanted.body.tag)):
                 tags_versions.check_tag_room(connection, request.registry, package, tag)
             if wanted.body.version:
@@ -396,21 +395,4 @@ def _publicise(connection: Connection, request: PackageRequest, package: Package
     if not wanted.body.public or package.public:
         return package
     policy.check_writer(connection, request, "package:share")
-    return make_public(connection, request, package, confirmed=wanted.body.confirm_public)
-
-
-def _check_confirmed(package: PackageRow, confirmed: bool) -> None:
-    if not confirmed:
-        raise Forbidden(
-            f"{package.full_name} is private; making it public shows all its earlier pushes to everybody",
-            hint="confirm with --yes",
-            needs="confirm",
-        )
-
-
-def make_public(connection: Connection, request: PackageRequest, package: PackageRow, *, confirmed: bool) -> PackageRow:
-    """Let everybody read the package; raise `Forbidden` unless it is confirmed that earlier pushes are meant too."""
-    _check_confirmed(package, confirmed)
-    packages.set_public(connection, package.id, True)
-    request.record(connection, "package:public", public=True)
-    return replace(package, public=True)
+    return sharing.make_public(connection, request, package, confirmed=wanted.body.confirm_public)

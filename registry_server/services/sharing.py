@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection
 
 from datapkg.errors import Forbidden, InvalidInput, QuotaExceeded
@@ -9,7 +11,7 @@ from datapkg.format import wire
 from datapkg.format.names import check_user
 from registry_server.db import grants, packages
 from registry_server.db.packages import PackageRow
-from registry_server.services import policy, publish
+from registry_server.services import policy
 from registry_server.services.policy import PackageRequest
 
 PUBLIC = "public"
@@ -36,7 +38,7 @@ def grant(request: PackageRequest, who: str, *, confirmed: bool, write: bool = F
         package = policy.writable(connection, request, "package:share")
         if who == PUBLIC:
             if not package.public:
-                package = publish.make_public(connection, request, package, confirmed=confirmed)
+                package = make_public(connection, request, package, confirmed=confirmed)
         elif who != package.user:
             check_user(who)
             if grants.add(connection, package.id, who, write=write):
@@ -61,6 +63,24 @@ def revoke(request: PackageRequest, who: str) -> wire.Access:
             request.record(connection, "package:revoke", who=who)
         # Read again, since `public` may have changed.
         return _access(connection, policy.writable(connection, request, "package:share"))
+
+
+def check_confirmed(package: PackageRow, confirmed: bool) -> None:
+    """Raise `Forbidden` unless it is confirmed that everybody may read what was pushed while it was private."""
+    if not confirmed:
+        raise Forbidden(
+            f"{package.full_name} is private; making it public shows all its earlier pushes to everybody",
+            hint="confirm with --yes",
+            needs="confirm",
+        )
+
+
+def make_public(connection: Connection, request: PackageRequest, package: PackageRow, *, confirmed: bool) -> PackageRow:
+    """Let everybody read the package; raise `Forbidden` unless it is confirmed that earlier pushes are meant too."""
+    check_confirmed(package, confirmed)
+    packages.set_public(connection, package.id, True)
+    request.record(connection, "package:public", public=True)
+    return replace(package, public=True)
 
 
 def _check_count(connection: Connection, package: PackageRow) -> None:

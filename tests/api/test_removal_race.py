@@ -63,7 +63,7 @@ def test_package_removed_after_it_was_resolved(
         return result
 
     monkeypatch.setenv("DATAPKG_HOME", str(old.data))
-    for module in ("datapkg.resolve", "datapkg.api.build"):
+    for module in ("datapkg.resolve", "datapkg.api.build_tools"):
         monkeypatch.setattr(f"{module}.find_installed", found_and_removed)
     with pytest.raises(NotFound, match="me/p is not installed"):
         make(way, old, tmp_path)

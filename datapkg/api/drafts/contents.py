@@ -100,7 +100,7 @@ def _stored_rows(draft: DraftState, node: TableNode, source: Source, path: str) 
 
 
 def _find_package(draft: DraftState, wanted: Ref) -> tuple[Manifest, Readable]:
-    from datapkg.api.build import find_package
+    from datapkg.api.build_tools import find_package
 
     manifest, readable = find_package(draft.home, wanted, draft.options.registry)
     draft.sources.append(Source(draft.home.store, wanted, manifest.hash, Remote(draft.home)))
