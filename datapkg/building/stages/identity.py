@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from datapkg.building.sources.base import KnownHashes
@@ -12,9 +13,15 @@ from datapkg.building.sources.file import known_hash
 from datapkg.building.sources.function import source_files
 from datapkg.building.spec.model import FileSource, Stage
 from datapkg.building.stages.inputs import Input
+from datapkg.building.stages.shell_text import is_script
 from datapkg.errors import BuildFailed
 from datapkg.format.canonical import encode, prepare
 from datapkg.format.hashing import hash_bytes
+
+_SHELL_WORD = re.compile(r"[^\s'\"=;|&<>()`$\0]+")
+_WRITTEN = re.compile(r">[>|&]?\s*[^\s;|&<>()`]+|(?<![^\s|])tee(\s+-\w+)*\s+[^;|&<>()`\n]+")
+_MAX_WORDS = 1_000
+_MAX_FOLDERS = 20
 
 
 def identity(
@@ -50,13 +57,29 @@ def code_files(stage: Stage, root: Path) -> list[FileSource]:
     """Return the code that is known before a run: `code`, the function's modules, and files that the command names."""
     found = {each.shown: each for each in stage.code}
     paths = source_files(stage.python.module) if stage.python else []
-    # A word that names a file is probably a script; at worst, a stage runs again that need not.
-    # `Path.is_file` raises for a word that is too long for a file's name, `os.path.isfile` does not.
-    paths += [root / word for word in stage.run if not stage.shell and word and os.path.isfile(root / word)]
-    for path in paths:
+    for path in [*paths, *_named_files(stage, root)]:
         shown = Path(os.path.relpath(path, root)).as_posix()
         found.setdefault(shown, FileSource(path.absolute(), shown))
     return [found[shown] for shown in sorted(found)]
+
+
+def _named_files(stage: Stage, root: Path) -> Iterator[Path]:
+    """Yield the files that words of the command name, in the text of a shell also those in folders that it names.
+
+    Such a file is probably a script; at worst, a stage runs again that need not.
+    """
+    for index, text in enumerate(stage.run):
+        is_shell = stage.shell or is_script(stage.run, index)
+        words = _shell_words(text) if is_shell else [text]
+        # `Path.is_file` raises for a word that is too long for a file's name, `os.path.isfile` does not.
+        folders = [word for word in words if os.path.isdir(root / word)][:_MAX_FOLDERS] if is_shell else []
+        for folder in ["", *folders]:
+            yield from (root / folder / word for word in words if word and os.path.isfile(root / folder / word))
+
+
+def _shell_words(text: str) -> list[str]:
+    """Return the words of a text for the shell, without those that it writes to, such as logs."""
+    return list(dict.fromkeys(_SHELL_WORD.findall(_WRITTEN.sub(" ", text))))[:_MAX_WORDS]
 
 
 def hash_now(root: Path, path: str, cache: KnownHashes) -> str | None:

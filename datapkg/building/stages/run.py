@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
@@ -27,7 +26,7 @@ from datapkg.building.stages import metrics
 from datapkg.building.stages.capacity import VISIBLE_GPUS
 from datapkg.building.stages.container import NOT_STARTED, container_for
 from datapkg.building.stages.inputs import Input, place_all
-from datapkg.building.stages.left_files import open_left
+from datapkg.building.stages.noted_files import MODULES_VARIABLE, ROOT_VARIABLE, noted_code, unnoted, write_site
 from datapkg.building.stages.process import Processes, tail
 from datapkg.building.stages.shell_text import filled_shell, is_script
 from datapkg.errors import DatapkgError, DiskFull, StageFailed, exhausted
@@ -47,36 +46,12 @@ module, function, given = sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
 paths = {name: pathlib.Path(path) for name, path in given["paths"].items()}
 getattr(importlib.import_module(module), function)(**paths, **given["params"])
 """
-# Imported by every Python that a stage starts: notes the files of the modules that it imported.
-_SITE = """
-import atexit, os, sys
-_here = os.path.dirname(os.path.abspath(__file__))
-_start, _notes, _root = os.getcwd(), os.environ.get("DATAPKG_STAGE_MODULES"), os.environ.get("DATAPKG_STAGE_ROOT")
-def _note():
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    paths = {os.path.realpath(os.path.join(_start, each)) for each in files if isinstance(each, str)}
-    below = sorted(each for each in paths if each.startswith(_root + os.sep))
-    with open(os.path.join(_notes, str(os.getpid())), "a", encoding="utf-8", errors="surrogateescape") as file:
-        file.write("".join(each + chr(10) for each in below))
-if _notes and _root:
-    atexit.register(_note)
-sys.path[:] = [each for each in sys.path if os.path.abspath(each or os.curdir) != _here]
-_self = sys.modules.pop("sitecustomize", None)
-try:
-    import sitecustomize
-except ImportError:
-    pass
-finally:
-    if _self:
-        sys.modules.setdefault("sitecustomize", _self)
-"""
 # Of an isolated stage: what a program needs to find its files, beside the variables that the stage names.
 _ISOLATED_ENV = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV")
 _RETRY_PAUSE_S = 1.0  # doubled after each retry
 _FULL_BYTES = 64 << 10
 _MAX_NAME_BYTES = 255
 _NAME_START_BYTES = 200
-_MAX_NOTES_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -124,8 +99,8 @@ def run_stage(
     with objects.batch():
         nodes = [node for name in stage.outputs for node in _stored(stage, name, paths[name], objects)]
         reported, warnings = metrics.kept_metrics(folder / metrics.FOLDER / metrics.FILE, objects)
-    warnings += _beside_outputs(stage, folder / "outputs")
-    code, seconds = _code(notes, place.root, folder), time.monotonic() - start
+    warnings += [*_beside_outputs(stage, folder / "outputs"), *unnoted(stage.run, notes)]
+    code, seconds = noted_code(notes, place.root, folder), time.monotonic() - start
     return StageRun([*nodes, *reported], code, seconds, [f"stage {quoted(stage.name)}: {each}" for each in warnings])
 
 
@@ -171,7 +146,7 @@ def _run_once(
     """Run the command once; return what went wrong, the paths of the outputs, and where imports are noted."""
     for name in ("inputs", "outputs", "code", "notes", "site", metrics.FOLDER):
         (folder / name).mkdir(parents=True)
-    (folder / "site" / "sitecustomize.py").write_text(_SITE)
+    write_site(folder / "site")
     given = place_all(inputs, folder / "inputs")
     outputs = {}
     for name, text in stage.outputs.items():
@@ -193,7 +168,6 @@ def _run_command(
 ) -> str:
     """Run the command, in a container where the stage has an image; return what went wrong."""
     how: dict[str, Any] = {"folder": root, "log": place.log, "timeout_s": stage.timeout_s}
-    own = _own_variables(stage, "", folder, root)
     if not stage.image:
         return processes.run(command, environ=_environ(stage, place.environ, folder, root), **how)
     own = _own_variables(stage, "", folder, root)
@@ -237,7 +211,7 @@ def _environ(stage: Stage, environ: Mapping[str, str], folder: Path, root: Path)
 def _own_variables(stage: Stage, python_path: str, folder: Path, root: Path) -> dict[str, str]:
     """Return the variables by which the modules are noted that a Python imports."""
     path = os.pathsep.join(filter(None, [str(folder / "site"), python_path]))
-    noted = {"DATAPKG_STAGE_MODULES": str(folder / "notes"), "DATAPKG_STAGE_ROOT": os.path.realpath(root)}
+    noted = {MODULES_VARIABLE: str(folder / "notes"), ROOT_VARIABLE: os.path.realpath(root)}
     own = {"DATAPKG_STAGE": stage.name, METRICS_VARIABLE: str(folder / metrics.FOLDER / metrics.FILE)}
     return {**noted, "PYTHONPATH": path, **own}
 
@@ -317,26 +291,3 @@ def _check_regular(stage: Stage, name: str, path: Path) -> None:
 def _not_a_file(stage: Stage, name: str, shown: str) -> StageFailed:
     what = f"stage {quoted(stage.name)}: {shown} in output {quoted(name)} is not a regular file"
     return StageFailed(what, hint="write files, not links", stage=stage.name)
-
-
-def _is_path(line: str) -> bool:
-    return "\0" not in line and os.path.normpath(line) == line
-
-
-def _code(notes: Path, root: Path, folder: Path) -> list[str]:
-    """Return the files of modules that were imported, relative to the build folder; without installed libraries."""
-    # The folder of the run may be below the build folder, where the store is.
-    own, roots = os.path.realpath(folder), [os.path.realpath(folder / "code"), os.path.realpath(root)]
-    libraries = {os.path.realpath(each) for each in (sys.prefix, sys.base_prefix)}
-    found = set()
-    for file in notes.iterdir():
-        stream = open_left(file)
-        with stream or contextlib.nullcontext():
-            text = stream.read(_MAX_NOTES_BYTES).decode("utf-8", "surrogateescape") if stream else ""
-        for line in filter(_is_path, text.splitlines()):
-            base = next((each for each in roots if line.startswith(each + os.sep)), None)
-            is_library = "site-packages" in line or any(line.startswith(each + os.sep) for each in libraries)
-            is_ours = base == roots[1] and line.startswith(own + os.sep)
-            if base and not (is_library or is_ours):
-                found.add(os.path.relpath(line, base))
-    return sorted(found)
