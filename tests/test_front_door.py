@@ -86,6 +86,10 @@ def test_stages_without_changes_load_no_library_of_tables_and_none_of_the_networ
     assert loaded_by(code) & HEAVY == {"msgspec", "yaml"}
 
 
+def test_a_build_on_a_cluster_loads_no_library_of_tables_and_none_of_the_network_itself() -> None:
+    assert loaded_by("import datapkg.building.cluster.runner") & HEAVY == {"msgspec", "yaml"}
+
+
 def test_push_and_install_make_no_classes_of_results_of_other_commands() -> None:
     code = "import datapkg.api.push, datapkg.api.install, sys; assert 'datapkg.api.results' not in sys.modules"
     assert "datapkg" in loaded_by(code)

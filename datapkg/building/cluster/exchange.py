@@ -24,7 +24,6 @@ from datapkg.home import Home
 from datapkg.objects.base import Objects
 from datapkg.objects.cloud import CloudObjects
 from datapkg.objects.files import temp_path, write_atomic
-from datapkg.remote.static.opening import open_blobs
 from datapkg.store.index import Index
 from datapkg.store.store import Store
 
@@ -105,6 +104,8 @@ def open_location(url: str, tmp: Path) -> CloudObjects:
             "registry, such as me/exchange"
         )
         raise InvalidInput(what, hint="--objects file:///shared/folder")
+    from datapkg.remote.static.opening import open_blobs  # it loads what talks to a registry
+
     return CloudObjects(open_blobs(url), tmp)
 
 
