@@ -32,6 +32,7 @@ DESIGN = [ROOT / "DEVELOPING.md", *sorted((ROOT / "docs" / "design").glob("*.md"
 MAX_DEVELOPING_CHARS = 12_000  # ten minutes of reading
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SIMPLE = re.compile(r"datapkg [\w\s@./:=+-]*")  # without anything that a shell expands
+FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 RUN = ("console", "python")
 FILE = re.compile(r"# ([\w.-]+\.(?:py|yml))\n")  # the first line of a block that shows a whole file
 PROGRESS = re.compile(r"^note: .*, \d+ s\n", re.MULTILINE)  # what a slow machine prints after five seconds
@@ -167,10 +168,23 @@ def test_every_design_page_is_listed() -> None:
     assert listed == {page.name for page in (ROOT / "docs" / "design").glob("*.md")} - {"README.md"}
 
 
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as sites that render Markdown name them."""
+    text = FENCED.sub("", page.read_text())
+    titles = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title) for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE))
+    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
 def test_links_between_pages_exist() -> None:
+    anchored = 0
     for page in [*PAGES, *DESIGN]:
-        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}, which does not exist"
+        for file, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)", FENCED.sub("", page.read_text())):
+            target = page.parent / file if file else page
+            assert target.exists(), f"{page.name} links to {file}, which does not exist"
+            if anchor:
+                anchored += 1
+                assert anchor in anchors(target), f"{page.name} links to {target.name}#{anchor}, which does not exist"
+    assert anchored > 10
 
 
 def test_every_path_in_the_design_pages_exists() -> None:
