@@ -24,6 +24,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from fastapi.telemetry import TelemetryConfig
 from filelock import FileLock, Timeout
+from starlette.types import ASGIApp, Message
 
 from datapkg import __version__
 from datapkg.errors import Conflict
@@ -195,11 +196,26 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        await load_routes(self.config.loaded_app)
         # What exists now stays: the collector need not look at it whenever a request has made many objects.
         gc.collect()
         gc.freeze()
         if self.started:
             self._announce()
+
+
+async def load_routes(app: ASGIApp) -> None:
+    """Ask for what does not exist, so that no user waits for it: FastAPI builds all routes at the first request."""
+    address = {"path": "/api/", "raw_path": b"/api/", "root_path": "", "query_string": b"", "scheme": "http"}
+    request = {"type": "http", "http_version": "1.1", "method": "GET", "headers": [], "client": None, "server": None}
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(_: Message) -> None:
+        pass
+
+    await app({**request, **address}, receive, send)
 
 
 def _allow_files() -> None:

@@ -20,6 +20,8 @@ PUBLISH = PUSH + "/publish"
 PUBLISH_CHECK = PUSH + "/publish/check"
 
 DELTA_TYPE = "application/x-datapkg-delta"
+MINIMAL = "return=minimal"
+"""The value of the header `Prefer` (RFC 7240) by which an answer lists no hashes, all of which the client has sent."""
 MAX_MESSAGE = 10_000
 
 

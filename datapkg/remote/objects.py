@@ -268,7 +268,7 @@ class RegistryObjects(PushTarget):
             twice(partial(self._session.retried, partial(self._send_frames, path, body)), self._session.url + path)
 
     def _send_frames(self, path: str, body: bytes) -> None:
-        headers = {"Content-Type": wire.FRAMES}
+        headers = {"Content-Type": wire.FRAMES, "Prefer": push_wire.MINIMAL}
         with self._session.request("POST", path, data=body, headers=headers) as response:
             self._session.body(response, 64 << 20)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from registry_server.db.tables import objects, package_objects, push_objects, pushes
 
@@ -44,23 +43,11 @@ def count_of(connection: Connection, user_id: int) -> int:
 
 def unpublished_bytes(connection: Connection, user_id: int) -> int:
     """Return the size of all objects that were sent in the user's pushes and are not published yet."""
-    return _sum_of(connection, _sent_by(user_id).add_columns(objects.c.hash).distinct())
-
-
-def has_unpublished(connection: Connection, user_id: int, size: int) -> bool:
-    """Return whether there are more than so many bytes of such objects."""
-    # First with those twice that are in two pushes: finding these takes longer than all the rest.
-    return _sum_of(connection, _sent_by(user_id)) > size and unpublished_bytes(connection, user_id) > size
-
-
-def _sent_by(user_id: int) -> Select[int]:
     mine = select(pushes.c.id).where(pushes.c.user_id == user_id)
-    sent = select(objects.c.size).join(push_objects, push_objects.c.hash == objects.c.hash)
-    return sent.where(push_objects.c.push_id.in_(mine))
-
-
-def _sum_of(connection: Connection, sizes: Select[Any]) -> int:
-    return int(connection.execute(select(func.coalesce(func.sum(sizes.subquery().c.size), 0))).scalar_one())
+    sent = select(objects.c.hash, objects.c.size).join(push_objects, push_objects.c.hash == objects.c.hash)
+    # Each object once: it may be in two pushes.
+    sizes = sent.where(push_objects.c.push_id.in_(mine)).distinct().subquery().c.size
+    return int(connection.execute(select(func.coalesce(func.sum(sizes), 0))).scalar_one())
 
 
 def finish(connection: Connection, push: Push, package_id: int, until: datetime) -> None:

@@ -30,6 +30,7 @@ from registry_server.db.schema import migrate, problems
 from registry_server.services.chunk_maps import ChunkMaps
 from registry_server.services.object_store import NOTE, open_objects
 from registry_server.services.reply_sizes import OpenReplies
+from registry_server.services.unpublished import UnpublishedBytes
 from registry_server.settings import Settings
 from registry_server.workers.checker import ClaimChecker
 
@@ -70,6 +71,7 @@ class Registry:
     chunk_maps: ChunkMaps
     created: bool = False
     replies: OpenReplies = field(default_factory=OpenReplies)
+    unpublished: UnpublishedBytes = field(default_factory=UnpublishedBytes)
     now: Callable[[], datetime] = _now
 
     @property

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -124,7 +125,8 @@ def check_push(request: PushRequest, size: int = 0, elsewhere: int = 0) -> None:
         push = find_push(connection, request)
         limit = request.registry.settings.max_unpublished_bytes
         begun = begun_bytes(request.registry, push.user_id) + elsewhere
-        if pushes.has_unpublished(connection, push.user_id, limit - begun):
+        count = partial(pushes.unpublished_bytes, connection, push.user_id)
+        if request.registry.unpublished.are_more(push.user_id, limit - begun, count):
             raise QuotaExceeded(
                 f"you have sent more than {limit:,} bytes that are not published, which is the limit "
                 f"({setting_name('max_unpublished_bytes')})",
@@ -249,6 +251,7 @@ def note(request: PushRequest, sizes: dict[str, int], deletions: int) -> None:
                 hint="push again",
             )
         objects.add_sent(connection, push.id, sizes, request.registry.now())
+    request.registry.unpublished.add(push.user_id, sum(sizes.values()))
 
 
 def _batches(frames: Iterator[tuple[str, bytes]]) -> Iterator[dict[str, bytes]]:

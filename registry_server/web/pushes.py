@@ -71,8 +71,9 @@ async def complete_direct(request: Request, push: ThePush, hash: TheHash, size: 
 
 @router.post(push_wire.PUSH_OBJECTS, openapi_extra=_takes(wire.FRAMES))
 async def put_objects(request: Request, push: ThePush) -> Reply[push_wire.Stored]:
-    """Upload many small objects in one body of frames."""
-    return await _store(request, push, partial(uploads.put_batch, push))
+    """Upload many small objects in one body of frames; with `Prefer: return=minimal`, no hash is returned."""
+    stored = await _store(request, push, partial(uploads.put_batch, push))
+    return push_wire.Stored(hashes=[]) if push_wire.MINIMAL in request.headers.getlist("prefer") else stored
 
 
 async def _store(

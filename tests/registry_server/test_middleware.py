@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from datapkg.errors import DatapkgError, InvalidInput, NotFound
 from datapkg.format import wire
-from registry_server.app import create_app
+from registry_server.app import create_app, load_routes
 from registry_server.services import browse
 from registry_server.settings import Settings
 from tests.registry_server import wire_names
@@ -38,6 +39,13 @@ def test_unknown_path_is_not_found(house: House, path: str) -> None:
     answer = house.nobody.get(path)
     check(answer, 404)
     assert isinstance(answer.error, NotFound)
+
+
+def test_no_request_builds_a_route_once_the_server_has_started(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.run(load_routes(house.app))
+    monkeypatch.setattr("fastapi.routing.get_dependant", None)
+    assert house.nobody.get(wire.HEALTH).status == 200
+    assert house.nobody.get("/").status == 200
 
 
 @pytest.mark.parametrize(

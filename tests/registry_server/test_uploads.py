@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from datapkg.errors import HashMismatch, InvalidInput, InvalidName, QuotaExceeded
-from datapkg.format import wire
+from datapkg.format import push_wire, wire
 from datapkg.format.frames import encode_frames, frame_head
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.packs import PackedObjects
@@ -92,6 +92,12 @@ def test_many_objects_in_one_body(house: House, ada: Client, push: str) -> None:
     assert missing(ada, push, *answer.json()["hashes"]) == []
     assert on_disk(house) == {sha256(body) for body in bodies}
     assert temporary(house) == []
+
+
+def test_hashes_that_the_client_has_are_returned_only_if_wanted(house: House, ada: Client, push: str) -> None:
+    answer = ada.post(f"{push}/objects", body=frames(b"one", b"two"), headers={"Prefer": push_wire.MINIMAL})
+    assert (answer.status, answer.json()) == (200, {"hashes": []})
+    assert on_disk(house) == {sha256(b"one"), sha256(b"two")}
 
 
 def test_an_empty_body_of_objects(ada: Client, push: str) -> None:

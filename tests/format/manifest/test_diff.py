@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datapkg.format.manifest.diff import Change, diff, replaced_objects, same_data
+from datapkg.format.manifest.diff import Change, changed, diff, replaced_objects, same_data
+from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Block, FileNode, GroupNode, Manifest, Node, TableNode
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -26,6 +27,13 @@ def test_each_kind_of_change() -> None:
         Change("changed", "t", what=("content", "rows")),
     ]
     assert diff(old, old) == []
+
+
+def test_one_long_state_is_compared_with_itself_without_chunk_maps() -> None:
+    data = Manifest.make([table("t"), FileNode(path="f", hash=B, size=9)])
+    one, other = MappedManifest(data.data, data.hash), MappedManifest(data.data, data.hash)
+    assert changed(one, other) == ({}, {})
+    assert "chunks" not in vars(one) | vars(other)
 
 
 def test_equal_values_stored_differently_are_the_same_data() -> None:
