@@ -24,7 +24,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from fastapi.telemetry import TelemetryConfig
 from filelock import FileLock, Timeout
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Scope
 
 from datapkg import __version__
 from datapkg.errors import Conflict
@@ -207,7 +207,7 @@ class _Server(uvicorn.Server):
 async def load_routes(app: ASGIApp) -> None:
     """Ask for what does not exist, so that no user waits for it: FastAPI builds all routes at the first request."""
     address = {"path": "/api/", "raw_path": b"/api/", "root_path": "", "query_string": b"", "scheme": "http"}
-    request = {"type": "http", "http_version": "1.1", "method": "GET", "headers": [], "client": None, "server": None}
+    common: Scope = {"type": "http", "http_version": "1.1", "headers": [], "client": None, "server": None}
 
     async def receive() -> Message:
         return {"type": "http.request"}
@@ -215,7 +215,7 @@ async def load_routes(app: ASGIApp) -> None:
     async def send(_: Message) -> None:
         pass
 
-    await app({**request, **address}, receive, send)
+    await app({**common, **address, "method": "GET"}, receive, send)
 
 
 def _allow_files() -> None:
