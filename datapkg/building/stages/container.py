@@ -30,6 +30,22 @@ NOT_STARTED = 125
 _INSPECT_S = 60
 _IN_QUOTES = re.compile(r'[",\n]')
 _LINE_CHARS = 500
+# A container is no child of its engine's program: it goes on when that is killed, and the first process in it ignores
+# SIGTERM. So a shell between waits for that signal, which a build, its timeout or its watchdog sends to the group, and
+# has the container killed where it does not end by itself.
+_UNTIL_TERMINATED = """
+engine=$1 name=$2
+shift 2
+trap 'is_over=1' TERM
+"$@" &
+wait $!
+code=$?
+if [ "$is_over" ]; then
+    for second in 1 2; do kill -0 $! 2> /dev/null && sleep 1; done
+    "$engine" kill "$name" > /dev/null 2>&1
+fi
+exit $code
+"""
 
 
 def check_engine(stages: Iterable[Stage], environ: Mapping[str, str]) -> None:
@@ -118,7 +134,10 @@ class Container:
     given: Mapping[str, str]
 
     def command(self, words: Sequence[str]) -> list[str]:
-        """Return the command line of the engine; values of the user's own variables do not appear in it."""
+        """Return the command line of the engine, below a shell that ends the container on SIGTERM.
+
+        Values of the user's own variables do not appear in it.
+        """
         is_podman = Path(self.engine).name == "podman"
         found = [self.engine, "run", "--rm", "--name", self.name, "--security-opt", "label=disable"]
         # Podman without root maps the user to root inside, unless told to keep it.
@@ -136,7 +155,7 @@ class Container:
         if gpus := self.given.get(VISIBLE_GPUS):
             ours = [f"--device=nvidia.com/gpu={each}" for each in gpus.split(",")]
             found += ours if is_podman else ["--gpus", f'"device={gpus}"']
-        return [*found, self.image, *words]
+        return ["/bin/sh", "-c", _UNTIL_TERMINATED, "sh", self.engine, self.name, *found, self.image, *words]
 
     def remove(self, environ: Mapping[str, str]) -> None:
         """End the container if it still runs: the engine's program does not always take it along."""
@@ -163,6 +182,8 @@ def container_for(
 ) -> Container:
     """Return the container of a run in `folder`, with the code at `root`; `given` are the variables that are ours."""
     check_engine([stage], environ)
+    # An engine refuses relative paths, and the build folder is `.` where a build begins in it.
+    root, folder = root.absolute(), folder.absolute()
     own = [folder / name for name in ("inputs", "site")]
     return Container(
         str(_engine(environ)),

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,16 @@ import datapkg
 from datapkg.api.build import build_package
 from datapkg.api.build_result import BuildResult
 from datapkg.building.spec.options import BuildOptions
+from datapkg.building.stages.container import Container
 from datapkg.errors import InvalidBuildFile, MissingDependency, StageFailed
 from datapkg.format.names import Ref
 from datapkg.home import Home
 
 REF = Ref("me", "data")
-# An engine that runs the command here, in the folder and with the variables alone that it was given.
+# An engine that runs the command here, in the folder and with the variables alone that it was given. As with real ones,
+# the command does not end with the engine's program.
 ENGINE = f"""#!{sys.executable}
-import json, os, subprocess, sys
+import json, os, signal, subprocess, sys
 here = os.path.dirname(os.path.abspath(__file__))
 words = sys.argv[1:]
 open(here + "/calls", "a").write(json.dumps(words) + "\\n")
@@ -37,10 +40,12 @@ if words[0] == "pull":
         sys.exit("Trying to pull...\\nError: " + words[-1] + ": manifest unknown")
     json.dump(images | {{words[-1]: "b" * 64}}, open(here + "/images.json", "w"))
     sys.exit()
-if words[0] == "rm":
+if words[0] in ("rm", "kill"):
+    if os.path.exists(here + "/" + words[-1]):
+        os.kill(int(open(here + "/" + words[-1]).read()), signal.SIGKILL)
     sys.exit()
 assert words[0] == "run"
-at, env, folder = 1, {{"PATH": "/usr/bin:/bin"}}, None
+at, env, folder, name = 1, {{"PATH": "/usr/bin:/bin"}}, None, None
 while words[at].startswith("--"):
     word, _, value = words[at].partition("=")
     if word == "--rm" or value:
@@ -51,12 +56,15 @@ while words[at].startswith("--"):
         name, is_given, text = value.partition("=")
         env[name] = text if is_given else os.environ[name]
     folder = value if word == "--workdir" else folder
+    name = value if word == "--name" else name
     at += 2
 if words[at] == "bad/start":
     print("Error: crun: no such device")
     sys.exit(125)
 os.chdir(folder)
-os.execvpe(words[at + 1], words[at + 1:], env)
+container = subprocess.Popen(words[at + 1:], env=env, start_new_session=True)
+open(here + "/" + name, "w").write(str(container.pid))
+sys.exit(container.wait())
 """
 
 
@@ -64,7 +72,7 @@ class Engine:
     """A program of the name of an engine, alone on the path."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder / "programs"
+        self.folder, self.name = folder / "programs", name
         self.folder.mkdir()
         (self.folder / name).write_text(ENGINE)
         (self.folder / name).chmod(0o755)
@@ -182,7 +190,46 @@ def test_a_container_that_takes_too_long_is_removed(engine: Engine, tmp_path: Pa
     with pytest.raises(StageFailed, match=r"took longer than 3 s"):
         build(tmp_path / "work", "image: busybox:1\n    timeout: 3s", "sleep 20")
     (words,) = engine.calls("run")
-    assert engine.calls("rm") == [["rm", "--force", words[words.index("--name") + 1]]]
+    name = words[words.index("--name") + 1]
+    assert engine.calls("rm") == [["rm", "--force", name]]
+    assert engine.calls("kill") == [["kill", name]]
+
+
+def test_a_container_ends_with_a_build_that_is_killed(engine: Engine, tmp_path: Path) -> None:
+    container = Container(str(engine.folder / engine.name), "mine", "busybox:1", False, (), (), tmp_path, (), {})
+    code = f"""
+from pathlib import Path
+from datapkg.building.stages.process import Processes
+log = Path({str(tmp_path)!r}) / "log"
+Processes().run({container.command(["sleep", "60"])!r}, folder=log.parent, environ={{}}, log=log, timeout_s=None)
+"""
+    build = subprocess.Popen([sys.executable, "-c", code])
+    file, deadline = engine.folder / "mine", time.monotonic() + 30
+    while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    pid = int(file.read_text())
+    build.kill()
+    build.wait()
+    while _is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _is_alive(pid)
+    assert engine.calls("kill") == [["kill", "mine"]]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_build_in_its_own_folder(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datapkg build me/p` has a relative build folder, and engines refuse relative paths."""
+    monkeypatch.chdir(tmp_path)
+    build(Path("."))
+    (words,) = engine.calls("run")
+    assert all(Path(mount[1].removeprefix("source=")).is_absolute() for mount in mounts_of(words))
+    assert words[words.index("--workdir") + 1] == str(tmp_path)
 
 
 def test_without_an_engine_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
