@@ -90,6 +90,7 @@ def _append(home: Home, ref: Ref, files: Sequence[Path], options: AppendOptions,
     )
     added, rows, to = _Added(), 0, options.to
     state = DraftState(home, ref, commit, _POLICY)
+    # `drafting` commits when the block ends, which reads the objects of a dry run too: so it is the inner one.
     with objects_for(home.store, options.dry_run) as state.objects, drafting(state) as draft:
         if isinstance(draft.nodes.get(to), TableNode):
             rows = _add_rows(draft, to, files)
@@ -140,6 +141,7 @@ def _add_rows(draft: DraftState, path: str, files: Sequence[Path]) -> int:
     columns = dict(node.columns) if isinstance(node, TableNode) else {}
     for file in files:
         with (
+            # Temporary objects: only the rows are needed, since the longer table has other blocks than the file alone.
             objects_for(draft.home.store, dry_run=True) as objects,
             shown_progress(draft.options.progress) as report_progress,
         ):
@@ -192,6 +194,7 @@ def _put(draft: DraftState, path: str, node: Node, added: _Added) -> None:
 def _spec(home: Home, path: Path, prefix: str) -> BuildSpec:
     """Return the spec of a file or folder below its target group; a folder becomes a group."""
     is_folder = path.is_dir()
+    # `.` and `..` name no group, so their contents are added to the target itself.
     name = path.name if is_folder and path.name != ".." else ""
     if name and (problem := name_problem((name,))):
         raise InvalidInput(f"folder {quoted(path)} cannot be a group: {problem}")

@@ -68,6 +68,7 @@ def _look(source: Any, options: BuildOptions) -> Snapshot | None:
     path = Path(source).absolute()
     if path.is_file() and path.suffix.lower() not in (".yml", ".yaml"):
         return None
+    # The names of files do not tell these, and each can change what a build makes of the folder.
     settings = [__version__, path, options.build_file, options.allow_outside, options.gitignore, *snapshot.versions()]
     return snapshot.take_snapshot(path if path.is_dir() else path.parent, settings)
 
@@ -83,6 +84,8 @@ def _recalled(home: Home, ref: Ref, seen: Snapshot, before: Current) -> BuildRes
     from datapkg.building import snapshot
 
     found = snapshot.recall(home.index, ref.package, seen)
+    # After an install of the same state, the build has to be logged: a push takes the newest build only if it is
+    # newer than the last install.
     is_here = found is not None and found.get("hash") == before.hash and before.origin == "local"
     return BuildResult(**found) if found and is_here and not before.partial else None
 
@@ -110,6 +113,7 @@ def _build(
         built = _built(home, ref, found.spec, options, before, progress)
         # Only now: a build that failed leaves the checksums in the build file as they were.
         is_written = not options.dry_run and found.write_sums()
+        # The checkout of a repository is temporary, and the lock is in the folder that is built.
         if built.stages and not options.dry_run and not found.spec.git:
             _lock_stages(found.spec, built)
         if not options.dry_run:
@@ -247,10 +251,12 @@ def _remember(
     elif spec.git and isinstance(source, str):
         BuildCache(home.index, ref.package).keep_repository(source)
     paths = [node.source.location for node in spec.nodes if isinstance(node.source, FileSource)]
+    # What was left out may be readable next time, and other sources can change while the folder does not.
     if seen is None or built.left_out or len(paths) < len(spec.nodes) or not seen.holds(paths):
         return
     objects = home.store.objects
     files = objects.files([built.manifest.hash])
+    # Their files are kept too: if one is gone or damaged, the next build has to make it again.
     for some in in_groups(built.manifest.objects()):
         files |= objects.files(some)
     result = {

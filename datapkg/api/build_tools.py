@@ -83,6 +83,7 @@ def stage_tools(
 
     A runner on another machine knows what may run there at once; else that is what this machine has.
     """
+    # First, so that a name in --from is an error in a build file without stages too.
     again = _stages_again(spec, options)
     if not spec.stages or spec.root is None:
         return None
@@ -104,6 +105,7 @@ def stage_tools(
     return StageTools(
         home.store,
         home.settings.environ,
+        # A check has no package; its logs are as deep in the cache as those of a package.
         home.cache / "stages" / (f"{ref.user}/{ref.name}" if ref else "check/check"),
         lambda: here if runner is None or runner.is_here else runner.machine(spec.stages, options.jobs),
         before,
@@ -143,6 +145,7 @@ def runner_for(home: Home, spec: BuildSpec, options: BuildOptions) -> Iterator[C
             "--dry-run reads sources on this machine, so it does not go with --on",
             hint="datapkg build USER/NAME PATH --dry-run",
         )
+    # Processes of this machine share its store; the setting is about clusters elsewhere.
     objects = options.objects or ("" if options.on == LOCAL else home.settings.get("objects").value or "")
     plan = ClusterPlan(options.on, _place(home, objects, options.registry), options.jobs or os.cpu_count() or 1)
     with cluster_runner(plan, home, spec.root) as runner:

@@ -102,6 +102,7 @@ def _described(home: Home, found: ResolvedState) -> BundledPackage:
 
 
 def _write(dest: Path, contents: bytes, objects: Mapping[str, tuple[Store, int]], counter: Counter) -> int:
+    # A bundle is made to be given to others, so the umask decides; files of the store are private.
     with replacing(dest, temp_path(dest.parent, f".{dest.name[:100]}"), mode=0o666) as file:
         writer = BundleWriter(file, contents)
         for hash, size, pieces in _bodies(objects):
@@ -165,6 +166,7 @@ def _explained(bundle: BundleObjects) -> Iterator[None]:
     """Inside, errors for what is wrong with the contents of a bundle name its file."""
     try:
         yield
+    # Nothing is damaged then, and its message says to upgrade.
     except NewerFormat:
         raise
     except (IntegrityError, InvalidManifest, ObjectNotFound, NodeNotFound) as error:
@@ -224,11 +226,13 @@ def _check_members(bundle: BundleObjects, wanted: Mapping[str, int], manifests: 
 def _finished(home: Home, state: _Bundled, replace: bool, left: dict[str, int]) -> InstallResult:
     entry, refs = state.entry, home.store.refs
     ref = entry.ref
+    # None: a bundle cannot say which tables a registry has checked.
     resolve.save(home, state.manifest, None)
     if entry.tags:
         refs.set_pointers(ref, "tags", refs.tags(ref) | dict.fromkeys(entry.tags, entry.hash))
     if entry.versions:
         refs.set_pointers(ref, "versions", refs.versions(ref) | dict.fromkeys(entry.versions, entry.hash))
+    # An object that several states share is counted as received by the first of them alone.
     sizes = [left.pop(hash) for hash in state.wanted if hash in left]
     options = InstallOptions(replace=replace)
     done = finish(home, ref, state.manifest, state.origin, options, (len(sizes), sum(sizes)))

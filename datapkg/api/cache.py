@@ -146,6 +146,7 @@ def _keys(home: Home, ref: Ref) -> set[str]:
     try:
         found = find_installed(home, ref)
         return {arrow_cache.key(table) for table in _tables(Source(found.store, ref, found.hash), ref)}
+    # The package is here, so the path is misspelt; of a removed package, copies are found by name.
     except NodeNotFound:
         raise
     except DatapkgError:

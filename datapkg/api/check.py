@@ -41,6 +41,7 @@ def check(
         asked = [node for node in found.spec.nodes if node.checks]
         if not asked:
             return CheckResults([], found.spec.warnings)
+        # A dry run writes below the store, which may not exist yet.
         store.prepare()
         with objects_for(store, dry_run=True) as objects:
             built = build_package(

@@ -96,7 +96,8 @@ def _export_line(exact: Ref, dest: Path) -> str:
 
 
 def _checked_out(home: Home, wanted: CheckoutFolder, exact: Ref, dest: Path, progress: Progress) -> CheckoutResult:
-    with contextlib.suppress(OSError):  # one that is empty, as git leaves them
+    # git leaves empty folders behind, and an export refuses one that it did not write. Others stay: rmdir fails.
+    with contextlib.suppress(OSError):
         dest.rmdir()
     node = _node(home, exact)
     if node is not None and node.kind != "group":

@@ -108,6 +108,7 @@ class Draft:
         nodes, path = self._state.nodes, self._state.free_path(path)
         for part in reversed(path.split("/")):
             value = {part: value}
+        # Built before anything is removed: a failed build leaves the draft as it was.
         made = build_nodes(self._state, spec_from_values(value))
         for old in list(nodes.below(path)):
             del nodes[old]

@@ -41,6 +41,7 @@ from datapkg.resolve import ResolvedState, find_installed, find_or_peek
 
 FORMATS = ("csv", "parquet")
 STAGED = ".datapkg-export-"
+# Builds that are looked into for the source of a node; bounded, as a log may have thousands.
 _RECORDS = 20
 _OF_KIND = {"file": "id", "array": "numpy", "table": "parquet"}
 
@@ -192,6 +193,7 @@ def _check_present(found: ResolvedState, manifest: Manifest, ref: Ref) -> None:
 
 
 def _check_free(job: _Job) -> None:
+    # lexists: a link that leads nowhere is in the way too.
     if os.path.lexists(job.dest) and not job.force:
         raise Conflict(f"{job.dest} exists; nothing was written", hint=f"datapkg export --force {job.ref} {job.dest}")
 
@@ -279,6 +281,7 @@ def _export_folder(job: _Job, tasks: list[ExportTask], named: frozenset[str], pr
         writer = _writer(job, staged, tasks, progress)
         groups = [task for task in tasks if task.node.kind == "group"]
         written = _written(job, writer, update, tasks)
+        # Only now: a text that does not read back equal has become Parquet, with another suffix.
         written = _finally_named(job, writer, groups, written, named)
         moved = list(_moved(job, update, written))
         folders = [task.parts for task in groups]
@@ -292,6 +295,7 @@ def _export_folder(job: _Job, tasks: list[ExportTask], named: frozenset[str], pr
         if not job.force:
             update.check(placed, f"datapkg export --force {job.ref} {job.dest}")
         place_tree(staged, parent, job.dest.name, folders, placed, force=job.force or update.is_known)
+        # After `place_tree`, which undoes its moves if one fails: this could not be undone.
         removed, edited = update.remove_others(files, folders)
         _keep_record(job, parent, written, update)
     notes = [each.note for each in written if each.note]
@@ -306,6 +310,7 @@ def _written(job: _Job, writer: Writer, update: Update, tasks: list[ExportTask])
     for number, task in enumerate(tasks):
         if task.node.kind == "group":
             continue
+        # A build file needs the form of each text, which the record does not have.
         kept = None if job.with_build_file else update.kept(task.node.path, _key(job, task), edited=job.keep_edits)
         if kept:
             same = replace(task, separator=kept.separator)

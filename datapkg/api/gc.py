@@ -40,6 +40,7 @@ def free_space(home: Home, policy: Policy, *, dry_run: bool = False) -> GcResult
         planned = gc.plan(home.store, policy)
         return _result(planned, bytes_compacted=planned.compacted_bytes, dry_run=True)
     plan, done = gc.collect(home.store, policy)
+    # After the states are gone: until then, shared stores keep their objects for this user.
     home.store.forget_uses()
     return _done(plan, done)
 

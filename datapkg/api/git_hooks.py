@@ -44,6 +44,7 @@ def install_hooks(folder: Path) -> list[HookResult]:
     for path, (before, after) in planned:
         if after != before:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # surrogateescape: the rest of a hook, in whatever encoding, stays byte for byte as it is.
             write_atomic(path, after.encode("utf-8", "surrogateescape"), path.parent, mode=0o755)
         results.append(HookResult(path, _UNCHANGED if after == before else _UPDATED if before else _CREATED))
     return results

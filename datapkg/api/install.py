@@ -84,18 +84,21 @@ def _install_from_registry(home: Home, ref: Ref, options: InstallOptions, progre
     client = home.client(origins.allowed_registry(home, ref, options.registry))
     resolved = resolve.resolve(home, client, ref, replace=options.replace)
     manifest = resolve.fetch_manifest(home, client, ref, resolved)
+    # Before objects are counted as present: from here on, `gc` of a shared store keeps what the state needs.
     home.store.use(manifest)
     with explained(ResolvedState(home.store, ref, manifest.hash, "ref"), home):
         received = _fetch_objects(home, client, ref, manifest, options, progress)
     resolve.keep(home, ref, manifest, resolved)
     current, known = home.store.refs.current(ref), home.store.record
     is_kept = (current and current.hash == manifest.hash) or known(ref, manifest.hash, "install")
+    # The first install of a state has recorded its checks.
     record = {} if is_kept else resolve.checks_of(client, ref, manifest.hash)
     return finish(home, ref, manifest, client.url, options, (received, client.received_bytes), record)
 
 
 def _plan_install(home: Home, ref: Ref, options: InstallOptions) -> InstallResult:
     hash = ref.state.value if ref.state and ref.state.is_full_hash else ""
+    # As the install does: with everything here, no registry is asked.
     if hash and home.store.has(hash):
         manifest = home.store.manifest(hash)
         if not home.store.objects.missing(options.selection.of(manifest, ref.path)):
@@ -139,6 +142,7 @@ def _origin(home: Home, ref: Ref, hash: str, options: InstallOptions) -> str:
     if origin := origins.origin_of(home, ref, hash):
         return origin
     refs = home.store.refs
+    # The log knows of the state and of no registry that has it.
     if any(refs.log(ref, hash=hash)):
         return "local"
     current = refs.current(ref)

@@ -31,6 +31,7 @@ def list_packages(home: Home) -> list[PackageListing]:
             if current and ref.package not in listed:
                 listed[ref.package] = PackageListing(
                     *(ref.package, current.hash, current.origin, current.bytes_logical, current.title),
+                    # A whole install is taken at its word: to look for each of its objects would slow `ls` down.
                     partial=current.partial and _lacks_data(store, current.hash),
                     states=kept_states(store, ref, current),
                 )

@@ -43,6 +43,7 @@ class Move:
 
     def ref(self, home: Home, ref: Ref) -> Ref:
         """Return a requirement at the new address, if it names the old one; raise `InvalidInput` if it cannot."""
+        # A name in the settings is left alone: the settings of each user say where it leads.
         if ref.registry is None or "://" not in ref.registry or home.registry_url(ref.registry) != self.old:
             return ref
         moved = Ref(ref.user, ref.name, ref.path, ref.state, self.name)

@@ -63,6 +63,7 @@ def log_page(
     wanted = (
         number for number, each in enumerate(entries.starting_at(0)) if hash in ("", each["hash"]) and is_next(each)
     )
+    # One more than is shown tells whether there is another page.
     numbers = list(islice(wanted, None if limit is None else limit + 1))
     page = [entries.read[number] for number in numbers[:limit]]
     if changes:
@@ -126,6 +127,7 @@ def _entries(home: Home, client: Client | None, ref: Ref, *, here: bool) -> tupl
     if client:
         try:
             pushed = client.log(ref)
+            # The log is read lazily; the first entry tells whether the registry has the package.
             first = next(pushed, None)
             tags, versions = _by_state(tags_at(client, ref)), _by_state(versions_at(client, ref))
         except NotFound:
@@ -215,6 +217,7 @@ def _add_sizes(home: Home, page: list[_Entry]) -> None:
     sizes = {each["hash"]: each["bytes_logical"] for each in page if each["bytes_logical"] is not None}
     for each in page:
         hash = each["hash"]
+        # A long manifest would have to be read as a whole, for one cell of a table.
         if hash not in sizes and home.store.has(hash) and home.store.objects.size(hash) < LONG_BYTES:
             sizes[hash] = home.store.manifest(hash).size()
         each["bytes_logical"] = sizes.get(hash)

@@ -34,6 +34,7 @@ def remove(home: Home, ref: Ref, *, now: bool = False, dry_run: bool = False) ->
         return _removed(ref.package, gc.estimate(store, ref), other)
     from datapkg.api.cache import remove_copies
 
+    # Before the pointers go, which tell what tables the package has.
     copies = remove_copies(home, ref)
     store.refs.remove(ref)
     freed = gc.free(store, now=now)

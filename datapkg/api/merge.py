@@ -122,6 +122,7 @@ def _planned(home: Home, inputs: Sequence[Input], into: Ref, merging: MergePlan,
         needed |= foreign_objects(home, each.ref, each.found, sizes, registry)
     return MergeResult(
         package=into.package,
+        # The blocks of concatenated tables, and so the hash, are only known once they are written.
         hash="" if merging.more else manifest.hash,
         inputs=_pins(inputs),
         nodes=sum(node.kind != "group" for node in merging.nodes.values()),

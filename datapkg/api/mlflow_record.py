@@ -92,6 +92,7 @@ def _write_values(client: Any, run_id: str, run: TrackedRun) -> None:
     now = int(time.time() * 1000)
     reports = reports_in(run.file.read_bytes())
     found = [Metric(name, value, now, step or 0) for step, values in reports for name, value in values.items()]
+    # MLflow takes at most 100 params at once.
     for start in range(0, max(len(params), 1), 100):
         client.log_batch(run_id, params=params[start : start + 100])
     for start in range(0, len(found), _MAX_BATCH):

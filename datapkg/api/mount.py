@@ -77,6 +77,7 @@ def unmount(folder: Path, force: bool = False) -> Path:
         hint = f"leave the folder, close its files, or: datapkg unmount --force {folder}"
         raise Conflict(f"{folder} was not unmounted: {problem}", hint=hint)
     if not force:
+        # The mounting process holds this lock until it has ended, and it may remove the folder.
         with contextlib.suppress(FileNotFoundError), claimed(folder, END_S):
             pass
     return folder
@@ -109,6 +110,7 @@ def _prepare(folder: Path) -> bool:
     if name := mounted_at(folder):
         if answers(folder):
             raise Conflict(f"{name} is mounted on {folder} already", hint=f"datapkg unmount {folder}")
+        # Its process is gone, so no program can read from it any more, be it busy or not.
         problem = detach(folder, even_if_busy=True) if name.startswith(OURS) else f"it is {name}"
         if problem:
             message = f"a mount that no longer answers is in the way at {folder}: {problem}"

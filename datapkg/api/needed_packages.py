@@ -30,6 +30,7 @@ class NeededPackages:
     def of(self, answers: Iterable[Answer]) -> list[Pin]:
         """Return the pins of what these states contain, and so on; of too many the rest is left out, with a note."""
         level = list(answers)
+        # Packages may contain each other's nodes, so each state is asked for once.
         self._seen.update((resolved.package, resolved.hash) for _, resolved in level)
         with ThreadPool(self._jobs) as pool:
             while level:
@@ -55,7 +56,7 @@ class NeededPackages:
             )
         new = []
         for each in resolved.packages:
-            if each.package == resolved.package:
+            if each.package == resolved.package:  # nodes of its own earlier states need no other package
                 continue
             if len(self._pins) >= MAX_PINS:
                 self.notes.append(

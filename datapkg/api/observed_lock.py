@@ -66,6 +66,7 @@ def _states(home: Home, seen: Facts) -> tuple[dict[str, Ref], list[str]]:
         found.setdefault(each.package, []).append(each)
     states, warnings = {}, []
     for package, used in found.items():
+        # A state that the program names itself needs no pin, and does not contradict one.
         unnamed = [each for each in used if not seen.is_named(each)] or used
         if len(unnamed) > 1:
             listed = ", ".join(str(each.state)[:19] for each in unnamed)

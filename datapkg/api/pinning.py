@@ -56,6 +56,7 @@ class Pinner:
             unchecked += new
             if not kept:
                 open_ones[package] = entries
+        # Registries are not asked about pins that are kept, nor about what these need.
         pins += closure(old, pins) if old else []
         pins += self._resolved(open_ones, unchecked)
         if self.with_needed:
@@ -275,7 +276,7 @@ def fits(pin: Pin, ref: Ref) -> bool:
     if state.kind == "tag":
         return pin.tag == state.value
     if state.kind not in ("version", "range"):
-        return pin.requirement == str(ref)
+        return pin.requirement == str(ref)  # a date: a pin does not say when its state was pushed
     if pin.version is None:
         return False
     from packaging.specifiers import SpecifierSet

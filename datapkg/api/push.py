@@ -105,6 +105,7 @@ def _push(
     records = record_sizes(home, request)
     planned = _planned(sending, begun, asked, records)
     _check_here(home, ref, planned)
+    # After the check that all is here: deltas read the objects.
     deltas = sending.deltas(planned, manifest, (sizes_before(home, ref, started.latest), records))
     arrived = sending.arrived(planned, manifest.hash, deltas) if dry_run else {}
     moving = planned_transfer(planned, deltas, manifest.size(), arrived)

@@ -109,6 +109,7 @@ class PushPlan:
     def arrived(self, planned: TransferPlan, manifest: str, deltas: Mapping[str, list[Step]]) -> dict[str, int]:
         """Return, by hash, the bytes of objects that arrived in an interrupted upload, which goes on from there."""
         whole = {hash: size for hash, size in long_ones(planned.needed).items() if hash not in deltas}
+        # Only long objects are sent in uploads that can be resumed.
         found = self.target.arrived(whole)
         long = {hash: steps for hash, steps in deltas.items() if new_bytes(steps) >= RESUMED_BYTES}
         return found | {hash: self._arrived_of_delta(hash, steps) for hash, steps in long.items() if hash != manifest}

@@ -63,6 +63,7 @@ def add_requirements(
     for ref in placed:
         text = with_requirement(text, ref, options.group, str(path))
     wanted = parse_requirements(text.encode(), str(path))
+    # A dry run, so that neither file is written unless everything can be resolved.
     done = lock_requirements(home, path, wanted, registry=options.registry, dry_run=True, progress=progress)
     if options.dry_run:
         return done

@@ -151,6 +151,7 @@ def _groups(results: Iterable[StageResult], manifests: Mapping[str, Manifest]) -
     entry_bytes = manifest_bytes = 0
     for each in results:
         size = manifests[each.manifest].size_bytes
+        # An estimate of their JSON; a registry takes twice `_ENTRY_BYTES`.
         length = 300 + sum(2 * len(path) + 80 for path in each.code)
         is_full = (
             len(group) == run_cache_wire.MAX_STAGE_KEYS

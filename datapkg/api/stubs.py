@@ -42,6 +42,7 @@ def write_stubs(
     present = {path: text for path in _present(folder) if (text := _ours(folder / path)) is not None}
     written = [path for path, text in wanted.items() if present.get(path) != text]
     removed = sorted(present.keys() - wanted.keys())
+    # All of them before anything is written, so that a conflict leaves the old stubs whole.
     strange = [str(folder / path) for path in written if path not in present and os.path.lexists(folder / path)]
     if strange:
         raise Conflict(f"{strange[0]} was not made by datapkg stubs, and is left alone", hint=f"move it: {strange[0]}")
@@ -59,6 +60,7 @@ def library_folder() -> Path:
     folder = Path(sysconfig.get_path("purelib"))
     if os.access(folder, os.W_OK):
         return folder
+    # False in a virtual environment, which does not see the user's library folder.
     if site.ENABLE_USER_SITE:
         return Path(site.getusersitepackages())
     raise InvalidInput(f"{folder}, where this Python has its libraries, cannot be written", hint="add: --into typings")

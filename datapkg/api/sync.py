@@ -87,12 +87,14 @@ def sync(
     draft = DraftState(home, ref, _commit_options(options, progress), _POLICY)
     with (
         prepared(folder, fetcher(home, progress), build_options, environ=home.settings.environ) as found,
+        # Entered before the draft: its commit, which a dry run only plans, reads these objects.
         objects_for(home.store, options.dry_run) as draft.objects,
         home.store.writing(),
     ):
         try:
             with drafting(draft, latest_state):
                 synced = _follow(draft, options, found.spec, folder, busy)
+            # After the commit, whose hash tells whether the registry had the state already.
             _settle(draft, options)
         except Conflict as error:
             if "theirs" in error.detail:

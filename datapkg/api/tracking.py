@@ -56,6 +56,7 @@ def track(
         with observing(run):
             yield run
         state = DONE
+    # A script that ends by sys.exit(0) is done, not failed.
     except SystemExit as stop:
         state = DONE if stop.code in (None, 0) else FAILED
         raise
@@ -112,6 +113,7 @@ def _write_to_mlflow(run: TrackedRun, started_at: datetime, state: str) -> None:
     from datapkg.settings import UserSettings
 
     environ = UserSettings().environ
+    # MLflow is not imported for those who only have it installed.
     if "mlflow" in sys.modules or environ.get("MLFLOW_TRACKING_URI"):
         from datapkg.api.mlflow_record import write_to_mlflow
 

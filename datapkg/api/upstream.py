@@ -67,6 +67,7 @@ def _checks(home: Home, spec: BuildSpec, record: Mapping[str, Any]) -> Iterator[
     for node in spec.nodes:
         source = node.source
         if isinstance(source, UrlSource):
+            # An archive beside the build file is a local file.
             if source.inside is None:
                 yield _url_check(node, source, built, fetch)
         elif isinstance(source, PackageSource):

@@ -49,6 +49,7 @@ def verify(
     `repair` fetches what its registry has.
     """
     own = home.store
+    # First, since the pointers tell what is to be verified.
     set_aside = mend_pointers(own, [ref] if ref else own.refs.folders())
     store = find_installed(home, ref).store if ref else own
     states = _states(home, store, ref)
@@ -56,6 +57,7 @@ def verify(
     wrong = check(store, used.keys() if ref else None, progress) | _check_shared(home, store, used, progress)
     repaired: set[str] = set()
     if repair:
+        # Manifests first: they tell which package a damaged object belongs to.
         repaired = _repair_manifests(home, states, wrong | store.objects.quarantined())
         used = _used(store, ref, states)  # again, since the repaired manifests name objects that were unknown
         repaired |= _repair_objects(home, used, _damaged(store, used, wrong), progress)

@@ -70,6 +70,7 @@ def watch(
             yield Round(error=error)
             continue
         gone = ""
+        # The time limit of a command holds for each round, not for the whole watch.
         home.begin_command()
         done = _attempt(home, folder, ref, options, busy=busy, progress=progress)
         if done.error is not None and _may_pass(done.error):
@@ -83,6 +84,7 @@ def watch(
             continue
         if done.error is not None or done.synced or seen is None:
             yield done
+        # Without the busy files, so that the next poll finds them changed.
         seen, delay_s = {path: stamp for path, stamp in now.items() if path not in busy}, 0.0
 
 

@@ -135,6 +135,7 @@ def push_draft(draft: DraftState, manifest: Manifest, report_progress: Progress)
         if keep_first:
             _keep(draft, manifest, base)
         else:
+            # Without a pointer to it: a push reads the manifest from the store.
             draft.home.store.save(manifest)
         exact, parent = draft.ref.at(State("hash", manifest.hash)), draft.parent
         try:
@@ -142,11 +143,14 @@ def push_draft(draft: DraftState, manifest: Manifest, report_progress: Progress)
             given |= {"message": draft.message, "record": _record_of(draft, base)}
             draft.pushed = push_package(draft.home, exact, parent=parent, progress=report_progress, **given)
             if not keep_first:
+                # With the time from before the push, so that the log has the build first.
                 _keep(draft, manifest, base, at)
             return
         except Conflict:
             theirs = latest_state(draft)
+            # If nobody pushed, the conflict is another one, such as a version that is taken.
             if theirs is None or theirs.hash == parent or attempt == TRIES - 1:
                 raise
         manifest, base = rebased(base, manifest, theirs), theirs
+        # Both states may pass their checks alone and fail together, as where one removed what the other refers to.
         _run_checks(draft, manifest, theirs)

@@ -75,12 +75,13 @@ def append_rows(draft: DraftState, path: str, rows: Any, origin: tuple[Source, s
     """
     from datapkg.building.table_append import append_rows as append_to_table
 
-    draft.paths_at(path)
+    draft.paths_at(path)  # for its error, which suggests a path
     node = draft.nodes.get(path)
     if not isinstance(node, TableNode):
         raise InvalidInput(f"{quoted(path)} is not a table: rows can only be appended to a table")
     stored = _stored_rows(draft, node, *(origin or (draft.source(draft.base), path)))
     draft.nodes[path] = after = append_to_table(node, rows, stored)
+    # Its content was computed here, from rows and digests that were verified, so a push need not read it again.
     draft.home.store.claims.mark_verified([after])
 
 

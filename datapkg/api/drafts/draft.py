@@ -25,6 +25,7 @@ from datapkg.reading.source import Remote, Source
 
 def group_path(text: str) -> str:
     """Return the path of a group as typed, without a trailing slash; "" is the package. Raise `InvalidName`."""
+    # Names in manifests are NFC, and what is typed may not be (macOS decomposes file names).
     path = unicodedata.normalize("NFC", text).removesuffix("/")
     if path:
         check_node_path(path)

@@ -11,7 +11,7 @@ from datapkg.format.manifest.parsed import GroupNode, Manifest, Node
 from datapkg.format.texts import listed
 
 _PATHS_SHOWN = 10
-_NOTHING = object()
+_NOTHING = object()  # metadata may have None as a value
 
 
 def rebased(base: Manifest | None, mine: Manifest, theirs: Manifest) -> Manifest:

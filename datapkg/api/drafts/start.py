@@ -20,6 +20,7 @@ def base_state(draft: DraftState) -> Manifest | None:
     home, ref, options = draft.home, draft.ref, draft.options
     current = home.store.refs.current(ref)
     has_registry = options.registry or ref.registry or home.settings.get("registry").value
+    # Without a state here, an edit that is not pushed starts from the registry's too: else it would begin empty.
     theirs = latest_state(draft) if options.push or (current is None and has_registry) else None
     if current is None:
         if theirs is None:

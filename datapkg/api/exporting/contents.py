@@ -129,6 +129,7 @@ class Writer:
 
     def _put(self, number: int, pieces: Iterator[Bytes]) -> tuple[int, str]:
         name, size, sha256 = str(number), 0, hashlib.sha256()
+        # A form that did not read back equal has left its file.
         if self.staged.status(name) is not None:
             self.staged.remove_file(name)
         with self.staged.new_file(name) as file:

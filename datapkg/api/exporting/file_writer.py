@@ -122,7 +122,7 @@ def _merge(
                 # Recorded before the move, so that an interruption between the two is undone as well.
                 done.placed.append((parts, kept))
                 start.move(parts[-1], folder, parts[-1])
-    except BaseException:
+    except BaseException:  # Ctrl-C is undone too
         _undo(tree, target, replaced, done)
         raise
 

@@ -16,7 +16,8 @@ from datapkg.format.checkout import LINKS
 from datapkg.objects.folders import OpenFolder
 from datapkg.objects.pack_file import PackLocation
 
-_FICLONE = 0x40049409
+_FICLONE = 0x40049409  # of linux/fs.h; see ioctl_ficlone(2)
+# File systems and kernels say in different ways that they do not clone.
 _NO_CLONE = frozenset(
     {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ETXTBSY}
 )

@@ -73,9 +73,11 @@ def read_record(data: Path, dest: Path, package: str, folder: Path | None = None
     """
     try:
         record = msgspec.json.decode(_path(data, dest).read_bytes(), type=ExportRecord)
+        # The inode: a folder that was removed and made again has none of these files.
         is_same = record.package == package and os.lstat(folder or dest).st_ino == record.folder
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
+    # Files of these names are replaced and removed, so a record that somebody edited must not lead outside.
     is_safe = all(name not in ("", ".", "..") and "/" not in name for each in record.files for name in each.parts)
     return record if is_same and is_safe and all(each.parts for each in record.files) else None
 

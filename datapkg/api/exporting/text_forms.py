@@ -40,6 +40,7 @@ class TextForm:
 def recorded_form(schema: pa.Schema, transform: str, kwargs: dict[str, Any]) -> TextForm | None:
     """Return the form of the text that a table was built from, so that the same build file reads it again."""
     columns = columns_of(schema)
+    # An export writes text uncompressed, whatever the source was.
     kwargs = {name: value for name, value in kwargs.items() if name != "compression"}
     if isinstance(kwargs.get("dtype"), dict):
         kwargs["dtype"] = _in_order(kwargs["dtype"], [each.label for each in columns])
@@ -91,6 +92,7 @@ def _in_order(dtype: dict[str, Any], labels: list[str]) -> dict[Any, Any]:
 def _places(value: Any) -> tuple[int, ...]:
     """Return the positions of the columns that `index_col` gives by number."""
     places = value if isinstance(value, list) else [value]
+    # `type`, here and below: isinstance would take True for 1.
     return tuple(places) if all(type(each) is int and each >= 0 for each in places) else ()
 
 
@@ -112,11 +114,15 @@ def _first(words: Any, default: str) -> str:
 def _date_formats(value: Any) -> dict[str, str]:
     formats = value if isinstance(value, dict) else {"": value}
     return {
-        str(key): each for key, each in formats.items() if isinstance(each, str) and each not in ("ISO8601", "mixed")
+        # Words of pandas, which strftime does not know.
+        str(key): each
+        for key, each in formats.items()
+        if isinstance(each, str) and each not in ("ISO8601", "mixed")
     }
 
 
 def _marker(words: set[str], separator: str) -> str:
+    # Separators of any number of spaces would swallow an empty cell.
     usable = sorted(words - {""}) if separator == " " else sorted(words)
     return "" if not usable or usable[0] == "" else "NA" if "NA" in usable else usable[0]
 
