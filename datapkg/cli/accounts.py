@@ -43,6 +43,7 @@ def login(session: Session, url: str | None, token: str | None, registry: str | 
 
 def _token(session: Session, given: str | None, registry: str | None) -> str:
     if given == "-":
+        # Bounded, since the wrong file may be piped in.
         return sys.stdin.read(MAX_TOKEN_CHARACTERS).strip() if sys.stdin is not None else ""
     if given is not None:
         return given

@@ -34,6 +34,7 @@ class RefType(click.ParamType):
     name = "ref"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Ref:
+        # click also converts defaults, which have the type already.
         if isinstance(value, Ref):
             return value
         try:
@@ -115,6 +116,7 @@ class TextType(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value)
         try:
+            # Bytes of an argument that are not UTF-8 arrive as lone surrogates, which JSON and registries refuse.
             text.encode()
         except UnicodeEncodeError:
             raise InvalidInput(f"{_name(param)} {quoted(text)} is not valid Unicode") from None
@@ -149,6 +151,7 @@ class PathOrAddressType(PathType):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        # `@`: git takes addresses such as git@host:repository.
         if isinstance(value, str) and ("://" in value or "@" in value):
             return TEXT.convert(value, param, ctx)
         return super().convert(value, param, ctx)
@@ -187,6 +190,7 @@ def _limit_option(flag: str, setting: str, metavar: str, help: str) -> Callable[
         if value is not None:
             from datapkg.cli.command import Session
 
+            # Into the settings, so that no command has to hand it down to what makes requests.
             context.find_root().ensure_object(Session).home.settings.give(setting, value, flag)
 
     return click.option(flag, type=TEXT, metavar=metavar, expose_value=False, callback=give, help=help)

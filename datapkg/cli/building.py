@@ -165,6 +165,7 @@ def build(
             cached = push_results(session.home, ref, result, registry=registry, progress=progress)
     _report_build(session.out, result, pushed, cached, registry, explain=explain, dry_run=options.dry_run)
     if result.left_out:
+        # No error: the package was built and reported. The code tells scripts that it is not complete.
         click.get_current_context().exit(BuildFailed.exit_code)
 
 

@@ -59,6 +59,7 @@ def _switch(name: str, flags: str, help: str) -> click.Option:
         if value:
             setattr(context.find_root().ensure_object(Session).out, name, True)
 
+    # Eager, so that a mistake in any other option is reported in the form that was asked for.
     return click.Option(flags.split("/"), is_flag=True, expose_value=False, is_eager=True, callback=turn_on, help=help)
 
 
@@ -114,6 +115,7 @@ class _Explained(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
+            # The hint shows the help of this command; click leaves the context out of some errors.
             error.ctx = error.ctx or ctx
             raise
 
@@ -145,6 +147,7 @@ class CommandGroup(_Explained, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the name, command and arguments; raise `InvalidInput` with suggestions for an unknown name."""
         name = args[0]
+        # resilient_parsing: while a shell completes a line, half a word is no mistake.
         if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
             if name in self._absent:
                 what, hint = self._absent[name]

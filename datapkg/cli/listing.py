@@ -263,6 +263,7 @@ def _readme(session: Session, ref: Ref, shown: PackageDetails) -> list[str]:
 
     if not shown.readme:
         return []
+    # One line more than is shown tells whether there is more.
     lines = readme_lines(session.home, ref, shown, README_LINES + 1)
     more = f"  … all of it  datapkg cat {quote(str(replace(ref, path=shown.readme)))}"
     wrapped = [part for line in lines for part in wrapped_line(visible(line.expandtabs(4)), _readme_width())]

@@ -163,6 +163,7 @@ def main(args: Sequence[str] | None = None, session: Session | None = None) -> i
     session = session or Session()
     try:
         with _notices_as_notes(session):
+            # In its standalone mode, click would print errors in its own form and end the process.
             code = program.main(args, "datapkg", standalone_mode=False, obj=session, color=session.out.has_colour)
         session.out.flush()
         return code if isinstance(code, int) else 0
@@ -183,6 +184,7 @@ def _notices_as_notes(session: Session) -> Iterator[None]:
             session.out.note(str(message))
 
     with warnings.catch_warnings():
+        # Python's default filter would hide a notice that a process (a notebook) has shown before.
         warnings.simplefilter("always", Notice)
         shown_before, warnings.showwarning = warnings.showwarning, note
         yield
@@ -191,6 +193,7 @@ def _notices_as_notes(session: Session) -> Iterator[None]:
 def _fail(session: Session, error: BaseException, args: list[str]) -> int:
     """Print a failure and return its exit code; --json and --debug count even after a mistyped option."""
     out = session.out
+    # What follows `--` are values, whatever they look like.
     before_dashes = args[: args.index("--")] if "--" in args else args
     out.json = out.json or "--json" in before_dashes
     out.debug = out.debug or "--debug" in before_dashes

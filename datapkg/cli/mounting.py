@@ -116,12 +116,12 @@ def _mount_in_background(session: Session, ref: Ref, folder: Path, options: dict
             stdout=subprocess.PIPE,
             stderr=stderr,
             env=session.home.settings.environ,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C in this terminal, or its end, does not unmount
         )
         assert process.stdout is not None
         try:
             line = process.stdout.readline()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nothing is left that mounts later
             process.terminate()
             process.wait()
             raise

@@ -49,6 +49,7 @@ def _complete_through_groups() -> None:
     from datapkg.reading.importer import PackageModule
     from datapkg.reading.nodes.groups import Group, Package
 
+    # Not a public interface of IPython: where it differs, names are completed without nested nodes.
     policy: Any = getattr(guarded_eval, "EVALUATION_POLICIES", {}).get("limited")
     for allowed in (getattr(policy, "allowed_getattr", None), getattr(policy, "allowed_getitem", None)):
         if isinstance(allowed, set):

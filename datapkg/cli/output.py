@@ -96,9 +96,11 @@ class Output:
 
         first = failed[0][1]
         if self.json:
+            # One JSON document, so one error, which lists the others.
             first.detail["failed"] = [{"ref": ref, **error.to_wire()} for ref, error in failed]
         if self.json or self.debug or len(failed) == 1:
             raise first
+        # Each text once: all may have failed because one registry is down.
         for error in {error.message: error for _, error in failed}.values():
             self.error(error)
         raise click.exceptions.Exit(first.exit_code)
@@ -137,6 +139,7 @@ class Output:
         """Return the answer to a prompt; check `can_ask` before. Ctrl-C and Ctrl-D end the program."""
         import click
 
+        # On standard error, since standard output may be a file or a pipe.
         answer: str = click.prompt(one_line(question), default="", show_default=False, hide_input=hidden, err=True)
         return answer.strip()
 

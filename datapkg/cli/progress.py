@@ -52,7 +52,8 @@ class Progress:
         now = time.monotonic()
         with self._lock:
             if not self._pace.last[0]:
-                with contextlib.suppress(RuntimeError):  # without a thread, only reports are shown
+                # At the first report, so that short commands start no thread. Without one, only reports are shown.
+                with contextlib.suppress(RuntimeError):
                     self._ticker = start(self._tick)
             self._pace.note(what, done, total, now)
             self._show(now)

@@ -182,7 +182,7 @@ def _outdated_row(each: OutdatedPin) -> tuple[str, ...]:
     datapkg lock --registry https://old.example.org=https://new.example.org
     datapkg lock --observed train.py --epochs 3
     """,
-    context_settings={"allow_interspersed_args": False},
+    context_settings={"allow_interspersed_args": False},  # options after SCRIPT are the script's
 )
 @click.option("--update", is_flag=True, help="Resolve all requirements again, not only changed ones.")
 @click.option("--check", is_flag=True, help="Write nothing; fail if the lock does not fit datapkg.yml.")

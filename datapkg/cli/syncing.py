@@ -153,4 +153,4 @@ def _report_round(session: Session, each: Round, folder: Path) -> None:
     elif each.error is not None:
         again = f"; trying again in {each.again_s:g} s" if each.again_s else "; waiting for another change"
         out.answer({"error": each.error.to_wire(), "again_s": each.again_s}, [f"{at}  {each.error}{again}"])
-    out.flush()
+    out.flush()  # each round at once, also into a pipe
