@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from datapkg.api.results import DamagedObject, VerifyResult
-from datapkg.errors import DatapkgError, InvalidInput
+from datapkg.errors import DatapkgError, InvalidInput, PackageNotInstalled
 from datapkg.format.manifest.claim_key import claim_key
 from datapkg.format.manifest.parsed import TableNode
 from datapkg.format.names import Ref, State
@@ -63,6 +63,8 @@ def verify(
         repaired |= _repair_objects(home, used, _damaged(store, used, wrong), progress)
     hashes = set(used) if ref else {*used, *store.objects}
     bad = _damaged(store, used, wrong) - repaired
+    if bad - wrong:
+        bad = (bad & wrong) | (bad & _still_damaged(home, store, ref) - repaired)
     absent = store.objects.absent(hashes) - wrong
     unused = _Use("", "")
     damaged = [DamagedObject(hash, (use := used.get(hash, unused)).package, use.path) for hash in bad]
@@ -111,6 +113,18 @@ def _damaged(store: Store, used: dict[str, _Use], wrong: set[str]) -> set[str]:
     recipes = _recipes_of(store, used)
     needed = {hash for hash, use in used.items() if use.needed} | recipes | (sources_of(store, recipes) & used.keys())
     return wrong | store.objects.absent(needed) | (store.objects.quarantined() & used.keys())
+
+
+def _still_damaged(home: Home, store: Store, ref: Ref | None) -> set[str]:
+    """Return what is missing or in quarantine by a second look.
+
+    Another process may have removed a package since the first look, and the objects that only it needed.
+    """
+    try:
+        used = _used(store, ref, _states(home, store, ref))
+    except PackageNotInstalled:
+        return set()
+    return _damaged(store, used, set())
 
 
 def _recipes_of(store: Store, used: dict[str, _Use]) -> set[str]:

@@ -20,12 +20,11 @@ from itertools import product
 from pathlib import Path
 
 from datapkg.errors import CorruptObject
-from datapkg.format.hashing import is_hash
 from datapkg.objects.files import NO_ROOM, is_shared, rename
 from datapkg.objects.pack_file import Pack, PackLocation, hash_place
 from datapkg.objects.recipes import read_recipe
 from datapkg.store import writer_lock
-from datapkg.store.small_files import names
+from datapkg.store.trash import FOLDER, homes, restore
 from datapkg.store.verified import RENEWED_NS
 
 TYPE_CHECKING = False
@@ -108,7 +107,7 @@ def delete(
     `now` asserts that no other process is running. With `manifests_last`, manifests are deleted only if everything else
     can be: for a caller that could not tell without them what is left of a state.
     """
-    trash = store.folder / "trash"
+    trash = store.folder / FOLDER
     limit = None if now else _limit(store)
     done = DeletionResult()
     moved = list(_move_objects(store, trash, garbage.objects, limit, done.left))
@@ -124,23 +123,16 @@ def delete(
         moved = [each for each in moved if not _put_back_if_needed(store, each, (needed, bases), limit, done.left)]
     if manifests_last and (limit is not None or done.left):
         for each in [each for each in moved if each.hashes & garbage.manifests.keys()]:
-            _put_back(store, each.trash, each.home)
+            restore(store.objects.packed, each.trash, each.home)
             moved.remove(each)
     for each in moved:
-        each.trash.unlink(missing_ok=True)
-    done.size_bytes = sum(each.size_bytes for each in moved)
+        try:
+            each.trash.unlink()
+            done.size_bytes += each.size_bytes
+        except FileNotFoundError:  # a process that needs it has put it back
+            done.left.append((each.size_bytes, time.time()))
     done.is_all = limit is None and not done.left
     return done
-
-
-def put_all_back(store: CollectableStore) -> None:
-    """Restore the files moved by a run that was killed; what is still garbage is found again."""
-    packed, trash = store.objects.packed, store.folder / "trash"
-    for folder, place in (("objects", packed.loose.path), ("recipes", packed.recipes.path)):
-        for name in filter(is_hash, names(trash / folder)):
-            _put_back(store, trash / folder / name, place(name))
-    for name in names(trash / "packs"):
-        _put_back(store, trash / "packs" / name, packed.packs_folder / name)
 
 
 def _limit(store: CollectableStore) -> float | None:
@@ -155,8 +147,9 @@ def _limit(store: CollectableStore) -> float | None:
 def _move_objects(
     store: CollectableStore, trash: Path, hashes: Iterable[str], limit: float | None, left: list[tuple[int, float]]
 ) -> Iterator[_Moved]:
-    homes = _homes(store)
-    for hash, (name, place) in product(hashes, homes.items()):
+    packed = store.objects.packed
+    used = {name: place for name, place in homes(packed).items() if name != "recipes" or packed.recipes}
+    for hash, (name, place) in product(hashes, used.items()):
         with contextlib.suppress(FileNotFoundError):
             path = place(hash)
             status = path.stat()
@@ -168,15 +161,6 @@ def _move_objects(
             # Moved, not deleted: if a process begins to need it meanwhile, it is put back.
             rename(path, target)
             yield _Moved(path, target, {hash}, status.st_size)
-
-
-def _homes(store: CollectableStore) -> dict[str, Callable[[str], Path]]:
-    """Return where an object may be a file of its own, by the name of its folder in the trash."""
-    packed = store.objects.packed
-    homes: dict[str, Callable[[str], Path]] = {"objects": packed.loose.path}
-    if packed.recipes:
-        homes["recipes"] = packed.recipes.path
-    return homes
 
 
 def _move_packs(
@@ -235,18 +219,15 @@ def _put_back_if_needed(
     limit: float | None,
     left: list[tuple[int, float]],
 ) -> bool:
-    used = moved.trash.stat().st_atime
+    try:
+        used = moved.trash.stat().st_atime
+    except FileNotFoundError:  # a process that needs it has put it back
+        left.append((moved.size_bytes, time.time()))
+        return True
     is_needed = any(hash in some for hash in moved.hashes for some in needed)
     if not is_needed and (limit is None or used <= limit):
         return False
-    _put_back(store, moved.trash, moved.home)
+    restore(store.objects.packed, moved.trash, moved.home)
     if not is_needed:
         left.append((moved.size_bytes, used))
     return True
-
-
-def _put_back(store: CollectableStore, trash: Path, home: Path) -> None:
-    """Restore the name of a file; a file that took it meanwhile has the same bytes."""
-    rename(trash, home)
-    if home.suffix == ".pack":
-        store.objects.packed.look_again()

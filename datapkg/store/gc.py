@@ -23,11 +23,12 @@ from datapkg.errors import DatapkgError
 from datapkg.objects import pack_merging
 from datapkg.objects.files import is_shared
 from datapkg.store import leftovers, writer_lock
-from datapkg.store.deletion import GRACE_S, DeletionResult, Garbage, delete, put_all_back
+from datapkg.store.deletion import GRACE_S, DeletionResult, Garbage, delete
 from datapkg.store.inventory import Inventory, inventory_of
 from datapkg.store.refs import Refs
 from datapkg.store.roots import Live, Needs, StoredState, all_states, mark, sizes_of, states_of
 from datapkg.store.small_files import names
+from datapkg.store.trash import put_all_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Fr
             return Freed()
         # What an earlier run moved and did not delete before it was killed is judged again, by the roots of
         # now.
-        put_all_back(store)
+        put_all_back(store.objects.packed)
         try:
             states = all_states(store)
             removed = _removed_states(store)
@@ -174,7 +175,7 @@ def collect(store: CollectableStore, policy: Policy) -> tuple[Plan, DeletionResu
     needed.
     """
     with writer_lock.exclusive(store.folder / "trash" / "lock", wait=True):
-        put_all_back(store)
+        put_all_back(store.objects.packed)
         states = all_states(store)
         found, going = _plan(store, policy, states, inventory_of(store))
 

@@ -33,10 +33,10 @@ from datapkg.objects.pack_file import (
     open_place,
     readable_bytes,
 )
-from datapkg.objects.packs import PackedObjects
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.store.index import Index
 from datapkg.store.small_files import names
+from datapkg.store.trash import StoredObjects
 
 if TYPE_CHECKING:
     from datapkg.format.manifest.parsed import Manifest
@@ -51,7 +51,7 @@ class VerifiedObjects(Objects):
     """Packed objects, and the index of the files that need not be hashed again."""
 
     def __init__(self, folder: Path, index: Index) -> None:
-        self.packed = PackedObjects(folder, named=index.mark_verified)
+        self.packed = StoredObjects(folder, named=index.mark_verified)
         self.quarantine_folder = folder / "quarantine"
         self.index = index
         self.is_renewing = False

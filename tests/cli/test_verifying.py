@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from datapkg.api import verify as verify_module
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.store.store import Store
 from tests.cli.conftest import Person, changed
 
 
@@ -100,3 +105,16 @@ def test_recipe_without_its_base_is_damaged_and_repaired(ada: Person, flowers: s
     assert ada("verify", "--repair").code == 0
     assert ada("verify", "--json").json["damaged"] == []
     assert [Home().store.objects.read(hash_bytes(each)) for each in versions] == versions
+
+
+def test_package_that_is_removed_meanwhile_is_not_damaged(
+    ada: Person, flowers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(store: Store, *args: Any) -> set[str]:
+        with Home().store.writing():
+            assert ada("rm", flowers, "--now").code == 0
+        return set()
+
+    monkeypatch.setattr(verify_module, "check", check)
+    found = verify_module.verify(Home())
+    assert found.damaged == []

@@ -2,6 +2,8 @@
 
 python -m tests.faults.chaos --seconds 60 --seed 1
 python -m tests.faults.chaos --only 'push kill 17 0'    # one trial again
+
+In a run of a minute or more, the last fifth of the time is for many writers at once (`tests.faults.writers`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults import forked, surroundings
+from tests.faults import forked, surroundings, writers
 from tests.faults.injection import Injection
 from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario, beside, check_after, check_end, check_registry_after
 from tests.faults.world import World
@@ -30,6 +32,8 @@ LOCAL = ("kill", "power", "ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "short")
 WIRE = tuple(kind for kind in (*STATUSES, *CONNECTIONS, *CHANGES, "flip upload") if kind not in ("404", "slow"))
 SERVER = ("kill", "power", "ENOSPC", "EIO", "short")
 MAX_SKIPPED = 8
+LONG_S = 60
+WRITERS_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -237,6 +241,7 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="print each trial and its error")
     options = parser.parse_args()
     forked.prepare()
+    storm: writers.Storm | None = None
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))  # a `TemporaryDirectory` would be deleted at the end of a fork
     try:
         chaos = Chaos(folder, options.verbose)
@@ -245,15 +250,22 @@ def main() -> int:
         else:
             chance = random.Random(options.seed)
             scenarios = [each for each in SCENARIOS if each.name.startswith(options.scenario)]
-            end = time.monotonic() + options.seconds
+            has_writers = options.seconds >= LONG_S and not options.scenario
+            end = time.monotonic() + options.seconds * (1 - WRITERS_SHARE * has_writers)
             while time.monotonic() < end and chaos.results.total() < options.trials:
                 chaos.note(chaos.draw(chance, scenarios), chaos.run)
+            if has_writers:
+                storm = writers.run(options.seed, options.seconds * WRITERS_SHARE)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"seed {options.seed}\n{table(chaos.results)}")
+    if storm:
+        print(f"\nwriters at once\n{table(storm.results)}")
+        for problem in storm.failures:
+            print(f"\n{problem}\n  in {storm.folder}")
     for trial, problem in chaos.failures:
         print(f"\npython -m tests.faults.chaos --only '{trial}'\n  {problem}")
-    return 1 if chaos.failures else 0
+    return 1 if chaos.failures or (storm and storm.failures) else 0
 
 
 if __name__ == "__main__":

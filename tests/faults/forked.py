@@ -180,7 +180,7 @@ def serving(data: Path, port: int = 0, injection: Injection | None = None) -> It
     words = ["serve", "--data", str(data), "--port", str(port)]
     fork = operate(words, injection)
     try:
-        yield _url(fork), fork
+        yield url_of(fork), fork
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(fork.pid, signal.SIGKILL)
@@ -188,7 +188,8 @@ def serving(data: Path, port: int = 0, injection: Injection | None = None) -> It
             os.waitpid(fork.pid, 0)
 
 
-def _url(fork: Fork) -> str:
+def url_of(fork: Fork) -> str:
+    """Return the address of a registry that begins; raise `RuntimeError` if it ends instead."""
     end = time.monotonic() + TIMEOUT_S
     while time.monotonic() < end:
         line, _, rest = os.pread(fork.out.fileno(), 1000, 0).partition(b"\n")

@@ -352,6 +352,37 @@ def test_run_after_a_kill_at_any_step_completes_the_removal(tmp_path: Path, monk
     raise AssertionError("it has no end")
 
 
+def test_what_a_killed_run_moved_is_found_by_whoever_needs_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = (b"small", LOOSE)
+    hash = keep(store, "p", *contents)
+    with monkeypatch.context() as patch:
+        patch.setattr(gc, "_needed_again", lambda *_: (_ for _ in ()).throw(_Killed))
+        with contextlib.suppress(_Killed):
+            remove(store, "p")
+    assert {each.split("/")[1] for each in files(store) if each.startswith("trash/")} == {"objects", "packs", "removed"}
+    assert not again(store).objects.absent({hash, *map(hash_bytes, contents)})
+    for each in contents:
+        assert again(store).objects.read(hash_bytes(each)) == each
+
+
+def test_objects_that_are_read_while_a_run_looks_again_stay(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(store, "p", b"small", LOOSE)
+    reader, true_look = again(store), gc._needed_again
+
+    def read_first(*args: Any) -> Any:
+        assert reader.objects.read(hash_bytes(LOOSE)) == LOOSE
+        return true_look(*args)
+
+    monkeypatch.setattr(gc, "_needed_again", read_first)
+    freed = remove(store, "p")
+    assert reader.objects.read(hash_bytes(LOOSE)) == LOOSE
+    assert freed.left_bytes == len(LOOSE)
+    assert gc.has_removed(store)
+    monkeypatch.undo()
+    gc.free(store, now=True)
+    assert reader.objects.absent({hash_bytes(LOOSE)})
+
+
 @pytest.mark.parametrize("seed", seeds(3, 60))
 def test_random_installs_and_removals(store: Store, seed: int) -> None:
     """Packages share random objects; each is complete while installed, and nothing is left once all are removed."""
