@@ -38,6 +38,7 @@ FORMAT = 2
 
 _SOURCE = struct.Struct("<5qq32s")
 """Size, times, inode and device of a file as `stamp` gives them, when they were taken, and the file's hash."""
+# New hashes that are kept in memory; of a million files, all of them until the end would take too much.
 _SAVED_AT_ONCE = 20_000
 
 
@@ -135,6 +136,7 @@ class BuildCache:
             self._new[general if own else scoped] = msgspec.json.encode(result)
 
     def _keys(self, spec: NodeSpec, hash: str, name: str) -> tuple[str, str]:
+        # The suffix of the file too, by which it is decompressed.
         digest = _digest([FORMAT, hash, name.lower().rpartition(".")[2], *_reading(spec)])
         return f"result:{self.package}/{spec.path}:{digest}", f"result::{digest}"
 

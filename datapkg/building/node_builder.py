@@ -25,9 +25,9 @@ from datapkg.format.metadata import COLUMNS_KEY
 from datapkg.objects.progress import CountedReader, Share, between, ignore_share
 from datapkg.objects.threads import ThreadPool
 
-# Reasons that mean that nothing was read and all objects were present. "" is the reason of nodes of another package.
 # The part of the work on a file that is hashed before it is parsed.
 _HASHED = 0.2
+# Reasons that mean that nothing was read and all objects were present. "" is the reason of nodes of another package.
 KNOWN = ("", "unchanged", "same bytes", "same inputs", "same runs")
 
 

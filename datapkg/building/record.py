@@ -108,6 +108,7 @@ def _is_dirty(folder: Path) -> bool | None:
     filters = git.answer(
         folder, "config", "--null", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$", empty=1
     )
+    # `-c` ends a name at its first `=`, so a filter of such a name could not be emptied.
     if filters is None or "=" in filters:
         return None
     # Filters that the configuration defines would run programs; emptying them makes git compare the bytes.

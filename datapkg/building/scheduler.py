@@ -52,7 +52,8 @@ def build_all(
         made.append(known_result(spec, file, context) if file is not None else None)
     new = [number for number, known in enumerate(made) if known is None]
     sizes = [_size(specs[number].source) for number in new]
-    if not context.cache.forced:  # then nothing is known to be here
+    # With --force, nothing is known of what is here already: all of it would count as new.
+    if not context.cache.forced:
         files, tables = _least_bytes([specs[number] for number in new], sizes)
         what = f"the build (about {size_text(tables)} of it for tables)" if tables else "the build"
         context.objects.check_room(files + tables, what)

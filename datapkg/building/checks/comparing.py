@@ -66,6 +66,7 @@ def _floats(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
 def _decimals(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
     if not all(_is_number(each) for each in values):
         return None
+    # Through the text: the float 0.1 is not exactly the decimal 0.1 that the build file has.
     exact = [decimal.Decimal(str(each)) for each in values]
     places = [max(0, -int(each.as_tuple().exponent)) for each in exact]
     return pa.array(exact, pa.decimal256(_WIDEST_DECIMAL, max(kind.scale, *places)))

@@ -45,6 +45,7 @@ def read_definition(name: str, text: str) -> Check | None:
         document = parse(f"[{text}]".encode(), "the record")
         if document is None or len(document.values) != 1 or document.values[0].kind != "mapping":
             return None
+        # `<<` could merge a `python` key in.
         if any(key.text in ("python", "<<") for key, _ in document.values[0].pairs):
             return None
         (check,) = CheckReader(problems).ask(document, "checks", {}).values()

@@ -185,6 +185,7 @@ def _known_blocks(demand: CarriedCheck, check: Check, now: tuple[TableNode | Non
 
 
 def _common(old: TableNode, new: TableNode) -> Iterator[str]:
+    # Never all blocks: the schema of the columns is read from the first one that is left.
     for before, after in zip(old.blocks, new.blocks[:-1], strict=False):
         if before.hash != after.hash:
             return

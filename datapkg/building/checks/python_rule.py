@@ -64,6 +64,7 @@ def _frames(columns: Sequence[CheckedColumn]) -> Iterator[tuple[int, Any]]:
         try:
             frame = table.to_pandas()
         except _NO_FRAME:
+            # What the metadata of pandas says may be wrong, or written to stop a read.
             frame = table.replace_schema_metadata(None).to_pandas()
         if isinstance(frame.index, pandas.RangeIndex):
             frame.index = pandas.RangeIndex(first - 1, first - 1 + len(frame))

@@ -71,6 +71,7 @@ def run_asked(
     together: dict[tuple[str, int], list[Asked]] = {}
     for each in asked:
         together.setdefault((each.table.path, each.after), []).append(each)
+    # Before the imports, which load pyarrow: a build in which nothing changed does without.
     if not together:
         return []
     from datapkg.building.checks.columns import TableSet

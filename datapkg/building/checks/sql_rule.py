@@ -73,6 +73,7 @@ def _may_use(text: str, column: CheckedColumn) -> bool:
 
 
 def _by_expression(connection: Any, text: str, number: str, shown: Sequence[CheckedColumn]) -> list[Finding]:
+    # On lines of its own, since the text may end with a comment (`--`).
     condition = f"(\n{text}\n)"
     kinds = [str(each) for each in _query(connection, f"SELECT {condition} FROM {TABLE} LIMIT 0").types]
     if len(kinds) > 1 or kinds[0] not in ("BOOLEAN", '"NULL"', "NULL"):

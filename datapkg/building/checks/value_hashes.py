@@ -89,6 +89,7 @@ def repeated_rows(column: CheckedColumn) -> Rows:
     """Return the rows, from 0, whose value occurs in an earlier row too, using about 32 bytes per row."""
     kind = hash_type(column.kind)
     found, rows = all_value_hashes(column, kind)
+    # Stable, so that the first row with a value comes first: only the later ones repeat it.
     by_word = np.argsort(found, kind="stable")
     ordered = found[by_word]
     repeats = by_word[1:][ordered[1:] == ordered[:-1]]

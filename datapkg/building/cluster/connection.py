@@ -45,6 +45,7 @@ class Cluster:
     def workers(self) -> dict[str, WorkerFacts]:
         """Return what each worker has, by its address."""
         with _explained(self.address):
+            # -1 for all workers: by default, Dask returns five.
             found = self._client.scheduler_info(n_workers=-1)["workers"]
         return {
             key: WorkerFacts(each["nthreads"], each.get("memory_limit") or 0, dict(each.get("resources") or {}))
@@ -66,6 +67,7 @@ class Cluster:
         from distributed import KilledWorker
 
         with _explained(self.address):
+            # A key of its own: Dask runs tasks with equal keys once, and may answer with an earlier result.
             future = self._client.submit(
                 run_task, task, pure=False, key=f"datapkg-{uuid.uuid4().hex}", resources=dict(resources or {}) or None
             )
@@ -141,7 +143,7 @@ def connected(on: str, name: str, workers: int) -> Iterator[Cluster]:
                     n_workers=workers,
                     threads_per_worker=1,
                     memory_limit=None,
-                    dashboard_address=None,
+                    dashboard_address=None,  # no port is opened
                     silence_logs=50,
                 )
             )

@@ -77,6 +77,7 @@ class Exchange:
             return Site(open_location(self.url, local), local)
         if not self.is_seen():
             raise BuildFailed(f"the worker on {socket.gethostname()} does not see the store of the build")
+        # SQLite's write-ahead log does not work on network file systems, so other machines get an index of their own.
         index = Path(self.index) if self.is_here else local / "index.db"
         store = Store(Path(self.folder), Index(index), shared=[Path(each) for each in self.shared])
         return Site(store.objects, store.tmp, store)

@@ -40,7 +40,7 @@ class PackagePlace:
         """Return its objects; raise what keeps this user from writing there: `NotLoggedIn`, `Forbidden` and others."""
         client, ref = home.client(self.registry), Ref.parse(self.package)
         client.check_may_change(ref)
-        client.find_stages(ref, [])
+        client.find_stages(ref, [])  # for its error: the registry may have no run caches
         if client.package(ref).role not in ("owner", "writer"):
             raise Forbidden(
                 f"you may read {ref.package}, and not write to its run cache",

@@ -219,6 +219,7 @@ class ClusterRunner:
     def _read_task(self, spec: NodeSpec, context: BuildContext) -> ReadTask:
         before = list(context.previous.tables_below(spec.path))
         given = context.cache.portable(spec, [table.content for table in before])
+        # Metadata and checks are added by the build; a worker does not need them to read a source.
         bare = replace(spec, meta={}, checks=())
         return ReadTask(bare, context.cache.package, self._exchange, given=given, before=msgspec.json.encode(before))
 

@@ -69,7 +69,7 @@ def _imported(path: Path) -> Iterator[str]:
         if not path.is_file() or path.stat().st_size > _MAX_BYTES:
             return
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # such as of invalid escapes in somebody's code
             tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return  # its own run will show the mistake

@@ -192,6 +192,7 @@ class _Pipeline:
             known = folders.get(text)
             is_folder = (self._root / path).is_dir() if known is None else known
             if known is None and not (self._root / path).exists():
+                # The stage has never run here, so that nothing tells: a name without a suffix is taken for a folder.
                 is_folder = text.endswith("/") or "." not in path.rpartition("/")[2]
             yield DvcOut(path, is_folder, self._options(options, path))
 

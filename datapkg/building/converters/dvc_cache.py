@@ -67,6 +67,7 @@ class DvcCache:
         if listing is None:
             return False
         files = list(_listed(listing, md5))
+        # A folder that lacks files would look whole to a build, so it is copied only if all of them are here.
         if not all(self._find(each) or (self.root / path / name).is_file() for name, each in files):
             return False
         for name, each in files:

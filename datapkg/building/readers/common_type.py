@@ -32,6 +32,7 @@ def _integers(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return max(one, other, key=lambda each: each.bit_width)
     unsigned, signed = sorted((one, other), key=types.is_signed_integer)
     bits = max(signed.bit_width, 2 * unsigned.bit_width)
+    # None for uint64: no integer type has its values and negative ones.
     return {16: pa.int16(), 32: pa.int32(), 64: pa.int64()}.get(bits)
 
 

@@ -55,6 +55,7 @@ def for_pandas(path: Path, kwargs: dict[str, Any]) -> Iterator[tuple[Path | Bina
     method = compression.get("method", "infer") if isinstance(compression, dict) else compression
     if method == "zstd":
         opened = _open_zst(path)
+    # Archives and memory maps need a path, so pandas opens the file itself; then no progress is reported.
     elif compression == "infer" and path.suffix.lower() not in _ARCHIVES and "memory_map" not in kwargs:
         opened = open_text(path)
     else:

@@ -53,6 +53,7 @@ def run(
     # Isolated and without site-packages: the child imports only from the folders of the given libraries.
     line = [sys.executable, "-I", "-S", __file__, task, os.path.abspath(path), settings]
     done = subprocess.run(line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, check=False)
+    # Libraries write to standard error too.
     told = [each for each in done.stderr.decode("utf-8", "replace").splitlines() if each.startswith(_MARK)]
     last = told[-1].removeprefix(_MARK) if told else ""
     if last.startswith(_NO_MEMORY):
@@ -90,6 +91,7 @@ def _limit(most: int) -> None:
         import resource
     except ImportError:  # Windows
         return
+    # No core file: it could be as large as the memory limit, and an abort is expected here.
     limits = {resource.RLIMIT_AS: most, resource.RLIMIT_CPU: MAX_SECONDS, resource.RLIMIT_CORE: 0}
     for limit, value in limits.items():
         with contextlib.suppress(OSError, ValueError):

@@ -83,7 +83,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
 
     try:
         with archive.open(member) as stream:
-            _header(stream, member.file_size)
+            _header(stream, member.file_size)  # before numpy allocates what the header claims
         with archive.open(member) as stream:
             array = npy.read_array(stream, allow_pickle=False)
             stream.read(1)  # to the end, where zipfile compares the checksum

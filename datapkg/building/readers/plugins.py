@@ -103,6 +103,7 @@ def _read(function: Callable[..., Any], path: Path, kwargs: dict[str, Any], warn
     from datapkg.tables.frame_to_arrow import table_from_arrow, table_from_frame
 
     try:
+        # A copy: the kwargs also go into the record and the key of the cache.
         value = function(path, **copy.deepcopy(kwargs))
     except SystemExit as error:
         raise InvalidInput("it wanted to end the program") from error

@@ -86,6 +86,7 @@ def _start(path: Path, ending: str, size: int) -> bytes:
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Yield a read-only database: nothing is written, no lock is taken, no extension loaded, no schema function run."""
     address = f"file:{quote(str(path))}?mode=ro&immutable=1"
+    # A stream may be read, and closed, in another thread than the one that began it.
     database = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
     try:
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)

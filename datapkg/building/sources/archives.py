@@ -156,7 +156,7 @@ def _zip_kind(info: zipfile.ZipInfo) -> Kind:
         return "folder"
     if stat.S_ISLNK(mode):
         return "link"
-    if info.flag_bits & 0x41:
+    if info.flag_bits & 0x41:  # bits 0 and 6: encrypted, and strongly encrypted (APPNOTE.TXT, 4.4.4)
         return "encrypted"
     return "file" if stat.S_IFMT(mode) in (0, stat.S_IFREG) else "device"
 

@@ -44,6 +44,7 @@ def write_checksums(path: Path, sources: Iterable[UrlSource], hashes: Mapping[st
 def _edited(text: str, edits: Mapping[ChecksumPlace, str]) -> str:
     starts = [0, *(found.end() for found in LINE_END.finditer(text))]
     newline = "\r\n" if "\r\n" in text else "\n"
+    # From the end to the beginning, so that an edit moves no position that is still needed.
     for at in sorted(edits, key=lambda each: (each.line, each.column), reverse=True):
         try:
             start = starts[at.line - 1] + at.column

@@ -238,6 +238,7 @@ def _partition_fields(files: Sequence[_ConcatenatedFile]) -> list[pa.Field]:
 
 def _is_whole(text: str) -> bool:
     """Return whether a text is the canonical form of an int64; `01` is not."""
+    # Fewer than 19 digits fit into 64 bits, whatever they are.
     digits = text.removeprefix("-")
     return digits.isascii() and digits.isdigit() and len(digits) < 19 and str(int(text)) == text
 

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_STALE_PIECES_S = 14 * 24 * 3600
+_STALE_PIECES_S = 14 * 24 * 3600  # longer than for other temporary files: the next build resumes them
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class DownloadCache:
     def keep(self, temp: Path, hash: str, name: str) -> Path:
         """Move a complete file with this hash, on the same file system, into the cache; return its path."""
         path = self._of(hash) / name
+        # Before it has its name: a row of the index says that it is verified, and may survive a power cut.
         with temp.open("rb+") as file:
             seal(file)
             sync_file(file)

@@ -108,6 +108,7 @@ def _changed(name: str) -> BuildFailed:
 def put_file(stream: BinaryIO, objects: Writable) -> tuple[str, int]:
     """Store the bytes of an open file; return hash and size."""
     start = stream.read(SMALL_BYTES)
+    # A short read need not be the end: the stream is not buffered.
     if len(start) < SMALL_BYTES and not stream.read(1):
         return objects.put_bytes(start), len(start)
     stream.seek(0)

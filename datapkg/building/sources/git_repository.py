@@ -33,7 +33,9 @@ _LIST_SECONDS = 60.0
 _REMOTE = ("fetch", "ls-remote")
 _POLL_S = 0.2
 _MAX_SAID = 64 << 10  # of the output of git, for messages and commit ids
+# Users have Git LFS as a filter in their settings; it would contact a server that the repository names.
 _NO_LFS = ("-c", "filter.lfs.smudge=", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false")
+# Others, such as GIT_DIR where a hook starts a build, would lead git to another repository.
 _KEPT_VARIABLES = re.compile(r"GIT_(?:SSH|SSH_COMMAND|SSH_VARIANT|SSL_\w+|PROXY_SSL_\w+|HTTP_\w+|EXEC_PATH)\Z")
 
 
@@ -99,6 +101,7 @@ class _Git:
 
     def fetch(self) -> str:
         """Fetch the commit without history and return its hash."""
+        # No template, which could bring hooks.
         self._run("init", "--quiet", "--template=", str(self._work), folder=self._root, own_settings=False)
         wanted = self._address.rev or "HEAD"
         options = ("--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--no-auto-gc")

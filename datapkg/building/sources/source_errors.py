@@ -28,6 +28,7 @@ def translated_errors(spec: NodeSpec, source: FileSource | None, known: Sequence
             raise exhausted(error, f"building {spec.path}") or failure(
                 spec, source, error, known, error.hint
             ) from error
+        # The store failed, not the source: its own error tells what to do.
         except StoreFailed as error:
             raise error.__cause__ or error from None
         except DatapkgError:

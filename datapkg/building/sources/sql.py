@@ -24,6 +24,7 @@ from datapkg.objects.progress import QUERYING, Progress, silent
 
 _AT_ONCE = 10_000
 # Statements that make a transaction read-only, for databases whose URL cannot request it.
+# In UTC, so that the same rows give the same times whatever the zone of the session is.
 _READ_ONLY = {
     "postgresql": ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "SET LOCAL TIME ZONE 'UTC'"),
     "mysql": ("SET SESSION TRANSACTION READ ONLY",),

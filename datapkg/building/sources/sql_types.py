@@ -137,7 +137,7 @@ def _moment(value: Any) -> Any:
 
 _AS_THEY_ARE = {type(None), bool, int, float, str, bytes, decimal.Decimal, datetime.date, datetime.timedelta}
 _CONVERSIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
-    (datetime.datetime, _moment),
+    (datetime.datetime, _moment),  # before `date`, of which it is a subclass
     (datetime.date, lambda value: value),
     (datetime.time, lambda value: value.isoformat() if value.tzinfo else value),
     ((bytearray, memoryview), bytes),

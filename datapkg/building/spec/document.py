@@ -25,7 +25,7 @@ MAX_KEY = 1_024
 MAX_PLAIN = 1_000
 LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # PyYAML may be built without libyaml
 _SCALARS = yaml.SafeLoader("")
 _MERGE = "<<"
 

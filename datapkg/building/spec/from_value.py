@@ -149,5 +149,6 @@ class _Values:
 
 def _is_data(value: Any) -> bool:
     """Return whether this is a numpy array or supports the Arrow stream interface (pandas, polars, pyarrow)."""
+    # By name: a build that is given no array need not import numpy.
     array = any((kind.__module__, kind.__name__) == ("numpy", "ndarray") for kind in type(value).__mro__)
     return array or hasattr(value, "__arrow_c_stream__")

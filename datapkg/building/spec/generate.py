@@ -52,6 +52,7 @@ def generate(directory: Path, *, gitignore: bool = True) -> Generated:
     written: list[Path] = []
     try:
         if not os.path.lexists(readme):
+            # Before the scan, so that the build file lists it too.
             _write_new(readme, f"# {directory.resolve().name}\n", written)
         spec = scan_directory(directory, gitignore=gitignore, apart=True)
         nodes = spec.nodes

@@ -70,6 +70,7 @@ def _check_remote(remote: str, scheme: str, hint: str) -> None:
     if scheme not in ("https", "ssh") and not (scheme == "http" and _is_loopback(host)):
         what = "plain http, which others may change on the way" if scheme == "http" else f"{quoted(scheme)}"
         raise InvalidInput(f"a repository is fetched by https or ssh, not by {what}", hint=hint)
+    # ssh takes a host that begins with a dash for an option, which could run a command.
     if not host or host.startswith("-"):
         raise InvalidInput("this is not an address of a repository: it names no host", hint=hint)
     if parts.query:

@@ -25,6 +25,7 @@ Draw = Callable[[random.Random], Any]
 
 def _steps(start: float, stop: float, step: float) -> list[float]:
     count = max(0, math.ceil((stop - start) / step)) if step else 0
+    # One more than allowed, so that the limit is noticed and no list grows with a number that was written.
     return [start + number * step for number in range(min(count, MAX_COMBINATIONS + 1))]
 
 

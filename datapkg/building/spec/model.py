@@ -71,8 +71,8 @@ class UrlSource:
 
     `sha256` is the expected checksum, "" if the build file has none; `extract` names archive members, of the file
     `inside` if that is an archive beside the build file. `claims` are its publisher's sums by algorithm, MD5 or SHA-1,
-    beside ours. `how` determines how to read files whose names are not known
-    before, `written` is the position of the checksum.
+    beside ours. `how` determines how to read files whose names are not known before, `written` is the position of the
+    checksum.
     """
 
     url: str = ""
@@ -121,8 +121,8 @@ class StageSource:
     """An output of a stage of the build file: a file, or a folder that becomes a group.
 
     It is replaced by a `FileSource` for each file when the stage has run; `how` determines how they are read,
-    `line` is where it was
-    written, and `members` has the stages of which this is an output if there are several, by what tells them apart.
+    `line` is where it was written, and `members` has the stages of which this is an output if there are several, by
+    what tells them apart.
     """
 
     stage: str

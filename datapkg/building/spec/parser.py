@@ -83,7 +83,7 @@ class _Reader:
             if key.text == "meta":
                 self.meta = to_meta(value, "meta", self.problems)
             elif key.text == "contents":
-                contents = value
+                contents = value  # read last: they name checks, which may be written below them
             elif key.text == "checks":
                 self._checks.define(value)
             elif key.text == "stages":

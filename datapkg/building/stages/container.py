@@ -139,6 +139,7 @@ class Container:
         Values of the user's own variables do not appear in it.
         """
         is_podman = Path(self.engine).name == "podman"
+        # With SELinux's labels, the container could not read what is mounted; new labels would change the user's files.
         found = [self.engine, "run", "--rm", "--name", self.name, "--security-opt", "label=disable"]
         # Podman without root maps the user to root inside, unless told to keep it.
         is_kept = is_podman and os.getuid() != 0
@@ -194,5 +195,6 @@ def container_for(
         [folder / name for name in ("outputs", "notes", metrics.FOLDER)],
         root,
         [name for name in stage.env if name in environ and name not in given],
+        # The user has no home folder in the image.
         {"HOME": "/tmp", **given},
     )

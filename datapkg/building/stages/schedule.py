@@ -127,8 +127,10 @@ class StageSchedule:
                 has_failed = has_failed or any(outcome.action == FAILED for outcome in done)
                 self.outcomes |= {outcome.stage.name: outcome for outcome in done}
                 yield done
+                # After the caller has added their nodes, which stages that begin now may read.
                 sorter.done(*(outcome.stage.name for outcome in done))
         finally:
+            # Also where the caller stops asking, as after an error of its own: that closes this generator.
             self._processes.stop()
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -71,7 +71,7 @@ def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         ["/bin/sh", "-c", _SCRIPT],
         bufsize=0,
-        cwd="/",
+        cwd="/",  # so that it keeps no disk from being unmounted
         env={"PATH": os.defpath},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -88,12 +88,14 @@ def _read(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
     if kwargs.get("engine") not in (None, "c"):
         return _by_pandas(path, kwargs)
     try:
+        # With low_memory, pandas infers types chunk by chunk, and a column may get values of several types.
         return _by_pandas(path, {**kwargs, "low_memory": False})
     except pandas.errors.ParserError as error:
         if "engine" in kwargs:
             raise
         return _read_malformed(path, kwargs, error, warn)
     except ValueError as error:
+        # Its Python engine does not know low_memory, which was added here, not by the user.
         if "engine" in kwargs or not str(error).startswith("Falling back to the 'python' engine"):
             raise
         return _by_pandas(path, {**kwargs, "engine": "python"})
