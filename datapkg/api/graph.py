@@ -49,11 +49,11 @@ def graph_of(spec: BuildSpec) -> Graph:
     kinds: dict[str, str] = {}
     arrows: list[tuple[str, str]] = []
     for stage in spec.stages:
-        name = stage.name.partition("@")[0]  # those of one matrix are drawn as one
+        name = _drawn(stage.name)
         kinds[name] = "stage"
         for each in stage.inputs.values():
             if each.kind == "stage":
-                arrows.append((each.text.partition("/")[0], name))
+                arrows.append((_drawn(each.text.partition("/")[0]), name))
             elif each.kind == "node":
                 nodes = [node.path for node in spec.nodes if is_within(node.path, each.text)]
                 arrows += [(f"contents.{path}", name) for path in nodes]
@@ -64,8 +64,13 @@ def graph_of(spec: BuildSpec) -> Graph:
     for node in spec.nodes:
         if isinstance(node.source, OfStage):
             kinds[f"contents.{node.path}"] = "node"
-            arrows.append((node.source.stage, f"contents.{node.path}"))
+            arrows.append((_drawn(node.source.stage), f"contents.{node.path}"))
     return Graph(kinds, list(dict.fromkeys(arrows)))
+
+
+def _drawn(stage: str) -> str:
+    """Return the name under which a stage is drawn; those of one matrix are drawn as one."""
+    return stage.partition("@")[0]
 
 
 def _as_text(graph: Graph) -> str:

@@ -1,4 +1,4 @@
-"""Parse what a stage may use: time, tries, cores, memory, GPUs, and how many of a matrix run at once."""
+"""Parse what a stage may use: time, tries, cores, memory, GPUs, how many of a matrix run at once, and its image."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ MAX_AT_ONCE = 1_000
 _DURATION = re.compile(r"(?P<number>\d{1,9}(?:\.\d+)?)\s*(?P<unit>s|m|h|d)?\Z")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
 _RESOURCES = ("cpu", "memory", "gpu")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}\Z")
 _CORES = re.compile(r"\d{1,6}(?:\.\d{1,3})?\Z")
 
 
@@ -97,3 +98,17 @@ def _amount(name: str, item: Item) -> float | str:
         return parse_size(text)
     except InvalidInput:
         return f"expected a size such as 4 GB or 500 MiB, got {quoted(text)}"
+
+
+def image(mapping: NodeMapping) -> str:
+    """Return the name of the image in which a stage runs, "" for none."""
+    if "image" not in mapping:
+        if "network" in mapping:
+            mapping.wrong("network", "goes with `image`; other stages use the network of this machine")
+        return ""
+    text = mapping.text("image", "the name of an image, such as python:3.12")
+    if text is None:  # of another type, which is named already
+        return ""
+    if not _IMAGE.match(text):
+        mapping.wrong("image", f"expected the name of an image, such as python:3.12, got {quoted(text)}")
+    return text

@@ -30,7 +30,6 @@ from datapkg.format.texts import quoted
 
 FORMS = ("parquet", "csv", "arrow")
 MAX_STAGES = 10_000
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}\Z")
 _KINDS = {"node": "contents.", "stage": "stages."}
 _EXPLICIT = ("file", "package")
@@ -101,7 +100,7 @@ class StageReader:
             self._problems.place(mapping.line, mapping.place),
             stage_limits.resources(mapping),
             stage_limits.concurrency(mapping),
-            _image(mapping),
+            stage_limits.image(mapping),
             mapping.flag("network"),
             stop_rules(mapping),
         )
@@ -162,8 +161,7 @@ class StageReader:
         if text.startswith(_KINDS["node"]):
             return "node", text.removeprefix(_KINDS["node"]).strip("/")
         if text.startswith(_KINDS["stage"]):
-            stage, _, output = text.removeprefix(_KINDS["stage"]).partition(".")
-            return "stage", f"{stage}/{output}"
+            return "stage", text.removeprefix(_KINDS["stage"])
         # What is there as a file is meant; a package can be named by {package: …} then.
         if text.startswith(("./", "../", "/")) or (self._folder.root / text).exists():
             return self._path(text)
@@ -307,7 +305,7 @@ class StageReader:
         for name, each in list(stage.inputs.items()):
             problem = ""
             if each.kind == "stage":
-                other, _, output = each.text.partition("/")
+                other, output = self._split(each.text)
                 problem = self.output_problem(other, output)
                 text, members = f"{other}/{self.output_of(other, output)}", self._members.get(other, {})
                 if not problem:
@@ -317,6 +315,11 @@ class StageReader:
             if problem:  # once for all stages of a matrix
                 where = path_text("stages", stage.name.partition("@")[0], "inputs", name)
                 self._problems.add(self._lines[stage.name], where, problem)
+
+    def _split(self, text: str) -> tuple[str, str]:
+        """Return stage and output of `STAGE.OUTPUT`; the name of a run of a matrix may contain dots itself."""
+        name, _, output = text.rpartition(".")
+        return (text, "") if not name or text in self._lines else (name, output)
 
     def _is_wrong(self, node: str) -> bool:
         """Return whether a node that is missing may be so because of a mistake at, above or below its path."""
@@ -339,7 +342,7 @@ class StageReader:
         return ""
 
     def _stage_problem(self, stage: str) -> str:
-        known = self._are_unknown or (stage in self._lines and "@" not in stage)
+        known = self._are_unknown or stage in self._lines
         return "" if known else f"there is no stage {quoted(stage)}{suggestion(stage, tuple(self._lines))}"
 
     def _any(self, stage: str) -> Stage | None:
@@ -379,17 +382,3 @@ def needed_stages(stage: Stage, nodes: Makers) -> list[str]:
 def is_within(path: str, wanted: str) -> bool:
     """Return whether a node at one path is, or holds, or is below what another path names."""
     return path == wanted or path.startswith(f"{wanted}/") or wanted.startswith(f"{path}/")
-
-
-def _image(mapping: NodeMapping) -> str:
-    """Return the name of the image in which a stage runs, "" for none."""
-    if "image" not in mapping:
-        if "network" in mapping:
-            mapping.wrong("network", "goes with `image`; other stages use the network of this machine")
-        return ""
-    text = mapping.text("image", "the name of an image, such as python:3.12")
-    if text is None:  # of another type, which is named already
-        return ""
-    if not _IMAGE.match(text):
-        mapping.wrong("image", f"expected the name of an image, such as python:3.12, got {quoted(text)}")
-    return text

@@ -223,6 +223,8 @@ class StageSchedule:
         if given.kind == "stage":
             name, _, output = given.text.partition("/")
             if not given.members:
+                if self.outcomes[name].action == STOPPED:
+                    raise BuildFailed(f"stage {quoted(name)}, whose output a stage needs, was stopped early")
                 return NodesInput(self._outputs(name, output), objects, output, given.form)
             nodes = [
                 msgspec.structs.replace(node, path=_member_path(node, output, label))

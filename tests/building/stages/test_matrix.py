@@ -70,6 +70,29 @@ def test_a_node_for_each_combination(tmp_path: Path) -> None:
     assert {each["action"] for each in forced.stages} == {"ran"}
 
 
+def test_one_of_the_combinations_as_an_input_and_a_node(tmp_path: Path) -> None:
+    path = build_file(tmp_path, "matrix: {lr: [0.1, 0.2], layers: [3]}")
+    text = path.read_text().replace("contents:", "contents:\n  one: {stage: train@0.2-3, transform: id}", 1)
+    text += "  copy: {run: cp {one} {out}, inputs: {one: stages.train@0.1-3.out}, outputs: {out: copy}}\n"
+    text = text.replace("contents:", "contents:\n  copied: {stage: copy, transform: id}", 1)
+    path.write_text(text.replace("run: cp {one} {out}", "run: 'cp {one} {out}'"))
+    build_package(Home(), Ref("me", "sweep"), path, BuildOptions())
+    package = datapkg.load("me/sweep")
+    assert package.copied().read_text() == '{"lr": 0.1, "layers": 3}'
+    assert package.one().read_text() == '{"lr": 0.2, "layers": 3}'
+    assert "train → copy, sum, contents.one, contents.runs" in graph(path).splitlines()[0]
+    again = build_package(Home(), Ref("me", "sweep"), path, BuildOptions(again=("train@0.1-3",)))
+    assert {each["stage"] for each in again.stages if each["action"] == "ran"} == {"train@0.1-3", "copy", "sum"}
+
+
+@pytest.mark.parametrize("text", ["stages.train@0.3-3.out", "stages.train@0.1-3.other", "stages.train@0.1"])
+def test_a_combination_that_does_not_exist(tmp_path: Path, text: str) -> None:
+    path = build_file(tmp_path, "matrix: {lr: [0.1, 0.2], layers: [3]}")
+    path.write_text(path.read_text() + f"  copy: {{run: cp, inputs: {{one: {text}}}, outputs: {{o: copy}}}}\n")
+    with pytest.raises(InvalidBuildFile, match=r"stages\.copy\.inputs\.one: (there is no stage|stage .* has no output)"):
+        read_build_file(path)
+
+
 def test_foreach(tmp_path: Path) -> None:
     path = build_file(tmp_path, "foreach: [{lr: 0.1, layers: 3}, {lr: 0.5, layers: 9}]")
     assert params(path) == [{"lr": 0.1, "layers": 3}, {"lr": 0.5, "layers": 9}]
