@@ -66,9 +66,9 @@ def code_files(stage: Stage, root: Path) -> list[FileSource]:
 def _named_files(stage: Stage, root: Path) -> Iterator[Path]:
     """Yield the files that words of the command name, in the text of a shell also those in folders that it names.
 
-    Such a file is probably a script; at worst, a stage runs again that need not.
+    Such a file is probably a script; at worst, a stage runs again that need not. An isolated stage sees `code` alone.
     """
-    for index, text in enumerate(stage.run):
+    for index, text in enumerate(() if stage.isolated else stage.run):
         is_shell = stage.shell or is_script(stage.run, index)
         words = _shell_words(text) if is_shell else [text]
         # `Path.is_file` raises for a word that is too long for a file's name, `os.path.isfile` does not.

@@ -89,7 +89,9 @@ def test_one_of_the_combinations_as_an_input_and_a_node(tmp_path: Path) -> None:
 def test_a_combination_that_does_not_exist(tmp_path: Path, text: str) -> None:
     path = build_file(tmp_path, "matrix: {lr: [0.1, 0.2], layers: [3]}")
     path.write_text(path.read_text() + f"  copy: {{run: cp, inputs: {{one: {text}}}, outputs: {{o: copy}}}}\n")
-    with pytest.raises(InvalidBuildFile, match=r"stages\.copy\.inputs\.one: (there is no stage|stage .* has no output)"):
+    with pytest.raises(
+        InvalidBuildFile, match=r"stages\.copy\.inputs\.one: (there is no stage|stage .* has no output)"
+    ):
         read_build_file(path)
 
 
