@@ -12,7 +12,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from shlex import quote
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -104,7 +105,10 @@ def open_location(url: str, tmp: Path) -> CloudObjects:
             f"{quoted(url)} cannot hold the objects of a build: expected a URL with one of {known}, or a package of a "
             "registry, such as me/exchange"
         )
-        raise InvalidInput(what, hint="--objects file:///shared/folder")
+        path = PurePosixPath(url)
+        raise InvalidInput(
+            what, hint=f"--objects {quote(path.as_uri()) if path.is_absolute() else 'file:///shared/folder'}"
+        )
     from datapkg.remote.static.opening import open_blobs  # it loads what talks to a registry
 
     return CloudObjects(open_blobs(url), tmp)

@@ -260,7 +260,8 @@ class ClusterRunner:
         if facts.error is not None:
             raise _with_log(facts.error, place.log)
         self._bring_outputs(facts.outputs, what)
-        return StageRun(list(Manifest.parse(self._store.objects.read(facts.outputs)).nodes), facts.code, facts.seconds)
+        nodes = list(Manifest.parse(self._store.objects.read(facts.outputs)).nodes)
+        return StageRun(nodes, facts.code, facts.seconds, facts.warnings)
 
     def _bring_outputs(self, manifest: str, what: str) -> None:
         where: Readable = self._store.objects if self._place is None else self._place

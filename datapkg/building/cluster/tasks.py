@@ -221,7 +221,7 @@ class StageTask:
         except DatapkgError as error:
             return StageFacts(error=error, log=self._tail(log))
         outputs = site.objects.put_bytes(Manifest.make(run.nodes, {}).data)
-        return StageFacts(outputs, run.code, run.seconds, log=self._tail(log))
+        return StageFacts(outputs, run.code, run.seconds, log=self._tail(log), warnings=run.warnings)
 
     def _tail(self, log: Path) -> bytes:
         """Return the end of a log that the machine of the build does not see."""
@@ -246,13 +246,14 @@ def _moved(stage: Stage, old: Path, new: Path) -> Stage:
 
 @dataclass(frozen=True)
 class StageFacts:
-    """The hash of the manifest of outputs, the code that was used and the seconds of a run, or what it failed with."""
+    """What a `StageRun` has, with the hash of the manifest of outputs, or what the run failed with."""
 
     outputs: str = ""
     code: list[str] = field(default_factory=list)
     seconds: float = 0.0
     error: DatapkgError | None = None
     log: bytes = b""
+    warnings: list[str] = field(default_factory=list)
 
 
 def run_task(task: ReadTask | StageTask) -> Any:

@@ -66,6 +66,7 @@ CODE = {
 import os
 def lines(folder, notes, out, name):
     text = folder.read_text()
+    (out.parent / "beside").touch()
     (out / "lines.txt").write_text(str(len(text.splitlines())) + os.environ["SECRET_OF_STAGE"])
     (out / "names.txt").write_text(" ".join(sorted(each.name for each in notes.iterdir())) + str(name))
 """,
@@ -135,6 +136,8 @@ def test_the_same_bytes_in_the_same_store(
     here = project.build(tmp_path / "here")
     there = project.build(tmp_path / "there", cluster.scheduler_address)
     assert there.hash == here.hash
+    assert there.warnings == here.warnings
+    assert any("'beside'" in each for each in there.warnings)
     assert {each for each, _, _ in travelling} == TASKS
     assert max(max(task, result) for _, task, result in travelling) < TRAVELS_BYTES
     again = project.build(tmp_path / "there", cluster.scheduler_address)

@@ -72,8 +72,12 @@ def test_without_work_for_it_no_cluster_is_contacted(tmp_path: Path, monkeypatch
 
 
 def test_unknown_place_of_objects(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="cannot hold the objects of a build"):
+    with pytest.raises(InvalidInput, match="cannot hold the objects of a build") as caught:
         build(tmp_path, "dask", "ftp://example.org/x")
+    assert caught.value.hint == "--objects file:///shared/folder"
+    with pytest.raises(InvalidInput) as caught:
+        build(tmp_path, "dask", "/mnt/my objects")
+    assert caught.value.hint == "--objects file:///mnt/my%20objects"
 
 
 def test_library_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ from datapkg.building import node_builder
 from datapkg.building.cache import TransformResult
 from datapkg.building.cluster import allocator
 from datapkg.building.cluster.exchange import Exchange, marked
-from datapkg.building.cluster.tasks import ReadResult, ReadTask
+from datapkg.building.cluster.tasks import ReadResult, ReadTask, StageTask
 from datapkg.building.sources.file import stamp_of
-from datapkg.building.spec.model import FileSource, NodeSpec
+from datapkg.building.spec.model import FileSource, NodeSpec, Stage
 from datapkg.errors import BuildFailed
 from datapkg.format.hashing import hash_bytes
 from datapkg.home import Home
@@ -101,3 +101,10 @@ def test_memory_is_kept_while_a_table_is_read(task: ReadTask, tmp_path: Path, mo
     task.run(tmp_path / "local")
     assert held == ([1] if allocator._glibc() else [0])
     assert allocator._holders == 0
+
+
+def test_what_a_stage_is_warned_of_comes_back(exchange: Exchange, tmp_path: Path) -> None:
+    run = ("/bin/sh", "-c", "touch $(dirname {out})/beside && echo a > {out}")
+    task = StageTask(Stage("s", run, outputs={"out": "o"}), exchange, {}, tmp_path, tmp_path / "log", {})
+    facts = task.run(tmp_path / "local")
+    assert [each[:19] for each in facts.warnings] == ["stage 's': 'beside'"]
