@@ -36,6 +36,7 @@ async def read_in_thread(request: Request, user: str, work: Callable[[BinaryIO],
             return await anyio.to_thread.run_sync(partial(work, cast(BinaryIO, body)), limiter=anyio.CapacityLimiter(1))
         finally:
             pump.cancel()
+            # Until it has ended: to answer, the middleware may read the rest of the body.
             await asyncio.wait([pump])
 
 
@@ -91,7 +92,7 @@ class _RequestBody:
     def _next_group(self) -> None:
         group = self._groups.get()
         if isinstance(group, BaseException):
-            self._groups.put(group)
+            self._groups.put(group)  # each later read raises it too
             raise group
         if not group:
             self._ended = True

@@ -29,6 +29,7 @@ class Slots:
 
     def __init__(self, total: int, wait_s: float) -> None:
         self._all = asyncio.Semaphore(total)
+        # Weak, so that a user without requests is forgotten.
         self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._per_user = max(1, total // PER_USER)
         self._wait_s = wait_s
@@ -65,8 +66,9 @@ class Makers(Generic[T]):
         if key not in self._kept:
             turn = self._turns.setdefault(key, asyncio.Lock())
             async with _waiting(turn, self._turn_wait_s, "the response is still being prepared"):
-                if key not in self._kept:
+                if key not in self._kept:  # nobody has made it meanwhile
                     async with _waiting(self._slots, self._wait_s, "too many requests at once"):
+                        # Not in the common thread pool, where it would hold up other requests.
                         made = await anyio.to_thread.run_sync(make, limiter=anyio.CapacityLimiter(1))
                     if not self._keep:
                         return made

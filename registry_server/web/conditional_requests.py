@@ -24,6 +24,7 @@ def wanted_part(
     """Return what to send by the headers of these names; several ranges, or a malformed one, mean the whole."""
     tag = etag(hash)
     if if_none_match is not None:
+        # This header compares weakly (RFC 9110, 13.1.2), `If-Range` does not.
         known = {each.strip().removeprefix("W/") for each in if_none_match.split(",")}
         if "*" in known or tag in known:
             return RequestedRange("unchanged", 0, 0)

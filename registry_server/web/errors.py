@@ -102,6 +102,7 @@ def unexpected_response(request: Request, exception: BaseException) -> Response:
 
 def _is_full(exception: BaseException | None) -> bool:
     return any(
+        # SQLite's error has a text, and no number of the system.
         getattr(each, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "database or disk is full" in str(each)
         for each in causes(exception, hidden=True)
     )
@@ -167,6 +168,6 @@ def _as_ours(request: Request, error: HTTPException) -> DatapkgError:
         return NotFound(f"{quoted(request.url.path)} not found", hint="/openapi.json lists the paths")
     if error.status_code == 405:
         return InvalidInput(f"{request.method} is not allowed at {quoted(request.url.path)}")
-    if error.status_code == 400:
+    if error.status_code == 400:  # FastAPI's error for a body that it could not parse
         return InvalidInput("the body of the request is not JSON, or is nested too deeply")
     return DatapkgError(str(error.detail))

@@ -30,6 +30,7 @@ COMMON = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
 }
+# Objects may come from anybody: opened in a browser, none may run or load anything.
 API_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -60,7 +61,7 @@ class RegistryMiddleware:
             return
         body = _BoundedBody(scope, receive, self._settings)
         reply = _OutgoingReply(scope, send, body, is_public=bool(self._settings.public_url))
-        if scope["method"] == "HEAD":
+        if scope["method"] == "HEAD":  # which FastAPI does not answer by the routes of GET
             scope = {**scope, "method": "GET", "asked_by_head": True}
         try:
             body.check_head()
@@ -157,6 +158,7 @@ class _BoundedBody:
 
     async def drain(self) -> None:
         """Read the rest of the body if it is short and arrives soon."""
+        # With `Expect: 100-continue`, a client does not send the body before it is asked to.
         if self.ended or not self.patient or "expect" in self._headers:
             return
         size = 0

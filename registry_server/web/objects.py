@@ -51,7 +51,7 @@ async def read_object(request: Request, package: TheSignedPackage, hash: TheHash
     """Return an object of the package, or a range of its bytes; or 307 to an address of the registry's storage."""
     served = downloads.object(package, hash)
     if request.method == "GET" and not request.scope.get("asked_by_head") and (url := served.signed_url()):
-        return Response(status_code=307, headers={"location": url, "cache-control": "no-store"})
+        return Response(status_code=307, headers={"location": url, "cache-control": "no-store"})  # the address expires
     return await reply(request, served, BYTES)
 
 

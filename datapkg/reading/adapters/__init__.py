@@ -26,6 +26,7 @@ def convert(table: TableLike, library: str, *args: Any, **options: Any) -> Any:
     try:
         adapter = import_module(ADAPTERS[library])
     except ImportError as error:
+        # The library is here, and lacks another one: its own error names that.
         if (error.name or "").partition(".")[0] != library:
             raise
         line = f"pip install {library}"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def paths(table: TableLike) -> list[Path]:
     """Return the files of all objects in the order of their rows; raise `ObjectNotFound`, `CorruptObject`."""
     path = table.path
+    # By name: each has the number of its block, with leading zeros.
     return sorted(path.iterdir()) if len(table.__entry__.blocks) > 1 else [path]
 
 

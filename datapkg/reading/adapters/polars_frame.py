@@ -44,6 +44,7 @@ def _scan(table: TableLike) -> pl.LazyFrame | None:
     if len(set(kind.names)) < len(kind.names):
         return None
     wanted = _frame(table, kind.empty_table()).schema
+    # Names of nodes may look like patterns, or like `year=2020`.
     scan = pl.scan_parquet(files.paths(table), glob=False, hive_partitioning=False)
     try:
         found = scan.collect_schema()

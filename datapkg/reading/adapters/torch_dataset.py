@@ -84,6 +84,7 @@ class RowStream(IterableDataset[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = get_worker_info()
+        # Of the rank's part, so that its rows do not depend on the number of its workers.
         part = share(self._part, worker.id, worker.num_workers) if worker else self._part
         epoch, begin = int(self._epoch), 0
         for number in self._order(epoch):
@@ -111,6 +112,7 @@ class RowStream(IterableDataset[dict[str, Any]]):
         """Yield the rows at these positions of a block, in its shuffled order."""
         block = blocks.read(self._table, number, self._columns)
         columns = _columns(block)
+        # Of the whole block, in every process alike: the parts of two of them may meet inside it.
         order = range(len(block)) if self._seed is None else _shuffled(len(block), self._seed, epoch, number)
         for place in part:
             yield {name: _one(column, order[place]) for name, column in columns.items()}

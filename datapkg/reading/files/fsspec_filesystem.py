@@ -38,7 +38,7 @@ class DatapkgFileSystem(AbstractFileSystem):
     """
 
     protocol = "datapkg"
-    cachable = False
+    cachable = False  # a cached one would keep the home of the environment in which it was made
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ class MountedTree:
         """Report that the folder is mounted; libfuse calls this first."""
         self.ready()
 
+    # There is no `getxattr` or `listxattr`: with them, `ls -l` asks several times for each file.
     def getattr(self, path: str, _: int | None = None) -> dict[str, int]:
         return self._status(self._look(path))
 
@@ -66,6 +67,7 @@ class MountedTree:
             raise _refusal(errno.EROFS)
         entry = self._look(path)
         with self._answering(path):
+            # Not at the first read: damage is an error of `open` then, not a signal for a program that maps the file.
             file = _OpenFile(self._tree, path, entry.size)
         handle = next(self._handles)
         self._files[handle] = file

@@ -47,6 +47,7 @@ def real_path(folder: Path) -> Path:
 
 def mounted_at(folder: Path) -> str | None:
     """Return the name of what is mounted on a folder, `datapkg:…` for a package; None if nothing is."""
+    # Of two mounts on one folder, the later one is seen.
     return dict(_linux_mounts() if MOUNTS.exists() else _other_mounts()).get(str(folder))
 
 

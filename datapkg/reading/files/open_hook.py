@@ -59,7 +59,8 @@ class OpenHook:
         package = Ref(self._ref.user, self._ref.name, state=self._ref.state, registry=self._ref.registry)
         whole = find_tree(self._home, str(package), **self._options)  # type: ignore[arg-type]
         tree = whole if not self._ref.path else type(whole)(whole.source, self._ref.path)
-        tree.look("")
+        tree.look("")  # a node that is missing is an error here, not at the first `open`
+        # Code may follow the links of a path before it opens it.
         real = os_path.join(os_path.realpath(self.folder.parent), self.folder.name)
         _begin(self, tree, tuple(dict.fromkeys((str(self.folder), real))))
         return self.folder
@@ -121,6 +122,7 @@ def locate(path: Any) -> Spot | str | None:
             text = f"{getcwd()}/{text}"
         except OSError:
             return None
+    # `normpath`, which keeps two slashes in front, is left out where it changes nothing: every open comes here.
     is_plain = "//" not in text and "/." not in text
     spot = _match(text, path) if is_plain else _match("/" + os_path.normpath(text).lstrip("/"), path)
     if getattr(_inside, "busy", False):

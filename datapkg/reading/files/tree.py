@@ -67,7 +67,7 @@ class FileTree:
     def _nothing(self, full: str) -> NodeNotFound:
         """Return the error for a path at which there is nothing: it names the folder that exists, and close names."""
         above, name, found = full, "", None
-        while not found:
+        while not found:  # the root is always there
             above, _, name = above.rpartition("/")
             found = self._find(above)
         where = f"{self.source.ref.package}/{above}".rstrip("/")

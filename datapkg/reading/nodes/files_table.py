@@ -75,6 +75,7 @@ def _column(values: dict[int, Any], count: int) -> pd.Series:
 
 def _frame(table: pa.Table, metadata: dict[str, pd.Series]) -> pd.DataFrame:
     frame = table.drop_columns("rows").to_pandas()
+    # Files have no rows: without pandas' own type, those nulls would make floats of the numbers.
     frame.insert(3, "rows", pd.array(table["rows"].to_pandas(integer_object_nulls=True), dtype="Int64"))
     more = pd.DataFrame({f"meta.{key}": values for key, values in metadata.items()}, index=frame.index)
     return pd.concat([frame, more], axis=1) if metadata else frame

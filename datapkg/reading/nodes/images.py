@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 RUN_PROGRAMS = {"EPS"}  # Pillow passes these formats to Ghostscript
+# What Pillow's decoders raise for damaged files.
 _BROKEN = (ArithmeticError, EOFError, LookupError, MemoryError, OSError, SyntaxError, TypeError, ValueError)
 
 

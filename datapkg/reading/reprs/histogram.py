@@ -83,6 +83,7 @@ def _labels(numbers: list[float], kind: pa.DataType) -> list[str]:
     if not types.is_temporal(kind):
         return [f"{each:,.0f}" if 1e5 <= abs(each) < 1e9 else f"{each:.4g}" for each in numbers]
     limit = 1 << (kind.bit_width - 1)
+    # The float of an end may lie just beyond what its type holds.
     whole = (min(max(int(each), -limit), limit - 1) for each in numbers)
     data = b"".join(each.to_bytes(kind.bit_width // 8, byteorder, signed=True) for each in whole)
     times = pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(data)])  # pa.array() would load pandas

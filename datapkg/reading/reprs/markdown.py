@@ -23,6 +23,7 @@ _MAX_CELLS = 50
 _MAX_INLINE = 20_000
 _DEEPEST = 4
 
+# The first that fits counts: an escaped character begins nothing, and in code nothing else is marked up.
 _INLINE = re.compile(
     r"\\(?P<escaped>[\\`*_{}\[\]()#+\-.!<>|~])"
     r"|`(?P<code>[^`\n]{1,500})`"

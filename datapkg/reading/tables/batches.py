@@ -50,6 +50,7 @@ def _batches(question: Question, length: int) -> Iterator[pa.RecordBatch]:
 def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
     """Yield tables of at most this many rows that pass the condition, in order."""
     table, needed = question.table, question.needed()
+    # Not copied as a whole: each piece is, so that only one of them is in memory.
     if (copy := arrow_reader.from_copy(replace(question, own=False))) is not None:
         for start in range(0, len(copy), length):
             piece = copy.slice(start, length)

@@ -82,6 +82,7 @@ def dataset(table: StoredTable, parts: Sequence[BlockRows], buffers: Sequence[pa
     """Return the objects of these blocks as one dataset of pyarrow, which skips what filters exclude."""
     import pyarrow.dataset as ds
 
+    # Ranges that were fetched are verified by the checksums of their pages, whole objects by their hash.
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=table.source.is_lazy)
     form = ds.ParquetFileFormat(default_fragment_scan_options=options)
     fragments = [form.make_fragment(buffer) for buffer in buffers]

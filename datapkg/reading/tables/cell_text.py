@@ -238,6 +238,7 @@ def _needed(times: pa.Array, least: int) -> int:
     if least == _DIGITS[times.type.unit]:
         return least
     values = zero_for_null(times.cast(pa.int64()), np.int64)
+    # Text with a zone ends with its offset, which a date alone does not have.
     least = 0 if times.type.tz is not None else least
     width = _NS[times.type.unit]
     for digits, step in ((DAYS, 86_400 * 10**9), (0, 10**9), (3, 10**6), (6, 10**3)):

@@ -104,6 +104,7 @@ def _in_places(columns: list[TextColumn], places: tuple[int, ...]) -> list[TextC
     if len(index) != len(places):
         return columns
     found = [each for each in columns if not each.is_index]
+    # From left to right, so that no later one moves an earlier one.
     for place, column in sorted(zip(places, index, strict=True), key=lambda pair: pair[0]):
         found.insert(place, column)
     return found
@@ -128,6 +129,7 @@ def _header(columns: list[TextColumn], dialect: Dialect) -> list[str]:
 
 def _header_line(labels: list[str], dialect: Dialect) -> str:
     cells = quoted(text_array(labels), dialect.separator, dialect.quote).to_pylist()
+    # An empty label is written without quotes, except alone on its line: readers skip a blank one.
     empty = dialect.quote * 2
     return dialect.separator.join(cell if cell != empty or len(cells) == 1 else "" for cell in cells) + "\n"
 
