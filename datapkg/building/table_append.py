@@ -105,6 +105,7 @@ def _end(node: TableNode, stored: StoredRows) -> tuple[Head | None, pa.Table]:
         return None, _read(stored, node.blocks)
     tail = _read(stored, [last])
     digests = [note.digests for note in notes]
+    # The metadata of each block have the end of a range, which the new rows move.
     is_range = any(isinstance(each, dict) for each in observed(tail.schema).get("index", []))
     whole = content_hash(tail.schema, [block.rows for block in node.blocks], [*digests, block_digests(tail)])
     if whole != node.content or is_range:

@@ -88,7 +88,7 @@ def regex(argument: str, column: CheckedColumn) -> Test:
     """Return a test for text that a regular expression does not match completely."""
     if not is_text(column.kind):
         raise Unfit(f"a regular expression is for text, and this is {column.type_text}")
-    whole = rf"\A(?:{argument})\z"
+    whole = rf"\A(?:{argument})\z"  # RE2's form of Python's `\Z`
     return lambda values: _mask(pc.invert(pc.match_substring_regex(cast(values, pa.large_string()), pattern=whole)))
 
 
@@ -108,7 +108,7 @@ def isin(argument: list[Any], column: CheckedColumn) -> Test:
 
 def monotonic(argument: str, column: CheckedColumn) -> Test:
     """Return a test for values that are out of order relative to the value before."""
-    kind = pa.float32() if types.is_float16(column.kind) else column.kind
+    kind = pa.float32() if types.is_float16(column.kind) else column.kind  # Arrow cannot compare half floats
     wrong = _OUT_OF_ORDER[argument][0]
     try:
         wrong(pa.array([], kind), pa.array([], kind))

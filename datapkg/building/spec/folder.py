@@ -136,7 +136,7 @@ def _claim(parts: tuple[str, ...], origin: tuple[str, ...], taken: dict[str, tup
         path, source = "/".join(parts[:depth]), origin[:depth]
         before = taken.setdefault(path, source)
         if before == source and depth < len(parts):
-            break
+            break  # with the folders above it, by an earlier file
         if before != source:
             other = _printable("/".join(before))
             return f"it and {quoted(other)} {_COLLIDE} {quoted(path)}; name them in a build file"

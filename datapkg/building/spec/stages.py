@@ -117,6 +117,7 @@ class StageReader:
         self._members[stage.name] = {label: f"{stage.name}@{label}" for label in labels(several)}
         for name, values in zip(self._members[stage.name].values(), several, strict=True):
             params = {**stage.params, **values}
+            # Inputs of its own, since `_check_inputs` changes them.
             self.stages[name] = replace(stage, name=name, params=params, inputs=dict(stage.inputs))
             self._lines[name] = self._lines[stage.name]
 
@@ -294,10 +295,11 @@ class StageReader:
         try:
             order = list(TopologicalSorter(needs).static_order())
         except CycleError as error:
-            circle = list(reversed(error.args[1]))
+            circle = list(reversed(error.args[1]))  # which has each before the one that needs it
             shown = " → ".join(circle)
             self._problems.add(self._lines[circle[0]], path_text("stages", circle[0]), f"needs its own output: {shown}")
             return ()
+        # The others have mistakes, or do not exist.
         return tuple(self.stages[name] for name in order if name in self.stages)
 
     def _check_inputs(self, stage: Stage, nodes: Mapping[str, OfStage | None], index: Makers) -> None:

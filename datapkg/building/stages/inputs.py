@@ -223,6 +223,7 @@ def place_all(inputs: Mapping[str, Input], folder: Path) -> dict[str, Path]:
     for name, each in inputs.items():
         (folder / name).mkdir()
         placed[name] = each.place(folder / name)
+    # Last: without the right to write a folder, nothing can be placed in it.
     for root, folders, _ in os.walk(folder):
         for name in folders:
             os.chmod(os.path.join(root, name), 0o555)

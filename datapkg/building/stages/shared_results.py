@@ -102,7 +102,7 @@ class SharedResults:
             return
         new = list(dict.fromkeys([*new, *(key for key in self._expected if key not in self._hits)]))
         self._expected = []
-        self._hits |= {key: [] for key in new}
+        self._hits |= {key: [] for key in new}  # also those without a result, so that no key is asked for twice
         try:
             for hit in self._client.find_stages(self._ref, new):
                 self._hits.setdefault(hit.key, []).append(hit)

@@ -125,6 +125,7 @@ class ArrowCsvStream:
                 before, known = self._needs, parsed.needs
                 self._needs = _widened(before, parsed)
                 if not all(map(same_values, before, known, self._layout.given)):
+                    # Assumed demands may be more than the text has, and from the middle on, not all of it was seen.
                     self._settle(None if self._is_assumed or start != self._layout.first else reading)
                     self._start_again()
                     raise RestartRead
