@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,13 @@ class OperatorGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def with_registry(command: Callable[..., Any], *, create: bool = False) -> Callable[..., Any]:
-    """Open the registry of `--data` for a command with `--json`, pass it as the first argument, and close it."""
+def with_registry(
+    command: Callable[..., Any], *, create: bool = False, writes: Callable[[Mapping[str, Any]], object] = lambda _: True
+) -> Callable[..., Any]:
+    """Open the registry of `--data` for a command with `--json`, pass it as the first argument, and close it.
+
+    A command that never `writes`, or not with its options, can have a registry that can only be read.
+    """
 
     @wraps(command)
     def wrapped(data: Path | None, **options: Any) -> Any:
@@ -53,7 +58,7 @@ def with_registry(command: Callable[..., Any], *, create: bool = False) -> Calla
 
         from registry_server.services.registry import open_registry, unusable
 
-        registry = open_registry(read_settings(data=data), create=create)
+        registry = open_registry(read_settings(data=data), create=create, only_reads=not writes(options))
         try:
             return command(registry, **options)
         except DatabaseError as error:

@@ -18,14 +18,14 @@ from registry_server.cli.command import with_registry
 @click.command()
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--no-tokens", is_flag=True, help="Leave out the hashes of tokens: users need new ones after an import.")
-@with_registry
+@partial(with_registry, writes=lambda _: False)
 def export(registry: Any, target: Path, no_tokens: bool, as_json: bool) -> None:
     """Write all of a registry to a folder or a .tar file.
 
     TARGET is a folder, or a file if its name ends in .tar. An export has users, access, packages with all their states,
     tags, versions, logs and objects. It has the hashes of tokens, so that users stay logged in after an import, and
     no token itself. Run caches of stages are not exported, since builds fill them again. This works while the registry
-    runs. To a folder with an earlier export, only what is new is copied.
+    runs, and of a registry that can only be read. To a folder with an earlier export, only what is new is copied.
 
     \b
     Examples:

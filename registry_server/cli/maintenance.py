@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import click
@@ -25,7 +26,7 @@ from registry_server.cli.command import PROGRAM, with_registry
     metavar="HOURS",
     help="How long an unused file is kept before it moves to the trash, and how long there.",
 )
-@with_registry
+@partial(with_registry, writes=lambda options: not options["dry_run"])
 def sweep(registry: Any, dry_run: bool, grace: float, as_json: bool) -> None:
     """Delete expired pushes, and objects that nothing refers to.
 
@@ -60,13 +61,13 @@ def sweep(registry: Any, dry_run: bool, grace: float, as_json: bool) -> None:
 @click.option("--quick", is_flag=True, help="Compare sizes only; do not read the objects.")
 @click.option("--content", is_flag=True, help="Also check tables whose content was never verified.")
 @click.option("--repair", is_flag=True, help="Repair what can be repaired.")
-@with_registry
+@partial(with_registry, writes=lambda options: options["repair"])
 def check(registry: Any, quick: bool, content: bool, repair: bool, as_json: bool) -> int:
     """Check the database, every object, and derived rows.
 
     Derived rows are those that come from manifests. This works while the registry runs. Damaged objects are not
     deleted. They are no longer served, and the next push of a package that holds them sends them again. The exit
-    code is 6 if anything is damaged.
+    code is 6 if anything is damaged. Of a registry that can only be read, nothing is marked.
 
     With --repair, damaged files are moved to the folder quarantine/, intact copies of an object are used instead, and
     indexes and derived rows of the database are made anew.
@@ -103,7 +104,7 @@ def _print_found(registry: Any, found: Any) -> None:
         click.echo(f"damaged: the database {registry.settings.database}: {problem}; restore it from a backup")
     for each in found.damaged:
         click.echo(f"damaged: {each.hash} ({each.reason}) of {', '.join(each.packages) or 'no package'}")
-    if found.damaged:
+    if found.damaged and not registry.scratch:
         click.echo("The next push of a package that has a damaged object sends it again.")
     for line in found.rows:
         click.echo(f"wrong in the database: {line}; repair it with: {PROGRAM} check --repair")

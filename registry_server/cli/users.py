@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import click
@@ -66,7 +67,7 @@ def revoke(registry: Any, name: str, as_json: bool) -> None:
 
 
 @user.command("list")
-@with_registry
+@partial(with_registry, writes=lambda _: False)
 def list_users(registry: Any, as_json: bool) -> None:
     """List the users."""
     from registry_server.services import accounts, policy

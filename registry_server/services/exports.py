@@ -62,7 +62,7 @@ def export(registry: Registry, actor: Actor, target: Path, *, tokens: bool = Tru
     """
     policy.check_operator(actor, "registry:export")
     _check_target(target)
-    with alone(registry, WAIT_S), temp_folder(registry.settings.temporary, "export") as folder:
+    with alone(registry, WAIT_S), temp_folder(registry.temporary, "export") as folder:
         rows = PackedObjects(folder)
         with registry.db.read() as connection:
             tables = {name: _dump(connection, name, rows) for name in exported_rows.table_names(tokens=tokens)}

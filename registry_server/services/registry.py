@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shlex
+import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,8 +24,10 @@ from datapkg.errors import (
     ResourceExhausted,
     exhausted,
 )
+from datapkg.objects.files import remove_tree
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.trash import Trash
+from registry_server.db.copying import copy_database
 from registry_server.db.database import Database, sqlite_url
 from registry_server.db.schema import migrate, problems
 from registry_server.services.chunk_maps import ChunkMaps
@@ -57,9 +60,11 @@ def _now() -> datetime:
 class Registry:
     """One registry.
 
-    `created` is whether it was made when it was opened. `objects` is for reading. To write, call `new_writer`: a
-    batch is durable at its end only if no other batch is under way in the same home, so each writer is a home of its
-    own. `trash` has the files of objects that nothing refers to, until they are deleted.
+    `created` is whether it was made when it was opened. `scratch` is the folder for what this process writes, if the
+    data folder can only be read: the database is a copy in it, so nothing that is noted lasts. `objects` is for
+    reading. To write, call `new_writer`: a batch is durable at its end only if no other batch is under way in the same
+    home, so each writer is a home of its own. `trash` has the files of objects that nothing refers to, until they are
+    deleted.
     """
 
     settings: Settings
@@ -70,6 +75,7 @@ class Registry:
     checker: ClaimChecker
     chunk_maps: ChunkMaps
     created: bool = False
+    scratch: Path | None = None
     replies: OpenReplies = field(default_factory=OpenReplies)
     unpublished: UnpublishedBytes = field(default_factory=UnpublishedBytes)
     now: Callable[[], datetime] = _now
@@ -78,6 +84,11 @@ class Registry:
     def sweep_lock(self) -> Path:
         """The file that the one process that sweeps has locked."""
         return self.settings.data / "sweep.lock"
+
+    @property
+    def temporary(self) -> Path:
+        """The folder of unfinished files."""
+        return self.scratch or self.settings.temporary
 
     @property
     def deletions(self) -> int:
@@ -101,15 +112,29 @@ class Registry:
         """End the worker processes and the connections to the database."""
         self.checker.close()
         self.db.close()
+        if self.scratch:
+            remove_tree(self.scratch)
 
 
-def open_registry(settings: Settings, *, create: bool = False) -> Registry:
+def open_registry(settings: Settings, *, create: bool = False, only_reads: bool = False) -> Registry:
     """Open the registry in the data folder, migrated if it is older; with `create`, make one if there is none.
 
-    Raise `InvalidInput` for a folder that cannot be used or has no registry. The caller closes the registry.
+    With `only_reads`, a folder that cannot be written is opened with a copy of its database. Raise `InvalidInput` for a
+    folder that cannot be used or has no registry. The caller closes the registry.
     """
-    remains = _prepare_folder(settings, create)
-    database, created = _open_database(settings, create, remains)
+    with contextlib.ExitStack() as undo:
+        scratch = None
+        if only_reads and _is_read_only(settings):
+            scratch = Path(tempfile.mkdtemp(prefix="datapkg-registry-"))
+            undo.callback(remove_tree, scratch)
+        found = _opened(settings, create, scratch)
+        undo.pop_all()
+    return found
+
+
+def _opened(settings: Settings, create: bool, scratch: Path | None) -> Registry:
+    remains = _prepare_folder(settings, create, is_written=scratch is None)
+    database, created = _open_database(settings, create, remains, scratch)
     stored = open_objects(settings, create=create)
     return Registry(
         settings=settings,
@@ -125,10 +150,18 @@ def open_registry(settings: Settings, *, create: bool = False) -> Registry:
         chunk_maps=ChunkMaps(settings.data / "maps", settings.temporary),
         new_writer=stored.writer,
         created=created,
+        scratch=scratch,
     )
 
 
-def _prepare_folder(settings: Settings, create: bool) -> str:
+def _is_read_only(settings: Settings) -> bool:
+    """Return whether there is a database that this process may not write, or not beside it."""
+    return settings.database.is_file() and not all(
+        os.access(path, os.W_OK) for path in (settings.data, settings.database)
+    )
+
+
+def _prepare_folder(settings: Settings, create: bool, *, is_written: bool) -> str:
     """Make the data folder usable, and return what an earlier registry left in it (`_remains`)."""
     try:
         remains = _remains(settings)
@@ -136,14 +169,15 @@ def _prepare_folder(settings: Settings, create: bool) -> str:
         if not exists and (remains or not create):
             raise _no_registry(settings, remains)
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.access(settings.data, os.R_OK | os.W_OK | os.X_OK):
+        if not os.access(settings.data, os.R_OK | os.X_OK | (os.W_OK if is_written else 0)):
             reason = errno.EROFS if os.statvfs(settings.data).f_flag & os.ST_RDONLY else errno.EACCES
             raise OSError(reason, os.strerror(reason))
         for name in FOLDERS:
             if os.path.lexists(settings.data / name) and not (settings.data / name).is_dir():
                 raise NotADirectoryError(20, f"{name} is not a folder")
         # SQLite would make the file with the rights that the umask leaves to others.
-        settings.database.touch(mode=0o600)
+        if is_written:
+            settings.database.touch(mode=0o600)
     except OSError as error:
         raise exhausted(error) or InvalidInput(
             f"the data folder {settings.data} cannot be used: {error.strerror}",
@@ -152,10 +186,13 @@ def _prepare_folder(settings: Settings, create: bool) -> str:
     return remains
 
 
-def _open_database(settings: Settings, create: bool, remains: str) -> tuple[Database, bool]:
-    """Return the database, migrated, and whether it was empty before."""
-    database = Database(sqlite_url(settings.database))
+def _open_database(settings: Settings, create: bool, remains: str, scratch: Path | None) -> tuple[Database, bool]:
+    """Return the database, or a copy of it in `scratch`, migrated, and whether it was empty before."""
+    path = scratch / settings.database.name if scratch else settings.database
+    database = Database(sqlite_url(path))
     try:
+        if scratch:
+            copy_database(settings.database, path)
         # Beside objects that are left, an empty database is a lost one: a new one would make them unreachable.
         return database, migrate(database, create=create and not remains)
     except BaseException as error:

@@ -14,10 +14,11 @@ import fcntl
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from datapkg.errors import Conflict, CorruptObject
@@ -98,7 +99,7 @@ def alone(registry: Registry, wait_s: float = 0) -> Iterator[BinaryIO]:
     Raise `Conflict` if another one still does after `wait_s`.
     """
     until = time.monotonic() + wait_s
-    with open(registry.sweep_lock, "ab") as file:
+    with _opened_lock(registry) as file:
         while not _locked(file):
             if time.monotonic() >= until:
                 raise Conflict(
@@ -107,6 +108,14 @@ def alone(registry: Registry, wait_s: float = 0) -> Iterator[BinaryIO]:
                 )
             time.sleep(LOCK_PAUSE_S)
         yield file
+
+
+def _opened_lock(registry: Registry) -> BinaryIO:
+    if registry.scratch:
+        with suppress(FileNotFoundError):
+            return open(registry.sweep_lock, "rb")
+        return TemporaryFile("ab", dir=registry.scratch)  # on read-only media nobody sweeps
+    return open(registry.sweep_lock, "ab")
 
 
 def _locked(file: BinaryIO) -> bool:

@@ -108,15 +108,15 @@ LINES: dict[str, Line] = {
     "version unyank": Line("me/p@1.1"),
     "version yank": Line("me/p@1.0 -m wrong"),
     "whoami": reading("", "server"),
-    "registry check": Line("--data {served}"),
-    "registry export": Line("{out}/exported --data {served}"),
+    "registry check": reading("--data {served}", ""),
+    "registry export": reading("{out}/exported --data {served}", ""),
     "registry import": Line("{exported} --data {out}/imported", again=(0, 4)),
     "registry sweep": Line("--data {served} --grace 0"),
     "registry user add": Line("eve --data {served}", again=(0, 4)),
-    "registry user list": Line("--data {served}"),
+    "registry user list": reading("--data {served}", ""),
     "registry user revoke": Line("bob --data {served}"),
     "registry user token": Line("bob --data {served}"),
-    "registry verify": Line("--data {served}"),
+    "registry verify": reading("--data {served}", ""),
 }
 ELSEWHERE = {
     "mount": "runs until it is unmounted: tests/cli/test_mounting.py",
@@ -341,7 +341,7 @@ class Trials:
         place.restore()
         ended = self.faults[kind](place, words, line, random.Random(f"{name} {seed}"))
         check_end(ended, is_readable=kind != "EIO")
-        if kind.endswith("home") and line.reads:
+        if kind.endswith(("home", "registry")) and line.reads:
             assert ended.code == 0, f"it only reads: {ended.code}: {ended.err}"
         self._check_after(words, line, ended)
         return "done" if ended.code == 0 else "error"
