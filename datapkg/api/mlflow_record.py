@@ -6,6 +6,7 @@ import json
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 SOURCE_TYPE = "datapkg"
 TAG = "datapkg.input."
+_RETRIES = 2  # with the pauses of MLflow: some 6 seconds
 # Limits of MLflow.
 _DIGEST_CHARS, _MAX_BATCH, _MAX_INPUTS = 36, 500, 1000
 
@@ -33,18 +35,41 @@ def write_to_mlflow(run: TrackedRun, started_at: datetime, state: str, *, can_be
     except ImportError:
         return
     try:
-        client = mlflow.MlflowClient()
-        if active := _active(mlflow, started_at):
-            _write_inputs(client, active, run)
-        elif can_begin:
-            with mlflow.start_run(run_name=run.name) as begun:
-                _write_values(client, begun.info.run_id, run)
-                _write_inputs(client, begun.info.run_id, run)
-            if state != DONE:
-                client.set_terminated(begun.info.run_id, "FAILED")
+        with _few_retries():
+            _write(mlflow, run, started_at, state, can_begin)
     except Exception as error:  # noqa: BLE001 - whatever the server does, the program has its result
         what = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         warnings.warn(f"run {run.name} was not written to MLflow: {what}; it is in {run.file}", Notice, stacklevel=2)
+
+
+@contextmanager
+def _few_retries() -> Iterator[None]:
+    """Let MLflow give up within some seconds on a server that does not answer, unless the user has set how long.
+
+    By default it tries for more than four minutes, after the work of the program is done.
+    """
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES as RETRIES
+
+    if RETRIES.is_set():
+        yield
+        return
+    RETRIES.set(_RETRIES)
+    try:
+        yield
+    finally:
+        RETRIES.unset()
+
+
+def _write(mlflow: Any, run: TrackedRun, started_at: datetime, state: str, can_begin: bool) -> None:
+    client = mlflow.MlflowClient()
+    if active := _active(mlflow, started_at):
+        _write_inputs(client, active, run)
+    elif can_begin:
+        with mlflow.start_run(run_name=run.name) as begun:
+            _write_values(client, begun.info.run_id, run)
+            _write_inputs(client, begun.info.run_id, run)
+        if state != DONE:
+            client.set_terminated(begun.info.run_id, "FAILED")
 
 
 def _active(mlflow: Any, started_at: datetime) -> str:

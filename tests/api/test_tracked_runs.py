@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -110,6 +111,42 @@ def test_a_folder_that_cannot_be_written() -> None:
         pass
     with pytest.raises(InvalidInput, match="params are recorded for a run with a name"), datapkg.track(params={"a": 1}):
         pass
+
+
+class Variable:
+    """A variable of MLflow's environment."""
+
+    def __init__(self, value: int | None) -> None:
+        self.value = value
+
+    def is_set(self) -> bool:
+        return self.value is not None
+
+    def set(self, value: int) -> None:
+        self.value = value
+
+    def unset(self) -> None:
+        self.value = None
+
+
+@pytest.mark.parametrize(("given", "tries"), [(None, 2), (7, 7)])
+def test_a_server_of_mlflow_is_not_tried_for_minutes(
+    monkeypatch: pytest.MonkeyPatch, given: int | None, tries: int
+) -> None:
+    retries, seen = Variable(given), []
+
+    def down() -> None:
+        seen.append(retries.value)
+        raise ConnectionError("nobody there")
+
+    library, environment = ModuleType("mlflow"), ModuleType("mlflow.environment_variables")
+    library.MlflowClient = down  # type: ignore[attr-defined]
+    environment.MLFLOW_HTTP_REQUEST_MAX_RETRIES = retries  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mlflow", library)
+    monkeypatch.setitem(sys.modules, "mlflow.environment_variables", environment)
+    with pytest.warns(Notice, match="run down was not written to MLflow: nobody there"), datapkg.track("down"):
+        pass
+    assert (seen, retries.value) == ([tries], given)
 
 
 @pytest.mark.big
