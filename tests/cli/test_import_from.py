@@ -344,7 +344,7 @@ def test_group_of_polyaxon(run: Run) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("kind: group", "kind: build", "polyaxonfile.yml:2: kind: expected group, experiment or job"),
+        ("kind: group", "kind: build", "polyaxonfile.yml:2: kind: expected group, experiment, job"),
         ("{{ dropout }}", "{{ drop }}", "run.cmd: '{{ drop }}' is neither declared nor in the matrix"),
         ("  cmd:", "  command:", "run.cmd: expected a command"),
         ("hptuning:", "hptuning: 3\nx:", "hptuning: expected a mapping"),

@@ -40,8 +40,9 @@ def convert_gradient(path: Path, conversion: Conversion) -> list[Path]:
     # Repositories first: jobs that stand above may read them.
     for job, section in sorted(jobs.items(), key=lambda each: each[1].text("uses") != CHECKOUT):
         workflow.add(job, section)
-    for word in ("on", "inputs", "secrets"):
+    for word in ("on", "secrets"):
         top.leave_out(word, "a build is started by a command: docs/recipes.md has schedules")
+    top.leave_out("inputs", "an input of a job is a folder of its name beside the build file")
     top.take("name")
     if defaults is not None:
         defaults.close()
