@@ -13,6 +13,7 @@ import pyarrow.types as types
 from datapkg.errors import DatapkgError, exhausted
 from datapkg.objects.threads import ThreadPool
 from datapkg.reading.tables import arrow_cache, block_access, page_selection, row_filters, row_selection
+from datapkg.reading.tables.nan_rows import nan_cases
 from datapkg.reading.tables.row_filters import Filters
 from datapkg.reading.tables.row_selection import BlockRows
 from datapkg.reading.tables.stored_table import StoredTable
@@ -190,6 +191,8 @@ def _answer(question: Question, parts: list[BlockRows]) -> pa.Table:
     is_all = all(part.rows is None for part in parts)
     is_odd = _is_odd(question.schema)
     is_each = question.condition is None or len(parts) <= 1 or not is_all or is_odd
+    # A dataset would leave out rows with NaN by statistics that say nothing of them.
+    is_each = is_each or nan_cases(question.condition, question.schema) != []
     wanted = None if is_odd else question.condition
     buffers = block_access.buffers(question.table, parts, needed, wanted, by_page=is_each)
     if is_each:
@@ -270,7 +273,7 @@ def _rows_of(
     condition = question.condition
     if (plan := page_selection.plan(buffer, part.rows, names, condition)) is not None:
         return page_selection.read(buffer, plan, checked=question.table.source.is_lazy, long_text=long_text)
-    groups = row_selection.groups_with(buffer, condition, question.schema.names)
+    groups = row_selection.groups_with(buffer, condition, question.schema)
     return row_selection.read(file, part.rows, names, use_threads, groups)
 
 

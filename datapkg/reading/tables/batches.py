@@ -61,7 +61,7 @@ def _pieces(question: Question, length: int) -> Iterator[pa.Table]:
             (buffer,) = block_access.buffers(table, [part], needed, question.condition)
             file = block_access.opened(table, part.number, buffer)
             block_access.check_types(table, file.schema_arrow, question.schema)
-            groups = row_selection.groups_with(buffer, question.condition, question.schema.names)
+            groups = row_selection.groups_with(buffer, question.condition, question.schema)
             for batch in file.iter_batches(rows_at_once(file, length), groups, needed):
                 piece = pa.Table.from_batches([batch]).replace_schema_metadata(question.schema.metadata)
                 if question.condition is not None:

@@ -160,7 +160,7 @@ def _stretches(source: Source, each: _LazyBlock, footer: pq.FileMetaData, asked:
         plan = page_selection.plan(buffer, each.part.rows, names, condition, _bringing(source, each))
         if plan is not None:
             return plan.stretches()
-    groups = groups_with(buffer, condition, footer.schema.to_arrow_schema().names)
+    groups = groups_with(buffer, condition, footer.schema.to_arrow_schema())
     numbers, stop, _ = needed(footer, each.part.rows, groups)
     whole: list[Stretch] = []
     beginnings: list[_Beginning] = []

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as types
 
-from datapkg.reading.tables import row_filters, row_selection
+from datapkg.reading.tables import nan_rows, row_filters, row_selection
 from datapkg.reading.tables.row_selection import Picks
 from datapkg.store.byte_ranges import Stretch
 from datapkg.tables.block_reader import footer_bytes, open_block
@@ -84,7 +84,7 @@ def plan(
     metadata, schema = file.metadata, file.schema_arrow
     columns = [metadata.schema.column(at).path.partition(".")[0] for at in range(metadata.num_columns)]
     is_odd = len(set(schema.names)) < len(schema.names) or any("." in name for name in schema.names)
-    groups = row_selection.needed(metadata, rows, row_selection.groups_with(buffer, condition, schema.names)).groups
+    groups = row_selection.needed(metadata, rows, row_selection.groups_with(buffer, condition, schema)).groups
     wanted = [at for at, name in enumerate(columns) if names is None or name in names]
     chunks = [metadata.row_group(group).column(at) for group in groups[:_MAX_CHUNKS] for at in wanted[:_MAX_CHUNKS]]
     total = sum(chunk.total_compressed_size for chunk in chunks)
@@ -156,23 +156,30 @@ class _Chooser:
     ) -> list[range]:
         """Return the rows of pages that may meet a condition.
 
-        Arrow decides it, as for row groups: each stretch of rows that no page ends in is a fragment of a dataset, whose
-        guarantee is what the pages state.
+        Arrow decides it, as for row groups, for each stretch of rows that no page ends in.
         """
-        import pyarrow.dataset as ds
-        from pyarrow.fs import LocalFileSystem
-
         stated = {at: [(page.first, self._stated(at, each)) for page, each in found] for at, found in pages.items()}
         ends = sorted({0, rows, *(page.end for found in pages.values() for page, _ in found)})
-        form, system, fragments = ds.ParquetFileFormat(), LocalFileSystem(), []
-        for number, start in enumerate(ends[:-1]):
-            guarantee = pc.scalar(True)
-            for found in stated.values():
-                known = found[bisect_right(found, start, key=lambda each: each[0]) - 1][1]
-                guarantee = guarantee if known is None else guarantee & known
-            fragments.append(form.make_fragment(str(number), system, guarantee))  # no file is opened
-        left = ds.FileSystemDataset(fragments, self.schema, form, system).get_fragments(condition)
-        return [range(ends[number], ends[number + 1]) for number in sorted(int(each.path) for each in left)]
+        cases = nan_rows.nan_cases(condition, self.schema)
+        if cases is None:
+            return [range(rows)]
+        facts = [self._facts(stated, start, case) for case in ({}, *cases) for start in ends[:-1]]
+        found_at = {number % (len(ends) - 1) for number in nan_rows.possible(facts, condition, self.schema)}
+        return [range(ends[number], ends[number + 1]) for number in sorted(found_at)]
+
+    def _facts(
+        self,
+        stated: dict[int, list[tuple[int, pc.Expression | None]]],
+        start: int,
+        case: dict[str, pc.Expression],
+    ) -> pc.Expression:
+        """Return what is known of the rows from `start` on: what pages state, but for columns that are NaN."""
+        known = [
+            found[bisect_right(found, start, key=lambda each: each[0]) - 1][1]
+            for at, found in stated.items()
+            if self.made.names[at] not in case
+        ]
+        return nan_rows.together([*case.values(), *(each for each in known if each is not None)])
 
     def _stated(self, at: int, bounds: Bounds) -> pc.Expression | None:
         """Return the bounds of a page as a condition on its values; None if they do not have the type of the column."""
@@ -181,7 +188,7 @@ class _Chooser:
         if bounds.least is None or bounds.greatest is None:
             return column.is_null()
         values = _values(self.metadata.schema.column(at), kind, [bounds.least, bounds.greatest])
-        if values is None:
+        if values is None or (types.is_floating(kind) and pc.any(pc.is_nan(values)).as_py()):
             return None
         lower, upper = column >= values[0], column <= values[1]
         if bounds.has_nulls:  # in the only form that Arrow can use

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from datapkg.errors import InvalidInput
 from datapkg.format.manifest.parsed import TableNode
+from datapkg.reading.tables.nan_rows import nan_cases, together
 
 Picks: TypeAlias = Sequence[int]
 """Positions of rows in a table, each once, ascending."""
@@ -115,20 +116,26 @@ def read(
     return taken(found, places)
 
 
-def groups_with(buffer: pa.Buffer, condition: pc.Expression | None, names: Sequence[str]) -> list[int] | None:
+def groups_with(buffer: pa.Buffer, condition: pc.Expression | None, schema: pa.Schema) -> list[int] | None:
     """Return the row groups of an object whose statistics do not exclude a condition; None for all of them.
 
-    Only the footer is read. `names` are those of the columns.
+    Only the footer is read. `schema` is that of all columns.
     """
-    if condition is None or len(set(names)) < len(names):
+    if condition is None or len(set(schema.names)) < len(schema.names):
         return None
     import pyarrow.dataset as ds
 
+    form, found = ds.ParquetFileFormat(), set()
     try:
-        fragment = ds.ParquetFileFormat().make_fragment(buffer).subset(condition)
-        return [group.id for group in fragment.row_groups]
+        cases = nan_cases(condition, schema)
+        if cases is None:
+            return None
+        for case in ({}, *cases):
+            fragment = form.make_fragment(buffer, partition_expression=together(case.values()))
+            found |= {group.id for group in fragment.subset(condition).row_groups}
     except (pa.ArrowException, OSError):
         return None  # the reader will raise the error
+    return sorted(found)
 
 
 def _first(file: pq.ParquetFile, groups: list[int], columns: list[str] | None, stop: int, threads: bool) -> pa.Table:

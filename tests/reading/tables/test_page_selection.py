@@ -79,6 +79,13 @@ def block(request: pytest.FixtureRequest) -> pa.Buffer:
 
 
 CONDITIONS = [
+    field("float") != 7.0,
+    ~(field("float") > 0),
+    ~field("float").isin([1.0, 2.0]),
+    field("float").is_nan(),
+    field("float").isin([float("nan")]),
+    (field("float") != 7.0) & (field("key") == 1_234),
+    (field("float") >= 0) | ~(field("float") >= 0),
     field("key") == 1_234,
     (field("key") >= 10) & (field("key") < 20) | (field("key") > 4_990),
     field("small") == -3,
@@ -139,6 +146,9 @@ def test_rows_that_pass_a_condition_are_in_the_chosen_pages(block: pa.Buffer) ->
 
 def test_fewer_pages_are_read_than_there_are(block: pa.Buffer) -> None:
     found = read(block, None, ["key", "text"], field("key") == 1_234)
+    assert found is not None
+    assert len(found) <= 300
+    found = read(block, None, ["key", "text"], (field("float") != 7.0) & (field("key") == 1_234))
     assert found is not None
     assert len(found) <= 300
     found = read(block, None, ["key"], field("gaps") == 3_500)
