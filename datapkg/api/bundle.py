@@ -33,7 +33,7 @@ from datapkg.format.texts import quoted
 from datapkg.home import Home
 from datapkg.lock_search import deciding_lock
 from datapkg.objects.bundle_file import BundleObjects, BundleWriter, pieces_of
-from datapkg.objects.files import no_such_path, replacing, sync_file, temp_path
+from datapkg.objects.files import beginning, no_such_path, replacing, sync_file, temp_path
 from datapkg.objects.free_space import check_space
 from datapkg.objects.progress import Counter, Progress, silent
 from datapkg.objects.transfer import SMALL_BYTES, transfer
@@ -103,7 +103,7 @@ def _described(home: Home, found: ResolvedState) -> BundledPackage:
 
 def _write(dest: Path, contents: bytes, objects: Mapping[str, tuple[Store, int]], counter: Counter) -> int:
     # A bundle is made to be given to others, so the umask decides; files of the store are private.
-    with replacing(dest, temp_path(dest.parent, f".{dest.name[:100]}"), mode=0o666) as file:
+    with replacing(dest, temp_path(dest.parent, f".{beginning(dest.name)}"), mode=0o666) as file:
         writer = BundleWriter(file, contents)
         for hash, size, pieces in _bodies(objects):
             writer.add(hash, size, pieces)

@@ -101,10 +101,12 @@ def push_results(
     if not new:
         return CachePush(ref.package, present=len(results))
     manifests = {each.manifest: home.store.manifest(each.manifest) for each in new}
+    present = len(results) - len(new)
     left_out = {hash for hash, each in manifests.items() if each.size_bytes > run_cache_wire.MAX_STAGE_MANIFEST_BYTES}
     new = [each for each in new if each.manifest not in left_out]
     warnings = [f"{len(left_out):,} results of too many files were not pushed"] if left_out else []
     added = objects_sent = bytes_sent = 0
+    is_public = False
     for group in _groups(new, manifests):
         started, sent = _sent(home, client, ref, [manifests[each.manifest] for each in group], progress)
         entries = [
@@ -112,9 +114,10 @@ def push_results(
         ]
         added += client.keep_stages(ref, started.push, entries)
         objects_sent, bytes_sent = objects_sent + len(sent.needed), bytes_sent + sent.size_bytes
-        if started.public and not warnings:
-            warnings.append(f"{ref.package} is public, so everybody can read the results in its run cache")
-    return CachePush(ref.package, added, len(results) - len(new), objects_sent, bytes_sent, warnings)
+        is_public |= started.public
+    if is_public:
+        warnings.append(f"{ref.package} is public, so everybody can read the results in its run cache")
+    return CachePush(ref.package, added, present, objects_sent, bytes_sent, warnings)
 
 
 def _own_results(home: Home, built: BuildResult) -> dict[str, StageResult]:

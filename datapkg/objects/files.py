@@ -106,6 +106,11 @@ def temp_path(folder: Path, kind: str = "put") -> Path:
     return folder / f"{kind}-{this_boot()}-{os.getpid()}-{os.urandom(8).hex()}"
 
 
+def beginning(name: str) -> str:
+    """Return the first 100 bytes of a file's name or less, for a temporary name that file systems do not refuse."""
+    return os.fsencode(name)[:100].decode(errors="ignore")
+
+
 @cache
 def this_boot() -> str:
     """Return 8 digits that are the same only where process ids mean the same: in one boot and one PID namespace."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from datapkg.errors import Conflict
+from datapkg.objects.files import beginning
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -95,7 +96,7 @@ class OpenFolder:
 
     def write(self, name: str, data: bytes, mode: int) -> None:
         """Replace a file: readers see the old bytes or the new. A link of that name is replaced, not followed."""
-        temp = f".{name[:100]}-{secrets.token_hex(8)}"
+        temp = f".{beginning(name)}-{secrets.token_hex(8)}"
         try:
             with self.new_file(temp) as file:
                 file.write(data)

@@ -293,3 +293,9 @@ def test_python_writes_and_installs_bundles(tmp_path: Path, monkeypatch: pytest.
     (package,) = datapkg.install_bundle(tmp_path / "x.dpkg")
     assert package["n"]().read_bytes() == b"1"
     assert hashlib.sha256(b"1").hexdigest() in (tmp_path / "x.dpkg").read_bytes().decode("latin-1")
+
+
+def test_a_name_as_long_as_file_systems_allow(builder: Home, tmp_path: Path) -> None:
+    path = tmp_path / ("数" * 83 + ".dpkg")
+    write_bundle(builder, [ONE], path)
+    assert path.stat().st_size > 0

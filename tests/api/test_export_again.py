@@ -13,6 +13,7 @@ import pytest
 from datapkg.api.build import build_package
 from datapkg.api.export import export
 from datapkg.api.exporting import links
+from datapkg.api.exporting.file_writer import make_tree
 from datapkg.api.verify import verify
 from datapkg.errors import Conflict, InvalidInput, Refused
 from datapkg.format.names import Ref, State
@@ -230,3 +231,21 @@ def test_without_reflinks_auto_copies_and_reflink_is_refused(
         export(home, REF, tmp_path / "new", link="reflink")
     assert not (tmp_path / "new").exists()
     assert links.LINKS[0] == "auto"
+
+
+def test_an_edit_while_an_export_writes_is_not_overwritten(
+    home: Home, source: Path, dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def edited_meanwhile(*given: Any) -> Any:
+        (dest / "raw" / "small.txt").write_text("edited")
+        (dest / "old" / "inner" / "gone.txt").write_text("edited too")
+        return make_tree(*given)
+
+    change(home, source)
+    monkeypatch.setattr("datapkg.api.export.make_tree", edited_meanwhile)
+    with pytest.raises(Conflict, match=r"since the last export: 'raw/small\.txt';"):
+        export(home, REF, dest)
+    assert contents(dest)["raw/small.txt"] == b"edited"
+    done = export(home, REF, dest, force=True)
+    assert contents(dest)["old/inner/gone.txt"] == b"edited too"
+    assert done.removed == []

@@ -378,3 +378,15 @@ def test_a_push_that_is_killed_leaves_nothing_and_is_resumed(
     pushed = push_results(ada.home, ada.ref, built)
     assert (pushed.added, pushed.objects_sent) == (2, 0)
     assert other.pull() == BOTH_TAKEN
+
+
+def test_who_pushes_to_a_public_package_is_told_so_beside_other_warnings(
+    ada: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push_package(ada.home, ada.ref, public=True, confirm=True)
+    ada.write(raw_txt="other words\n")
+    built = ada.build()
+    sizes = sorted(len(ada.home.store.objects.read(each.manifest)) for each in built.results.values())
+    monkeypatch.setattr(run_cache_wire, "MAX_STAGE_MANIFEST_BYTES", sizes[0])
+    pushed = push_results(ada.home, ada.ref, built)
+    assert (pushed.added, pushed.present, len(pushed.warnings)) == (1, 0, 2)

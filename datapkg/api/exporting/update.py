@@ -58,10 +58,11 @@ class Update:
             raise Conflict(f"{what}; nothing was written", hint=line, edited=edited)
 
     def _is_free(self, target: OpenFolder, parts: Parts) -> bool:
-        state = self._states.get(parts)
-        if state is None:  # not of the earlier export
+        if parts not in self._files:  # not of the earlier export
             return ExportedFile(parts, "", NO_STAMP).state(target) == ABSENT
-        return state != EDITED
+        # Once more: files may have been edited while the others were written, which can take minutes.
+        self._states[parts] = self._files[parts].state(target)
+        return self._states[parts] != EDITED
 
     def remove_others(self, files: Iterable[Parts], folders: Iterable[Parts]) -> tuple[list[Parts], list[Parts]]:
         """Remove files of the earlier export that are not among these, with folders that become empty.
@@ -70,8 +71,8 @@ class Update:
         """
         removed, edited, target = [], [], self._target
         wanted, needed = set(files), set(folders)
-        for parts, state in self._states.items():
-            if target is None or parts in wanted or state == ABSENT:
+        for parts, file in self._files.items():
+            if target is None or parts in wanted or (state := file.state(target)) == ABSENT:
                 continue
             if state == EDITED:
                 edited.append(parts)

@@ -15,7 +15,7 @@ from typing import Any
 from datapkg.building.converters.code_files import inner_path
 from datapkg.errors import HashMismatch, InvalidInput
 from datapkg.format.texts import quoted
-from datapkg.objects.files import sync_file
+from datapkg.objects.files import beginning, sync_file
 
 _SUM = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
 _MAX_CONFIG, _MAX_LISTING, _MAX_FILES = 1 << 20, 256 << 20, 1_000_000
@@ -85,7 +85,7 @@ class DvcCache:
         parent.mkdir(parents=True, exist_ok=True)
         if not parent.resolve().is_relative_to(self.root.resolve()):
             raise InvalidInput(f"{quoted(path)} leads out of the repository through a link")
-        handle, temporary = tempfile.mkstemp(dir=parent, prefix=f".{target.name[:50]}-")
+        handle, temporary = tempfile.mkstemp(dir=parent, prefix=f".{beginning(target.name)}-")
         try:
             with source.open("rb") as stream, os.fdopen(handle, "wb") as copy:
                 found, unix = (hashlib.md5(usedforsecurity=False) for _ in range(2))

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from datapkg.building.sources.base import FindPackage, KnownHashes
-from datapkg.building.sources.file import hash_source, known_hash, open_source
+from datapkg.building.sources.file import known_hash, open_source
 from datapkg.building.spec.folder_files import walk
 from datapkg.building.spec.ignore_rules import left_out_by
 from datapkg.building.spec.model import FileSource, StageInput
 from datapkg.errors import BuildFailed, NotFound
 from datapkg.format.canonical import encode, prepare
-from datapkg.format.hashing import hash_bytes
+from datapkg.format.hashing import copy_hashed, hash_bytes
 from datapkg.format.manifest.parsed import ArrayNode, FileNode, GroupNode, Node, TableNode
 from datapkg.format.names import Ref, State
 from datapkg.format.texts import quoted
@@ -97,12 +97,11 @@ class PathInput:
         for name, file in self.files():
             path = folder / (name or self.path.name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open_source(file.path, file.shown) as stream:
-                hash, _ = hash_source(stream)
-                if hash != expected.get(name):
-                    raise BuildFailed(f"{quoted(file.shown)} changed before a stage could read it", path=file.shown)
-                with path.open("xb") as target:
-                    shutil.copyfileobj(stream, target, _PIECE_BYTES)
+            with open_source(file.path, file.shown) as stream, path.open("xb") as target:
+                # In one pass: a file that is written meanwhile would else arrive with other bytes than its hash.
+                hash, _ = copy_hashed(stream, target)
+            if hash != expected.get(name):
+                raise BuildFailed(f"{quoted(file.shown)} changed before a stage could read it", path=file.shown)
             path.chmod(0o444)
         return folder if self.path.is_dir() else folder / self.path.name
 

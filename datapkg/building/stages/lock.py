@@ -59,5 +59,6 @@ def known_before(entries: Entries) -> dict[str, dict[str, str]]:
     found = {}
     for name, entry in entries.items():
         known = entry.get("known")
-        found[name] = {key: value for key, value in known.items() if isinstance(value, str)} if known else {}
+        facts = known if isinstance(known, dict) else {}
+        found[name] = {key: value for key, value in facts.items() if isinstance(value, str)}
     return found

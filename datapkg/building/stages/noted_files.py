@@ -128,7 +128,7 @@ def _lines(notes: Path) -> Iterator[str]:
         stream = open_left(file)
         with stream or contextlib.nullcontext():
             text = stream.read(_MAX_NOTES_BYTES).decode("utf-8", "surrogateescape") if stream else ""
-        yield from filter(_is_path, text.splitlines())
+        yield from filter(_is_path, text.split("\n"))
 
 
 def _is_path(line: str) -> bool:

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 def paths(table: TableLike) -> list[Path]:
     """Return the files of all objects in the order of their rows; raise `ObjectNotFound`, `CorruptObject`."""
     path = table.path
-    # By name: each has the number of its block, with leading zeros.
-    return sorted(path.iterdir()) if len(table.__entry__.blocks) > 1 else [path]
+    if len(table.__entry__.blocks) == 1:
+        return [path]
+    # Each name is the number of its block; leading zeros sort up to 99,999 of them.
+    return sorted(path.iterdir(), key=lambda file: (len(file.name), file.name))
 
 
 def known(table: TableLike, columns: Sequence[str]) -> list[str]:

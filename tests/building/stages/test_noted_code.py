@@ -131,3 +131,11 @@ def test_a_python_that_notes_nothing_is_named(project: Project) -> None:
     (warning,) = [each for each in project.build().warnings if each.startswith("stage")]
     assert warning.startswith("stage 's': its Python did not note which modules it imported")
     assert not [each for each in read_lock(project.folder)["s"]["known"] if each.startswith("imported")]
+
+
+@pytest.mark.parametrize("name", ["a\u2028m.py", "a\x0cm.py", "a\x85m.py"], ids=ascii)
+def test_a_file_name_with_an_odd_separator_of_lines_is_noted_whole(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / name).write_text("")
+    assert run(root, tmp_path / "run", name) == [name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import signal
 import subprocess
@@ -35,6 +36,7 @@ from datapkg.errors import (
     ResourceExhausted,
     StageFailed,
 )
+from datapkg.format.hashing import copy_hashed
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.store.gc import Policy
@@ -625,3 +627,22 @@ def test_a_command_that_fails_on_a_full_disk(project: Project, monkeypatch: pyte
     ) as found:
         project.build()
     assert "DATAPKG_HOME" in found.value.hint
+
+
+@pytest.mark.parametrize("known", [[1], "text", 7, {"run": 1}])
+def test_an_entry_of_the_lock_that_says_nothing_is_as_none(project: Project, known: object) -> None:
+    (project.folder / NAME).write_text(json.dumps({"datapkg": 1, "stages": {"clean": {"known": known}}}))
+    assert project.actions() == {"clean": "ran"}
+
+
+def test_a_file_that_is_written_while_it_is_copied_does_not_arrive_under_its_old_hash(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(source: Any, target: Any) -> tuple[str, int]:
+        (project.folder / "raw.csv").write_text("n\n9\n9\n9\n")
+        return copy_hashed(source, target)
+
+    project.write(build_yml=BUILD_FILE.replace("{raw: contents.raw}", "{raw: raw.csv}"))
+    monkeypatch.setattr("datapkg.building.stages.inputs.copy_hashed", meanwhile)
+    with pytest.raises(BuildFailed, match=r"'raw\.csv' changed "):
+        project.build()
