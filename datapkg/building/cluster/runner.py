@@ -261,7 +261,7 @@ class ClusterRunner:
             raise _with_log(facts.error, place.log)
         self._bring_outputs(facts.outputs, what)
         nodes = list(Manifest.parse(self._store.objects.read(facts.outputs)).nodes)
-        return StageRun(nodes, facts.code, facts.seconds, facts.warnings)
+        return StageRun(nodes, facts.code, facts.seconds, facts.warnings, facts.absent)
 
     def _bring_outputs(self, manifest: str, what: str) -> None:
         where: Readable = self._store.objects if self._place is None else self._place

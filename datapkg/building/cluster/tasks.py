@@ -221,7 +221,7 @@ class StageTask:
         except DatapkgError as error:
             return StageFacts(error=error, log=self._tail(log))
         outputs = site.objects.put_bytes(Manifest.make(run.nodes, {}).data)
-        return StageFacts(outputs, run.code, run.seconds, log=self._tail(log), warnings=run.warnings)
+        return StageFacts(outputs, run.code, run.seconds, None, self._tail(log), run.warnings, run.absent)
 
     def _tail(self, log: Path) -> bytes:
         """Return the end of a log that the machine of the build does not see."""
@@ -254,6 +254,7 @@ class StageFacts:
     error: DatapkgError | None = None
     log: bytes = b""
     warnings: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
 
 def run_task(task: ReadTask | StageTask) -> Any:

@@ -18,6 +18,8 @@ from datapkg.errors import BuildFailed
 from datapkg.format.canonical import encode, prepare
 from datapkg.format.hashing import hash_bytes
 
+NO_FILE = "0" * 64
+"""What takes the place of the hash of a module that a run imported in vain: no file has this hash."""
 _SHELL_WORD = re.compile(r"[^\s'\"=;|&<>()`$\0]+")
 _WRITTEN = re.compile(r">[>|&]?\s*[^\s;|&<>()`]+|(?<![^\s|])tee(\s+-\w+)*\s+[^;|&<>()`\n]+")
 _MAX_WORDS = 1_000
@@ -83,7 +85,9 @@ def _shell_words(text: str) -> list[str]:
 
 
 def hash_now(root: Path, path: str, cache: KnownHashes) -> str | None:
-    """Return the hash of a file of code now; None if it cannot be read."""
+    """Return the hash of a file of code now; `NO_FILE` if there is none, None if it cannot be read."""
+    if not os.path.lexists(root / path):
+        return NO_FILE
     try:
         return known_hash(FileSource(root / path, path), cache)[0]
     except BuildFailed:
@@ -93,6 +97,7 @@ def hash_now(root: Path, path: str, cache: KnownHashes) -> str | None:
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return what changed between two identities, for people."""
     lines = []
+    before, now = ({name: value for name, value in each.items() if value != NO_FILE} for each in (before, now))
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) == now.get(name) or name == "words":
             continue

@@ -2,7 +2,9 @@
 
 A module `sitecustomize` on the path of the run wraps the loaders of modules. A note is written at once, so that a
 process that is killed, replaces itself or ends by `os._exit` has written its notes too, as children of
-`multiprocessing` do. An audit hook (PEP 578) would see `exec` of texts too, but makes each `id()` four times as slow.
+`multiprocessing` do. Modules that local code imports in vain are noted too: it may go on without them, and one that
+appears later changes what it does. An audit hook (PEP 578) would see `exec` of texts too, but makes each `id()` four
+times as slow.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from datapkg.building.stages.left_files import open_left
 
 MODULES_VARIABLE, ROOT_VARIABLE = "DATAPKG_STAGE_MODULES", "DATAPKG_STAGE_ROOT"
 _MAX_NOTES_BYTES = 16 << 20
+_ABSENT = "?"
 _INSTALLED = {"site-packages", "dist-packages"}
 # For any Python from 3.6 on: that of a stage need not be ours. Names that are no files are not noted: programs that
 # make code give it such names. The script itself has no file any more at the end, so it is taken from `argv`.
@@ -55,6 +58,35 @@ def _watch(notes, root, start):
                 write((full + chr(10)).encode("utf-8", "surrogateescape"))
         if os.path.isabs(path) or path.startswith("<"):
             seen.add(path)
+    def is_ours(folder):
+        return folder == root or (folder.startswith(root + os.sep) and not (folder + os.sep).startswith(libraries))
+    def is_asked_here():
+        frame = sys._getframe(3)
+        while frame and ("importlib" in frame.f_code.co_filename):
+            frame = frame.f_back
+        path = frame.f_code.co_filename if frame else ""
+        if path.startswith("<"):
+            return frame.f_globals.get("__name__") == "__main__"
+        return is_ours(os.path.dirname(os.path.abspath(path)))
+    def note_absent(name, path):
+        if is_asked_here():
+            last = name.rpartition(".")[2]
+            for folder in {os.path.realpath(each) for each in (sys.path if path is None else path)}:
+                for each in (last + ".py", os.path.join(last, "__init__.py")) if is_ours(folder) else ():
+                    line = "?" + os.path.join(folder, each)
+                    if line not in seen:
+                        seen.add(line)
+                        write((line + chr(10)).encode("utf-8", "surrogateescape"))
+    def wrap_finder(inner):
+        def find_spec(name, path=None, target=None):
+            spec = inner(name, path, target)
+            if spec is None:
+                try:
+                    note_absent(name, path)
+                except Exception:
+                    pass
+            return spec
+        loaders.PathFinder.find_spec = staticmethod(find_spec)
     def wrap(place, name, file_of):
         inner = getattr(place, name, None)
         if inner is None:
@@ -75,6 +107,7 @@ def _watch(notes, root, start):
         wrap(loader, "get_code", lambda self, name: self.get_filename(name))
     wrap(zipimport.zipimporter, "get_code", lambda self, name: self.archive)
     wrap(loaders.ExtensionFileLoader, "create_module", lambda self, spec: spec.origin)
+    wrap_finder(loaders.PathFinder.find_spec)
     wrap(io, "open_code", lambda path: path)  # by `runpy`
     note(getattr(sys, "argv", [""])[0])
 if os.environ.get("DATAPKG_STAGE_MODULES") and os.environ.get("DATAPKG_STAGE_ROOT"):
@@ -96,22 +129,24 @@ def write_site(folder: Path) -> None:
     (folder / "sitecustomize.py").write_text(_SITE)
 
 
-def noted_code(notes: Path, root: Path, folder: Path) -> list[str]:
-    """Return the files that were executed, relative to the build folder; without installed libraries.
+def noted_code(notes: Path, root: Path, folder: Path) -> tuple[list[str], list[str]]:
+    """Return the files that were executed, and those that were imported in vain, relative to the build folder.
 
-    `folder` is that of the run, which may be below the build folder, where the store is.
+    Installed libraries are left out. `folder` is that of the run, which may be below the build folder, where the store
+    is.
     """
     own = str(folder.absolute()), os.path.realpath(folder)
     roots = [os.path.realpath(folder / "code"), os.path.realpath(root)]
-    found = set()
-    for line in _lines(notes):
+    found: dict[str, set[str]] = {"": set(), _ABSENT: set()}
+    for noted in _lines(notes):
+        mark, line = (_ABSENT, noted[1:]) if noted.startswith(_ABSENT) else ("", noted)
         base = next((each for each in roots if line.startswith(each + os.sep)), None)
         is_ours = base == roots[1] and line.startswith(tuple(each + os.sep for each in own))
         if base and not is_ours:
             path = os.path.relpath(line, base)
             if _INSTALLED.isdisjoint(PurePath(path).parts):
-                found.add(path)
-    return sorted(found)
+                found[mark].add(path)
+    return sorted(found[""]), sorted(found[_ABSENT])
 
 
 def unnoted(command: Sequence[str], notes: Path) -> Iterator[str]:

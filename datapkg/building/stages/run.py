@@ -56,12 +56,16 @@ _NAME_START_BYTES = 200
 
 @dataclass(frozen=True)
 class StageRun:
-    """What a run gave: the nodes of outputs and metrics, the code that it used by path, how long it took, warnings."""
+    """What a run gave: the nodes of outputs and metrics, the code that it used by path, how long it took, warnings.
+
+    `absent` are the paths of modules that it imported in vain.
+    """
 
     nodes: list[Node]
     code: list[str]
     seconds: float
     warnings: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,9 @@ def run_stage(
         nodes = [node for name in stage.outputs for node in _stored(stage, name, paths[name], objects)]
         reported, warnings = metrics.kept_metrics(folder / metrics.FOLDER / metrics.FILE, objects)
     warnings += [*_beside_outputs(stage, folder / "outputs"), *unnoted(stage.run, notes)]
-    code, seconds = noted_code(notes, place.root, folder), time.monotonic() - start
-    return StageRun([*nodes, *reported], code, seconds, [f"stage {quoted(stage.name)}: {each}" for each in warnings])
+    code, absent = noted_code(notes, place.root, folder)
+    warnings = [f"stage {quoted(stage.name)}: {each}" for each in warnings]
+    return StageRun([*nodes, *reported], code, time.monotonic() - start, warnings, absent)
 
 
 def _failure(stage: Stage, problem: str, place: Workplace) -> DatapkgError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -325,18 +326,19 @@ class StageSchedule:
         own = {each.shown for each in identities.code_files(outcome.stage, root)}
         paths = [each for each in run.code if each not in own]
         hashes = {path: identities.hash_now(root, path, cache) for path in paths}
-        code = {path: hash for path, hash in hashes.items() if hash is not None}
+        code = {path: hash for path, hash in hashes.items() if hash is not None and hash != identities.NO_FILE}
+        appeared = [path for path in run.absent if os.path.lexists(root / path)]
         result = StageResult(
             format=FORMAT,
             stage=outcome.stage.name,
             manifest=manifest.hash,
             nodes=manifest.nodes,
-            code=code,
+            code=code | dict.fromkeys(run.absent, identities.NO_FILE),
             seconds=round(run.seconds, 3),
             at=at.isoformat(),
             known=outcome.known,
         )
-        changed = [path for path in paths if path not in code]
+        changed = [*appeared, *(path for path in paths if path not in code)]
         changed += [path for path in (*own, *code) if (root / path).stat().st_mtime_ns >= started]
         if not changed:
             self._results.keep(key_of(outcome.known), result)

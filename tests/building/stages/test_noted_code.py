@@ -38,7 +38,7 @@ def run(root: Path, folder: Path, *words: str) -> list[str]:
     own = {MODULES_VARIABLE: str(folder / "notes"), ROOT_VARIABLE: os.path.realpath(root)}
     environ = {**os.environ, **own, "PYTHONPATH": str(folder / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, *words], cwd=root, env=environ, check=False)
-    return noted_code(folder / "notes", root, folder)
+    return noted_code(folder / "notes", root, folder)[0]
 
 
 @pytest.mark.parametrize("name", LOADED)
@@ -78,6 +78,31 @@ def test_libraries_are_not_noted_and_what_lies_beside_them_is(tmp_path: Path) ->
     (tmp_path / "mine.py").write_text("")
     code = "import sys; sys.prefix = sys.base_prefix = '.'; sys.path.append('site-packages'); import library, mine"
     assert run(tmp_path, tmp_path / "again", "-c", code) == ["mine.py"]
+
+
+@pytest.mark.parametrize("before", ["try: import extra\nexcept ImportError: pass\n", "import rows\n"])
+@pytest.mark.parametrize("name", ["extra.py", "extra/__init__.py"])
+def test_a_module_that_appears_later(project: Project, before: str, name: str) -> None:
+    project.write(script_py=f"{before}import sys\nopen(sys.argv[1], 'w').write('a')\n")
+    project.write(rows_py="import importlib\ntry: importlib.import_module('extra')\nexcept ImportError: pass\n")
+    _stage(project, f'"{PYTHON} script.py {{out}}"')
+    assert [project.actions()["s"] for _ in range(2)] == ["ran", "reused"]
+    (project.folder / name).parent.mkdir(exist_ok=True)
+    (project.folder / name).write_text("")
+    os.utime(project.folder / name, ns=(time.time_ns() - 10**10,) * 2)
+    assert project.why() == {"s": f"imported.{name} is new"}
+    assert project.actions() == {"s": "reused"}
+    (project.folder / name).write_text("changed = 1\n")
+    os.utime(project.folder / name, ns=(time.time_ns() - 10**10,) * 2)
+    assert project.actions() == {"s": "ran"}
+    (project.folder / name).unlink()
+    assert project.actions() == {"s": "reused"}, "as at first"
+
+
+def test_modules_that_libraries_look_for_are_not_noted(tmp_path: Path) -> None:
+    assert run(tmp_path, tmp_path / "run", "-c", "import json, pandas, no_such_module_of_mine") == []
+    _, absent = noted_code(tmp_path / "run" / "notes", tmp_path, tmp_path / "run")
+    assert absent == ["no_such_module_of_mine.py", "no_such_module_of_mine/__init__.py"]
 
 
 @pytest.fixture
