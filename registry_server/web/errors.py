@@ -22,6 +22,7 @@ from datapkg.errors import (
     ResourceExhausted,
     Unreachable,
     causes,
+    exhausted,
 )
 from datapkg.format import wire
 from datapkg.format.texts import quoted
@@ -86,13 +87,17 @@ def may_be_sent(error: Exception) -> TypeGuard[DatapkgError]:
 
 
 def unexpected_response(request: Request, exception: BaseException) -> Response:
-    """Return the response for an unforeseen failure: a full disk is named; for others the log has details by id."""
+    """Return the response for an unforeseen failure: a full disk and what ran out are named; the log has more by id."""
     if _is_full(exception):
         logger.error("the disk is full: %s", str(exception).partition("\n")[0])
         full = DiskFull(
             "the registry has no space left; nothing was stored", hint="tell the administrator of the registry"
         )
         return error_response(request, full)
+    if lack := exhausted(exception):
+        logger.error("%s: %s %s", lack.message, request.method, request.url.path)
+        hint = "try again later, or tell the administrator of the registry"
+        return error_response(request, Unreachable(f"the registry ran out of {lack.detail['resource']}", hint=hint))
     id = secrets.token_hex(6)
     logger.error("error %s: %s %s", id, request.method, request.url.path, exc_info=exception)
     hint = "tell the administrator of the registry"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet
 import pytest
 
 import datapkg
@@ -58,11 +59,28 @@ def table(run: Run) -> Path:
     return path
 
 
+def write_others() -> None:
+    """Write sources of other formats beside the table."""
+    numbers = np.random.default_rng(1).random(100_000)
+    pyarrow.parquet.write_table(pa.table({"a": numbers}), "table.parquet")
+    Path("lines.jsonl").write_text("".join(f'{{"a": {number}}}\n' for number in numbers))
+    Path("raw.bin").write_bytes(numbers.tobytes() * 8)
+
+
 COMMANDS = {
     "build": ["build", "me/y", "table.csv", "--force"],
     "verify": ["verify", "--content"],
     "export": ["export", "me/x", "out"],
     "cat": ["cat", "me/x/table"],
+}
+MORE = {
+    "jsonl": ["build", "me/y", "lines.jsonl"],
+    "parquet": ["build", "me/y", "table.parquet"],
+    "raw": ["build", "me/y", "raw.bin"],
+    "show": ["show", "me/x/table"],
+    "status": ["status", "me/x", "table.csv"],
+    "gc": ["gc", "--yes", "--keep", "1"],
+    "bundle": ["bundle", "me/x", "-o", "x.dpkg"],
 }
 
 
@@ -82,10 +100,13 @@ def test_threads_and_files_that_run_out_are_named(run: Run, table: Path, kind: s
 @pytest.mark.parametrize(
     ("room", "command"),
     [(1 << 20, "verify"), (48 << 20, "build")]
-    + [pytest.param(mib << 20, each, marks=pytest.mark.big) for mib in (1, 8, 16, 48, 128) for each in COMMANDS],
+    + [pytest.param(mib << 20, each, marks=pytest.mark.big) for mib in (1, 8, 16, 48, 128) for each in COMMANDS]
+    + [pytest.param(mib << 20, each, marks=pytest.mark.big) for mib in (1, 12, 40) for each in MORE],
 )
 def test_memory_that_runs_out_is_no_corruption(run: Run, table: Path, room: int, command: str) -> None:
-    code, err = limited("memory", room, *COMMANDS[command])
+    if command in MORE:
+        write_others()
+    code, err = limited("memory", room, *{**COMMANDS, **MORE}[command])
     # The libraries abort in some places, such as in a thread that cannot start.
     assert code in (0, EXHAUSTED) or code < 0 or code == 127, err
     assert code != -signal.SIGKILL, "it did not end"

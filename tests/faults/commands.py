@@ -13,6 +13,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -125,6 +126,8 @@ ELSEWHERE = {
 }
 ALLOWED = (0, 1, 2, 7, 10)
 """Exit codes of a command with a fault of this machine: errors of the system, rights, what ran out; never the data."""
+ABORTED = (-signal.SIGABRT, -signal.SIGSEGV)
+"""How threads of C++ libraries end a process that has no memory left."""
 NAMES = (
     *("No space", "quota", "Permission denied", "Read-only", "Too many open files", "Input/output", "cannot write"),
     *("not enough", "too large", "disk is full", "I/O error", "readonly", "make room"),
@@ -291,6 +294,17 @@ def _no_large_files(place: Place, words: list[str], line: Line, chance: random.R
     return place.run(words, line.remote, limit=limit)
 
 
+def _little_memory(place: Place, words: list[str], line: Line, chance: random.Random) -> Ended:
+    """Limit the address space (ulimit -v): with the least of it no thread can start, whose stack takes 8 MiB."""
+    room = chance.choice([0, 4, 12, 30, 60]) << 20
+
+    def limit() -> None:
+        most = room + int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+    return place.run(words, line.remote, limit=limit)
+
+
 def _none(place: Place, words: list[str], line: Line, chance: random.Random) -> Ended:
     ended = place.run(words, line.remote)
     assert ended.code == 0, f"without a fault: {ended.code}: {ended.err}"
@@ -307,6 +321,7 @@ FAULTS: dict[str, Fault] = {
     "EACCES": _injected("EACCES", *OWN),
     "open files": _few_files,
     "large files": _no_large_files,
+    "memory": _little_memory,
 }
 MOUNTS: dict[str, Fault] = {
     "read-only home": _read_only("home"),
@@ -340,6 +355,9 @@ class Trials:
         words = [*name.split(), *line.text.split()]
         place.restore()
         ended = self.faults[kind](place, words, line, random.Random(f"{name} {seed}"))
+        if kind == "memory" and ended.code in ABORTED:
+            self._check_after(words, line, ended)
+            return "aborted"
         check_end(ended, is_readable=kind != "EIO")
         if kind.endswith(("home", "registry")) and line.reads:
             assert ended.code == 0, f"it only reads: {ended.code}: {ended.err}"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from datapkg.errors import HashMismatch, InvalidInput, InvalidName, QuotaExceeded
+from datapkg.errors import HashMismatch, InvalidInput, InvalidName, QuotaExceeded, Unreachable
 from datapkg.format import push_wire, wire
 from datapkg.format.frames import encode_frames, frame_head
 from datapkg.objects.directory import DirectoryObjects
@@ -232,6 +232,30 @@ def test_full_disk_is_reported_and_stores_nothing(
         assert isinstance(answer.error, QuotaExceeded)
         assert ada.post(f"{push}/objects", body=frames(b"x")).status == 507
     assert missing(ada, push, sha256(b"x")) == [sha256(b"x")]
+    assert put(ada, push, b"x").status == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "resource"),
+    [
+        (MemoryError(), "memory"),
+        (RuntimeError("can't start new thread"), "threads or processes"),
+        (OSError(errno.EMFILE, "Too many open files", "/r/tmp/a"), "open files"),
+    ],
+)
+def test_what_ran_out_is_named_and_the_request_may_be_repeated(
+    house: House, ada: Client, push: str, monkeypatch: pytest.MonkeyPatch, error: Exception, resource: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryObjects, "put", fail)
+        answer = put(ada, push, b"x")
+    assert (answer.status, answer.error.message) == (503, f"the registry ran out of {resource}")
+    assert isinstance(answer.error, Unreachable)
+    assert int(answer.headers["retry-after"]) > 0
+    assert "/r/tmp" not in answer.text
     assert put(ada, push, b"x").status == 200
 
 
