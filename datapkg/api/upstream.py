@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from datapkg.building.spec.model import (
 from datapkg.errors import DatapkgError
 from datapkg.format.urls import without_credentials
 from datapkg.objects.progress import silent
+from datapkg.objects.threads import ThreadPool
 from datapkg.origins import allowed_registry
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def upstream_of_repository(home: Home, address: str, record: Mapping[str, Any]) 
 
 
 def _run(home: Home, checks: list[Check]) -> list[UpstreamSource]:
-    with ThreadPoolExecutor(max(1, int(home.settings.get("jobs").value))) as pool:
+    with ThreadPool(max(1, int(home.settings.get("jobs").value))) as pool:
         return list(pool.map(lambda check: check(), checks))
 
 

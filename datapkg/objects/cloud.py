@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO, cast
@@ -26,6 +25,7 @@ from datapkg.objects.files import temp_folder
 from datapkg.objects.pack_file import JoinedPlaces, Pack, PackLocation, open_places
 from datapkg.objects.packs import SMALL_BYTES, PackedObjects
 from datapkg.objects.recipes import MAX_RECIPE_BYTES, Recipes, decode_recipe, encode_recipe
+from datapkg.objects.threads import ThreadPool
 
 AHEAD_BYTES, AHEAD_OBJECTS = 8 << 20, 1_000
 """How much of the objects that will be read next is fetched and kept in memory."""
@@ -195,7 +195,7 @@ class SingleObjects(DirectoryObjects):
     def missing(self, hashes: Iterable[str]) -> set[str]:
         wanted = [hash for hash in hashes if hash not in self._pending]
         # A bucket has no query for many keys: one request for each.
-        with ThreadPoolExecutor(self._blobs.jobs) as pool:
+        with ThreadPool(self._blobs.jobs) as pool:
             sizes = pool.map(self._blobs.size, map(single_key, wanted))
             return {hash for hash, size in zip(wanted, sizes, strict=True) if size is None}
 
@@ -225,7 +225,7 @@ class SingleObjects(DirectoryObjects):
         self._blobs.take(single_key(hash), path)
 
     def _name(self, pending: Mapping[str, Path]) -> None:
-        with ThreadPoolExecutor(self._blobs.jobs) as pool:
+        with ThreadPool(self._blobs.jobs) as pool:
             list(pool.map(self._take, pending.values(), pending))
 
     def delete(self, hash: str) -> None:

@@ -10,7 +10,7 @@ import _thread
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar, cast
@@ -132,6 +132,11 @@ class ThreadPool:
             _thread.start_new_thread(_work, (self._queue,))
             self._started += 1
         return call
+
+    def map(self, function: Callable[..., T], *values: Iterable[Any]) -> Iterator[T]:
+        """Make a call for each value, or for each tuple of several, and yield the results in their order."""
+        calls = [self.submit(function, *each) for each in zip(*values, strict=False)]
+        return (call.result() for call in calls)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Cancel what no thread has begun, and wait for the rest, for each call at most `timeout_s`."""

@@ -29,6 +29,7 @@ from datapkg import __version__
 from datapkg.errors import DatapkgError, InvalidInput, Unreachable, exhausted
 from datapkg.format.texts import quoted, visible
 from datapkg.format.urls import check_url, without_credentials
+from datapkg.objects.threads import start
 from datapkg.remote.credentials import is_loopback
 
 READ_TIMEOUT_S = 60
@@ -52,16 +53,19 @@ class _TimedHead:
 
     def getresponse(self) -> Any:
         seconds = self.timeout if isinstance(self.timeout, (int, float)) else READ_TIMEOUT_S
-        watch = threading.Timer(HEAD_FACTOR * seconds, self._shut, [self.sock])
-        watch.daemon = True
-        watch.start()
+        waiting = threading.Lock()
+        waiting.acquire()
+        # Not a `threading.Timer`: its start waits for its thread, which may end for want of memory before it begins.
+        start(self._shut_after, HEAD_FACTOR * seconds, waiting, self.sock)
         try:
             return super().getresponse()  # type: ignore[misc]
         finally:
-            watch.cancel()
+            waiting.release()
 
     @staticmethod
-    def _shut(sock: socket.socket | None) -> None:
+    def _shut_after(seconds: float, waiting: threading.Lock, sock: socket.socket | None) -> None:
+        if waiting.acquire(timeout=seconds):
+            return
         with contextlib.suppress(OSError, AttributeError):
             # Closing the socket would not wake the thread that reads from it.
             sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]

@@ -128,6 +128,8 @@ ALLOWED = (0, 1, 2, 7, 10)
 """Exit codes of a command with a fault of this machine: errors of the system, rights, what ran out; never the data."""
 ABORTED = (-signal.SIGABRT, -signal.SIGSEGV)
 """How threads of C++ libraries end a process that has no memory left."""
+OF_PYTHON = ("Exception ignored in thread", "MemoryError")
+"""What the interpreter itself prints of a thread that ended for want of memory."""
 NAMES = (
     *("No space", "quota", "Permission denied", "Read-only", "Too many open files", "Input/output", "cannot write"),
     *("not enough", "too large", "disk is full", "I/O error", "readonly", "make room"),
@@ -386,7 +388,7 @@ def check_end(ended: Ended, *, is_readable: bool) -> None:
     assert "bug in datapkg" not in ended.err, ended.err
     if ended.code == 0:
         return
-    lines = [each for each in ended.err.splitlines() if not each.startswith("note: ")]
+    lines = [each for each in ended.err.splitlines() if each and not each.startswith(("note: ", *OF_PYTHON))]
     assert ended.code in ALLOWED or not is_readable, f"{ended.code}: {ended.err}"
     assert any(word in ended.err for word in NAMES) or not is_readable, f"{ended.code}: {ended.err}"
     assert lines[0].startswith("error: "), ended.err

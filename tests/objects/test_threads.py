@@ -44,6 +44,11 @@ def test_calls_of_dead_threads_are_made_by_who_waits(dying: None) -> None:
         assert [each.result() for each in calls] == [at * at for at in range(100)]
 
 
+def test_values_of_dead_threads_are_mapped_in_their_order(dying: None) -> None:
+    with ThreadPool(3) as pool:
+        assert list(pool.map(lambda one, two: one * two, range(5), range(5))) == [0, 1, 4, 9, 16]
+
+
 def test_transfers_of_dead_threads_are_made_by_who_waits(dying: None) -> None:
     done: list[int] = []
     run_all([lambda moved, at=at: (moved(1), done.append(at)) for at in range(100)], 4, lambda _: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import socket
 import threading
@@ -17,6 +18,7 @@ from datapkg.api.build import build_package
 from datapkg.api.install import install_packages
 from datapkg.api.push import push_package
 from datapkg.errors import InvalidInput, Unreachable
+from datapkg.objects.threads import Patience
 from datapkg.remote.session import RegistrySession
 from datapkg.remote.time_limits import RateLimit, SlowTransferGuard
 from tests.conftest import Person
@@ -120,6 +122,18 @@ def test_retry_after_is_waited_for(person: Person, pushed: str) -> None:
         start = time.monotonic()
         assert install_packages(person.home("busy", way.url), [person.ref("p")])[0].installed
         assert time.monotonic() - start >= 1
+
+
+def test_request_waits_for_no_thread_that_never_begins(
+    person: Person, pushed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = _thread.start_new_thread
+    monkeypatch.setattr(
+        _thread, "start_new_thread", lambda call, args: 0 if "_run" in call.__name__ else begin(call, args)
+    )
+    monkeypatch.setattr(threading, "_start_new_thread", lambda *_: 0)
+    monkeypatch.setattr(Patience, "seconds", 0.05)
+    assert install_packages(person.home("without", person.url), [person.ref("p")])[0].installed
 
 
 def test_server_that_drips_after_a_fast_beginning_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref
 from datapkg.format.static_registry import Heads, LogChange
 from datapkg.objects.blobs.base import Blobs
+from datapkg.objects.threads import ThreadPool
 from datapkg.remote.static.seen import SeenLogs
 
 READ_AT_ONCE = 8
@@ -107,7 +107,7 @@ class RegistryLog:
     def _entries(self, numbers: range) -> list[bytes | None]:
         if self._blobs.jobs == 1:
             return [self.raw(number) for number in numbers]
-        with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+        with ThreadPool(READ_AT_ONCE) as pool:
             return list(pool.map(self.raw, numbers))
 
     def change(self, number: int) -> LogChange | None:

@@ -8,7 +8,6 @@ import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -25,6 +24,7 @@ from datapkg.objects.directory import ChainedStream, read_up_to
 from datapkg.objects.pack_file import PackWriter
 from datapkg.objects.packs import PACK_BYTES, SMALL_BYTES
 from datapkg.objects.recipes import clipped, encode_recipe, joined, with_remainder, worthwhile
+from datapkg.objects.threads import ThreadPool
 from datapkg.remote.client import PushTarget
 from datapkg.remote.static.places import ObjectPlaces
 
@@ -67,7 +67,7 @@ class StaticObjects(PushTarget):
             return {hash for hash in unknown if not self._is_found(hash)}
         if len(unknown) > MAX_ASKED:
             return set(unknown)
-        with ThreadPoolExecutor(self.jobs) as pool:
+        with ThreadPool(self.jobs) as pool:
             return {
                 hash for hash, place in zip(unknown, pool.map(self.places.whole, unknown), strict=True) if not place
             }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from datapkg.errors import CorruptObject, NotFound, QuotaExceeded
 from datapkg.format import static_registry as layout
@@ -15,6 +14,7 @@ from datapkg.format.names import Ref
 from datapkg.objects.base import not_found
 from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.recipes import MAX_RECIPE_BYTES, decode_recipe
+from datapkg.objects.threads import ThreadPool
 
 MAX_FILES = 100_000
 MAX_BASES = 8
@@ -64,7 +64,7 @@ class ObjectPlaces:
         """Return the objects that are nowhere, as their packs are gone, of the states whose files were read."""
         files = [each for each in list(self._read.values()) if each]
         packs = sorted({pack for each in files for pack in each.packs})
-        with ThreadPoolExecutor(self._blobs.jobs) as pool:
+        with ThreadPool(self._blobs.jobs) as pool:
             sizes = pool.map(self._blobs.size, map(layout.pack_key, packs))
             for pack, size in zip(packs, sizes, strict=True):
                 if size is None:

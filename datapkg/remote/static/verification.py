@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,6 +14,7 @@ from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import Ref
 from datapkg.objects.progress import VERIFYING, Progress
+from datapkg.objects.threads import ThreadPool
 from datapkg.remote.static.client import StaticClient
 from datapkg.remote.static.package import StaticPackage
 
@@ -117,7 +117,7 @@ def _verify_objects(package: StaticPackage, manifest: Manifest, result: Verified
     except (DatapkgError, OSError):  # a pack that is gone: each is looked at alone
         pass
     left = [hash for hash in sizes if hash not in right]
-    with ThreadPoolExecutor(package.blobs.jobs) as pool:
+    with ThreadPool(package.blobs.jobs) as pool:
         for hash, is_right in zip(left, pool.map(partial(_is_right, package), left), strict=True):
             if not is_right:
                 result.damaged.append((hash, package.ref.package, paths[hash], ""))

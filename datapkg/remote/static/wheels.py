@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from email.parser import BytesParser
 from typing import Any
@@ -25,6 +24,7 @@ from datapkg.format.simple_index import METADATA_SUFFIX, IndexFile
 from datapkg.format.static_registry import Heads, LogChange
 from datapkg.format.thin_wheel import distribution_name, thin_wheel, wheel_version
 from datapkg.objects.blobs.base import Blobs
+from datapkg.objects.threads import ThreadPool
 from datapkg.remote.static import search
 from datapkg.remote.static.log import Position, RegistryLog, derived
 from datapkg.remote.static.seen import SeenLogs
@@ -132,7 +132,7 @@ class PackageWheels:
             return self._files(position)
         files = {each.version: each for each in known}
         wheels = [(version, sha256, change) for change in reversed(new) for version, sha256 in change.wheels.items()]
-        with ThreadPoolExecutor(self._blobs.jobs) as pool:
+        with ThreadPool(self._blobs.jobs) as pool:
             for file in pool.map(self._file, *zip(*wheels, strict=True)) if wheels else ():
                 if file:
                     files.setdefault(file.version, file)
