@@ -191,7 +191,8 @@ def fetch_manifest(home: Home, client: Client, ref: Ref, resolved: wire.Resolved
     if home.store.has(hash):
         return home.store.manifest(hash)
     older = _earlier_manifest(home, ref)
-    return read_manifest(client.manifest(ref, hash, older, resolved.manifest_size), hash, older=older)
+    data = client.mapped_manifest(ref, hash, home.store.tmp, older, resolved.manifest_size)
+    return read_manifest(data, hash, older=older)
 
 
 def _earlier_manifest(home: Home, ref: Ref) -> Manifest | None:

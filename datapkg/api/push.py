@@ -96,7 +96,7 @@ def _push(
     dry_run: bool,
     progress: Progress,
 ) -> PushResult:
-    before = _state_before(home, ref, request.parent)
+    before = _state_before(home, ref, request.parent, manifest)
     own = {manifest.hash: manifest.size_bytes, **record_sizes(home, request)}
     asked = joined(own, new_objects(before, manifest))
     begun = _begin(home, client, ref, manifest, request, first_hashes(asked))
@@ -108,10 +108,11 @@ def _push(
     # After the check that all is here: deltas read the objects.
     deltas = sending.deltas(planned, manifest, (sizes_before(home, ref, started.latest), records))
     arrived = sending.arrived(planned, manifest.hash, deltas) if dry_run else {}
-    moving = planned_transfer(planned, deltas, manifest.size(), arrived)
-    result = _result(home, client, ref, begun, planned, moving.bytes_moved)
+    logical = _size(home, ref, manifest)
+    moving = planned_transfer(planned, deltas, logical, arrived)
+    result = _result(home, client, ref, begun, planned, (moving.bytes_moved, logical))
     if planned.needed or dry_run:  # so that no limit of the registry is noticed after everything was sent
-        client.check_publish(ref, started.push, _check_of(request, manifest, planned, records))
+        client.check_publish(ref, started.push, _check_of(request, manifest, planned, records, logical))
     if dry_run:
         changes = review(begun.theirs, manifest)
         return replace(result, record=whole_record(home, request), changes=changes, transfer=moving)
@@ -142,15 +143,16 @@ def _planned(sending: PushPlan, begun: _Begun, asked: Mapping[str, int], records
 
 
 def _result(
-    home: Home, client: Client, ref: Ref, begun: _Begun, planned: TransferPlan, bytes_planned: int
+    home: Home, client: Client, ref: Ref, begun: _Begun, planned: TransferPlan, sizes: tuple[int, int]
 ) -> PushResult:
+    """Return the result of a push that sends so many bytes, of a state of so many."""
     public = begun.started.public or begun.request.public
     return PushResult(
         package=ref.package,
         hash=begun.manifest.hash,
         objects_sent=len(planned.needed),
-        bytes_sent=bytes_planned,
-        bytes_logical=_size(home, ref, begun.manifest),
+        bytes_sent=sizes[0],
+        bytes_logical=sizes[1],
         url=f"{client.url}/{ref.package}",
         changed=begun.manifest.hash != begun.started.latest,
         public=public,
@@ -200,13 +202,13 @@ def _begin(
 
 
 def _check_of(
-    request: push_wire.Publish, manifest: Manifest, planned: TransferPlan, records: dict[str, int]
+    request: push_wire.Publish, manifest: Manifest, planned: TransferPlan, records: dict[str, int], logical: int
 ) -> push_wire.PublishCheck:
     return push_wire.PublishCheck(
         publish=request,
         manifest_size=manifest.size_bytes,
         record_size=sum(records.values()),
-        bytes_logical=manifest.size(),
+        bytes_logical=logical,
         largest_to_send=max(planned.needed.values(), default=0),
         bytes_to_send=planned.size_bytes,
     )
@@ -218,9 +220,11 @@ def _size(home: Home, ref: Ref, manifest: Manifest) -> int:
     return known or manifest.size()
 
 
-def _state_before(home: Home, ref: Ref, parent: str | None) -> Manifest | None:
+def _state_before(home: Home, ref: Ref, parent: str | None, manifest: Manifest) -> Manifest | None:
     """Return the state that this one probably follows at the registry, if it is here."""
     hash = parent or home.store.refs.tags(ref).get(LATEST)
+    if hash == manifest.hash:
+        return manifest
     return home.store.manifest(hash) if hash and is_hash(hash) and home.store.has(hash) else None
 
 
@@ -304,7 +308,7 @@ def _their_manifest(home: Home, client: Client, ref: Ref, manifest: Manifest, la
         return manifest if latest else None
     if home.store.has(latest):
         return home.store.manifest(latest)
-    return read_manifest(client.manifest(ref, latest, manifest), latest, older=manifest)
+    return read_manifest(client.mapped_manifest(ref, latest, home.store.tmp, manifest), latest, older=manifest)
 
 
 def _adopted(

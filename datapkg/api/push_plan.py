@@ -60,7 +60,7 @@ class PushPlan:
     def plan(self, manifest: Manifest, asked: Mapping[str, int]) -> TransferPlan:
         """Return what the registry lacks; it was asked about the first `asked` objects when the push started."""
         known, absent, wanted = set(first_hashes(asked)), set(self.started.missing), asked
-        if not self._is_held:
+        if not self._is_held and self.before is not None:  # else all objects are among those asked about
             wanted = joined(wanted, manifest.objects())
         elif damaged := self.started.damaged:
             everything = manifest.objects()

@@ -157,7 +157,7 @@ def _used(store: Store, ref: Ref | None, states: Iterable[tuple[str, str, bool]]
     for package, state, whole in states:
         add(state, _Use(package, state, needed=whole))
         with contextlib.suppress(DatapkgError):  # of a corrupt manifest, which is listed itself
-            for node in store.manifest(state).below(ref.path if ref else ""):
+            for node in store.manifest(state).entries(ref.path if ref else ""):
                 for hash, _ in node.objects():
                     add(hash, _Use(package, state, node.path, whole))
     for each in store.refs.folders() if ref is None else ():

@@ -18,6 +18,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from datapkg.errors import InvalidInput
+from datapkg.format.mapped_pages import give_back, in_pieces
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -91,8 +92,9 @@ def line_offsets(data: bytes | mmap | memoryview) -> Sequence[int]:
 
     Without numpy, which takes longer to load than most manifests take here.
     """
-    offsets = array("Q", [0])
-    offsets.extend(map(re.Match.end, re.finditer(b"\n", data)))
+    offsets, newline = array("Q", [0]), re.compile(b"\n")
+    for start, stop in in_pieces(data):
+        offsets.extend(map(re.Match.end, newline.finditer(data, start, stop)))
     return memoryview(offsets)
 
 
@@ -112,6 +114,7 @@ def chunks_of_lines(data: bytes | mmap | memoryview, offsets: Sequence[int]) -> 
             last = bisect_right(offsets, start + MAX_BYTES) - 1
             stop = offsets[last] if offsets[last] - start >= MIN_BYTES else offsets[last + 1]
         chunks.append(Chunk(hashlib.sha256(view[start:stop]).digest(), start, stop))
+        give_back(view, start, stop)
         start = stop
     return chunks
 
@@ -134,6 +137,7 @@ def _hits(view: memoryview, offsets: Sequence[int]) -> list[int]:
         # Not TARGET_BYTES itself: the product would be 2^64, which becomes 0.
         bound = np.minimum(np.diff(some), TARGET_BYTES - 1).astype(np.uint64) * np.uint64((1 << 64) // TARGET_BYTES)
         hits += some[1:][_line_hashes(words, some) < bound].tolist()
+        give_back(view, int(some[0]), int(some[-1]))
     return hits
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, BinaryIO
+from mmap import mmap
+from typing import IO, Any, BinaryIO
 
 from datapkg.errors import HashMismatch, InvalidName
+from datapkg.format.mapped_pages import in_pieces
 from datapkg.format.names import is_hash as is_hash
 
 READ_BYTES = 1 << 20
@@ -18,14 +20,26 @@ def check_hash(text: object) -> str:
     return text
 
 
-def hash_bytes(data: bytes | bytearray | memoryview) -> str:
+def hash_bytes(data: bytes | bytearray | memoryview | mmap) -> str:
     """Return the sha256 of these bytes."""
-    return hashlib.sha256(data).hexdigest()
+    if not isinstance(data, mmap):
+        return hashlib.sha256(data).hexdigest()
+    sha256, view = hashlib.sha256(), memoryview(data)
+    for start, stop in in_pieces(data):
+        sha256.update(view[start:stop])
+    return sha256.hexdigest()
 
 
-def check_bytes(data: bytes, expected: str, what: str = "object") -> None:
+def check_bytes(data: bytes | mmap, expected: str, what: str = "object") -> None:
     """Raise `HashMismatch` unless these bytes hash to `expected`."""
     if (actual := hash_bytes(data)) != expected:
+        raise mismatch(expected, actual, what)
+
+
+def check_file(file: IO[bytes], expected: str, what: str = "object") -> None:
+    """Raise `HashMismatch` unless what is in a file hashes to `expected`."""
+    file.seek(0)
+    if (actual := hashlib.file_digest(file, "sha256").hexdigest()) != expected:  # type: ignore[arg-type]
         raise mismatch(expected, actual, what)
 
 

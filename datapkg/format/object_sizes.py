@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, ItemsView, Iterator, Mapping, Sequence, ValuesView
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from datapkg.errors import InvalidManifest
@@ -13,8 +13,8 @@ from datapkg.format.hashing import is_hash
 
 MANY = 1 << 16
 """Fewer objects are a dict: numpy, which sorts the others, takes longer to load."""
-AT_ONCE = 1 << 16
-"""How many hashes are text at a time."""
+AT_ONCE = 1 << 14
+"""How many hashes are text at a time: in a request about as many, registry and client need 30 MB for."""
 _BYTES = 32
 _S = TypeVar("_S")
 
@@ -84,6 +84,11 @@ class ObjectSizes(Mapping[str, int]):
                     lacking[number] = hash in absent
         return self if lacking.all() else ObjectSizes(*_chosen(self._digests, self._sizes, lacking))
 
+    def ordered(self) -> Iterator[tuple[str, int]]:
+        """Yield the objects with their sizes, in the order of their hashes."""
+        for number in self._order:
+            yield self._hash(number), self._sizes[number]
+
     def _hash(self, number: int) -> str:
         return self._digests[number * _BYTES : (number + 1) * _BYTES].hex()
 
@@ -135,6 +140,10 @@ def joined(*parts: Mapping[str, int]) -> Mapping[str, int]:
     filled = [part for part in parts if part]
     if len(filled) == 1:
         return filled[0]
+    many = [part for part in filled if isinstance(part, ObjectSizes)]
+    few = [part for part in filled if not isinstance(part, ObjectSizes)]
+    if len(many) == 1 and sum(map(len, few)) < MANY:
+        return _WithFew({hash: size for part in few for hash, size in part.items()}, many[0])
     collector = SizesCollector(is_long=sum(map(len, filled)) >= MANY)
     for part in filled:
         collector.add_all(part)
@@ -143,7 +152,7 @@ def joined(*parts: Mapping[str, int]) -> Mapping[str, int]:
 
 def lacking(wanted: Mapping[str, int], missing: Callable[[Sequence[str]], Collection[str]]) -> Mapping[str, int]:
     """Return the objects whose hashes `missing` returns, in order; of very many it gets some at a time."""
-    if isinstance(wanted, ObjectSizes):
+    if isinstance(wanted, (ObjectSizes, _WithFew)):
         return wanted.lacking(missing)
     absent = missing(list(wanted))
     return {hash: size for hash, size in wanted.items() if hash in absent}
@@ -163,6 +172,60 @@ def in_groups(sizes: Mapping[str, _S]) -> Iterator[dict[str, _S]]:
     items = iter(sizes.items())
     while some := dict(islice(items, AT_ONCE)):
         yield some
+
+
+def in_order_of_hashes(sizes: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """Yield objects in groups of at most `AT_ONCE`, in the order of their hashes, as tables are stored."""
+    ordered = sizes.ordered() if isinstance(sizes, ObjectSizes) else iter(sorted(sizes.items()))
+    while some := dict(islice(ordered, AT_ONCE)):
+        yield some
+
+
+class _WithFew(Mapping[str, int]):
+    """A few objects, then very many, without a copy of these."""
+
+    def __init__(self, few: dict[str, int], many: ObjectSizes) -> None:
+        """Raise `InvalidManifest` if an object of the few has another size among the many."""
+        for hash, size in few.items():
+            if many.get(hash, size) != size:
+                raise InvalidManifest(f"object {hash} has two different sizes")
+        self._few = {hash: size for hash, size in few.items() if hash not in many}
+        self._many = many
+
+    def __len__(self) -> int:
+        return len(self._few) + len(self._many)
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._few, self._many)
+
+    def __getitem__(self, hash: str) -> int:
+        return self._few[hash] if hash in self._few else self._many[hash]
+
+    def items(self) -> ItemsView[str, int]:
+        """Return the hashes with their sizes."""
+        return _ChainedItems(self)
+
+    def values(self) -> ValuesView[int]:
+        """Return the sizes."""
+        return _ChainedValues(self)
+
+    def lacking(self, missing: Callable[[Sequence[str]], Collection[str]]) -> Mapping[str, int]:
+        """Return those of which `missing` returns the hashes."""
+        return joined(lacking(self._few, missing) if self._few else {}, self._many.lacking(missing))
+
+
+class _ChainedItems(ItemsView[str, int]):
+    _mapping: _WithFew
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return chain(self._mapping._few.items(), self._mapping._many.items())
+
+
+class _ChainedValues(ValuesView[int]):
+    _mapping: _WithFew
+
+    def __iter__(self) -> Iterator[int]:
+        return chain(self._mapping._few.values(), self._mapping._many.values())
 
 
 class _SizeItems(ItemsView[str, int]):

@@ -144,6 +144,15 @@ def new_file(path: Path, buffering: int = -1, mode: int = 0o600) -> IO[bytes]:
     return os.fdopen(fd, "wb", buffering=buffering)
 
 
+def unnamed_file(folder: Path) -> IO[bytes]:
+    """Open a new file of a folder to write and read, which has no name any more and is gone when it is closed."""
+    path = temp_path(folder)
+    try:
+        return open(path, "x+b")
+    finally:
+        path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def replacing(path: Path, temp: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """Open the new file `temp`, which replaces `path` when the block ends; after an error it is deleted."""

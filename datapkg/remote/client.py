@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from mmap import mmap
+from pathlib import Path
 
 from datapkg.format import push_wire, run_cache_wire, wire
 from datapkg.format.chunks import Step
@@ -83,6 +85,12 @@ class Client(ABC):
         What a long one has in common with an older one that is here does not travel. Where that fails for any reason
         the whole is fetched.
         """
+
+    def mapped_manifest(
+        self, ref: Ref, hash: str, folder: Path, older: Manifest | None = None, size: int | None = None
+    ) -> bytes | mmap:
+        """Return what `manifest` returns; a long one may be in a temporary file of the folder, mapped into memory."""
+        return self.manifest(ref, hash, older, size)
 
     @abstractmethod
     def objects(self, ref: Ref, push: str | None = None) -> PushTarget:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from datapkg.errors import DatapkgError, NotLoggedIn, Unreachable
 from datapkg.format import push_wire, run_cache_wire, static_registry, wire
-from datapkg.format.hashing import check_bytes, check_hash
+from datapkg.format.chunks import LONG_BYTES
+from datapkg.format.hashing import check_bytes, check_file, check_hash
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
 from datapkg.format.thin_wheel import distribution_name
+from datapkg.objects.files import UNWRITABLE, naming, unnamed_file
 from datapkg.objects.transfer import twice
 from datapkg.remote.client import Client
 from datapkg.remote.manifests import MAX_MANIFEST_BYTES, fetch_by_chunks
@@ -92,24 +97,47 @@ class HttpClient(Client):
         return reply
 
     def manifest(self, ref: Ref, hash: str, older: Manifest | None = None, size: int | None = None) -> bytes:
+        with io.BytesIO() as file:
+            self._receive_manifest(ref, hash, file, older, size)
+            return file.getvalue()
+
+    def mapped_manifest(
+        self, ref: Ref, hash: str, folder: Path, older: Manifest | None = None, size: int | None = None
+    ) -> bytes | mmap:
+        if size is not None and size < LONG_BYTES:
+            return self.manifest(ref, hash, older, size)
+        try:
+            file = unnamed_file(folder)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            return self.manifest(ref, hash, older, size)
+        with naming(folder), file:
+            self._receive_manifest(ref, hash, file, older, size)
+            return mmap(file.fileno(), 0, access=ACCESS_READ) if file.tell() else b""
+
+    def _receive_manifest(self, ref: Ref, hash: str, file: IO[bytes], older: Manifest | None, size: int | None) -> None:
+        """Write a manifest to a file, which was opened for writing and reading; its hash is right then."""
         path = _path(wire.MANIFEST, ref, hash=check_hash(hash))
         limit = MAX_MANIFEST_BYTES if size is None else min(size, MAX_MANIFEST_BYTES)
         if isinstance(older, MappedManifest):
             with contextlib.suppress(DatapkgError):
                 chunks_path = _path(wire.MANIFEST_CHUNKS, ref, hash=hash)
-                return fetch_by_chunks(self.session, path, chunks_path, hash, older, limit)
+                fetch_by_chunks(self.session, path, chunks_path, hash, older, limit, file)
+                return
 
-        def attempt() -> bytes:
+        def attempt() -> None:
+            file.seek(0)
+            file.truncate()
             with self.session.request("GET", path, headers=IDENTITY) as response:
-                return self.session.body(response, limit)
+                self.session.receive(response, limit, file)
 
         # A broken connection is tried again inside (`retried`), a wrong byte outside (`twice`).
-        def checked() -> bytes:
-            data = self.session.retried(attempt)
-            check_bytes(data, hash, "manifest")
-            return data
+        def checked() -> None:
+            self.session.retried(attempt)
+            check_file(file, hash, "manifest")
 
-        return twice(checked, self.url + path)
+        twice(checked, self.url + path)
 
     def objects(self, ref: Ref, push: str | None = None) -> RegistryObjects:
         direct_bytes = self._direct_bytes.get(push or "", 0)

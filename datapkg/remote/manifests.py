@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import IO
 
 from datapkg.errors import Unreachable
 from datapkg.format.chunks import Chunk, decode_chunks, max_map_bytes
-from datapkg.format.hashing import check_bytes
+from datapkg.format.hashing import check_file
 from datapkg.format.manifest.mapped import MappedManifest
+from datapkg.format.mapped_pages import give_back
 from datapkg.remote.session import RegistrySession
 
 IDENTITY = {"Accept-Encoding": "identity"}
@@ -20,9 +22,15 @@ MAX_RANGES = 256  # with more, the whole manifest is fetched in one request
 
 
 def fetch_by_chunks(
-    session: RegistrySession, path: str, chunks_path: str, hash: str, older: MappedManifest, limit: int
-) -> bytes:
-    """Return the bytes of a manifest (at most `limit`), whose hash is right; what the older one has does not travel.
+    session: RegistrySession,
+    path: str,
+    chunks_path: str,
+    hash: str,
+    older: MappedManifest,
+    limit: int,
+    file: IO[bytes],
+) -> None:
+    """Write a manifest of at most `limit` bytes to a file, with the right hash; what the older one has does not travel.
 
     Raise one of our errors where it is better to fetch the whole: for a registry without chunk maps, for one
     whose answers do not make up the manifest, and where most of it is new.
@@ -34,19 +42,17 @@ def fetch_by_chunks(
     ranges = _ranges([chunk for chunk in chunks if chunk.digest not in known])
     if not 0 < size <= limit or len(ranges) > MAX_RANGES or 2 * _total(ranges) > size:
         raise Unreachable(f"{session.url} has little of the manifest {hash} in chunks that are here")
-    parts: list[bytes | memoryview] = []
     here, at = older.view, 0
     for chunk in chunks:
         if chunk.start < at:  # it came with the one before
             continue
         if before := known.get(chunk.digest):
-            parts.append(here[before.start : before.stop])
+            file.write(here[before.start : before.stop])
+            give_back(here, before.start, before.stop)
             continue
         start, at = ranges.pop(0)
-        parts.append(session.retried(partial(_fetch, session, path, start, at)))
-    data = b"".join(parts)
-    check_bytes(data, hash, "manifest")
-    return data
+        file.write(session.retried(partial(_fetch, session, path, start, at)))
+    check_file(file, hash, "manifest")
 
 
 def _ranges(lacking: Sequence[Chunk]) -> list[tuple[int, int]]:

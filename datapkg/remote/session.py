@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 import requests
@@ -297,12 +297,18 @@ class RegistrySession:
 
     def body(self, response: requests.Response, limit: int) -> bytes:
         """Return the whole body of an answer; raise `Unreachable` if that is more than `limit` bytes, unpacked too."""
-        data, size, pace = io.BytesIO(), 0, self.pace()
+        data = io.BytesIO()
+        self.receive(response, limit, data)
+        return data.getvalue()  # without a copy, unlike joined pieces
+
+    def receive(self, response: requests.Response, limit: int, file: IO[bytes]) -> None:
+        """Write the whole body of an answer to a file; raise as `body` does."""
+        size, pace = 0, self.pace()
         announced = number_in(response.headers, "Content-Length") or 0
         with self.reading():
             # Not begun where the header announces too much.
             for piece in unpacked_pieces(response) if announced <= limit else ():
-                data.write(piece)
+                file.write(piece)
                 pace.add(len(piece))
                 size += len(piece)
                 self.received(len(piece))
@@ -310,7 +316,6 @@ class RegistrySession:
                     break
         if max(size, announced) > limit:
             raise Unreachable(f"{self.url} answered with more than {limit:,} bytes where few were expected", more=True)
-        return data.getvalue()  # without a copy, unlike joined pieces
 
     @contextlib.contextmanager
     def _translated(self, asked: str) -> Iterator[None]:

@@ -58,7 +58,7 @@ class SharingObjects(VerifiedObjects):
             with contextlib.suppress(OSError):
                 # First, since `gc` learns from it what the state needs.
                 if each.packed.missing([manifest.hash]):
-                    each.packed.put_bytes(manifest.data, manifest.hash)
+                    each.packed.put(manifest.opened(), manifest.hash)
                 shared_uses.note(each.packed.folder, self.packed.folder, manifest.hash)
 
     def forget_uses(self, needed: Collection[str]) -> None:

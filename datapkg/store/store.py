@@ -161,10 +161,10 @@ class Store:
         objects = self.objects
         if not self.has(manifest.hash):  # avoid writing and syncing a long manifest again
             if downloaded and objects.downloads is not objects:
-                objects.downloads.put_bytes(manifest.data, manifest.hash)
+                objects.downloads.put(manifest.opened(), manifest.hash)
         elif not objects.packed.missing([manifest.hash]):
             return manifest.hash
-        return self.objects.put_bytes(manifest.data, manifest.hash)
+        return self.objects.put(manifest.opened(), manifest.hash)
 
     def use(self, manifest: Manifest) -> None:
         """Note that a state is about to be installed, before its objects are counted as present.

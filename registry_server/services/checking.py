@@ -90,7 +90,7 @@ def recheck(registry: Registry, actor: Actor) -> Rechecked:
         all_states = states.all_of(connection)
     for package_id, package, hash in all_states:
         try:
-            manifest = read_manifest(downloads.read_checked(registry, hash), hash)
+            manifest = read_manifest(downloads.map_checked(registry, hash), hash)
         except CorruptObject:
             continue
         with registry.db.read() as connection:

@@ -36,7 +36,7 @@ def check(registry: Registry, wrong: list[str], repaired: list[str] | None) -> N
         all_states = states.all_of(connection)
     for package_id, package, hash in all_states:
         try:
-            manifest = read_manifest(downloads.read_checked(registry, hash), hash, verified=True)
+            manifest = read_manifest(downloads.map_checked(registry, hash), hash, verified=True)
         except DatapkgError:
             continue
         with registry.db.read() as connection:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from typing import Any
 
 from datapkg.errors import CorruptObject, HashMismatch, InvalidInput, ObjectNotFound, QuotaExceeded
@@ -14,7 +17,10 @@ from datapkg.format.frames import frame_head
 from datapkg.format.hashing import hash_bytes
 from datapkg.format.record_lists import CHECK_LISTS, read_lists
 from datapkg.objects.base import not_found
+from datapkg.objects.bucket_packs import is_local
 from datapkg.objects.chunking import chunks_of_object
+from datapkg.objects.directory import READ_BUFFER_BYTES, read_up_to
+from datapkg.objects.files import unnamed_file
 from datapkg.objects.paced_read import pieces
 from registry_server.db import objects, states
 from registry_server.services import policy
@@ -91,6 +97,33 @@ def read_checked(registry: Registry, hash: str, read: ReadObject | None = None) 
     return data
 
 
+def map_checked(registry: Registry, hash: str) -> bytes | mmap:
+    """Return a manifest as `read_checked` does; a long one is mapped into memory, so that it takes little of that."""
+    try:
+        data = _mapped(registry, hash)
+    except ObjectNotFound:
+        raise _corrupt(registry, hash) from None
+    if hash_bytes(data) != hash:
+        raise _corrupt(registry, hash)
+    return data
+
+
+def _mapped(registry: Registry, hash: str) -> bytes | mmap:
+    places = registry.objects.places(hash)
+    if len(places) == 1 and places[0].pack is None and is_local(places[0]) and places[0].size >= LONG_BYTES:
+        with contextlib.suppress(FileNotFoundError), open(places[0].path, "rb") as file:
+            return mmap(file.fileno(), 0, access=ACCESS_READ)
+    with registry.objects.open(hash) as stream:
+        head = read_up_to(stream, LONG_BYTES)
+        if len(head) < LONG_BYTES:
+            return head
+        with unnamed_file(registry.settings.temporary) as copy:
+            copy.write(head)
+            shutil.copyfileobj(stream, copy, READ_BUFFER_BYTES)
+            copy.flush()
+            return mmap(copy.fileno(), 0, access=ACCESS_READ)
+
+
 def check_lists(registry: Registry, hash: str) -> dict[str, list[Any]]:
     """Return the checks from the object of a record; none if it is not such an object.
 
@@ -135,7 +168,7 @@ def manifest_chunks(served: Served) -> bytes:
     """Return the chunk map of a manifest that the actor may read, empty for a short one; raise `CorruptObject`."""
 
     def make() -> list[Chunk]:
-        data = served.read()
+        data = map_checked(served.registry, served.hash)
         return chunks_of_lines(data, line_offsets(data))
 
     return b"" if served.size < LONG_BYTES else _chunk_map(served, "manifest", make)

@@ -164,7 +164,7 @@ def read_page_model(registry: Registry, hash: str) -> tuple[PageModel, ReadmeTar
     A long one takes up to seconds. The targets hold the whole manifest, so keep them only while the page is rendered.
     The caller has checked that the actor may read the state.
     """
-    manifest = read_manifest(downloads.read_checked(registry, hash), hash, verified=True)
+    manifest = read_manifest(downloads.map_checked(registry, hash), hash, verified=True)
     model = page_model(manifest, readme_text(manifest, registry.objects, MAX_README_BYTES))
     return model, ReadmeTargets(manifest, registry.objects)
 

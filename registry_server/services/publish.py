@@ -29,7 +29,7 @@ from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.names import check_new_version, check_package, check_tag
-from datapkg.format.object_sizes import in_groups
+from datapkg.format.object_sizes import in_order_of_hashes
 from registry_server.db import checks, numbers, objects, packages, pushes, states
 from registry_server.db.packages import LATEST, PackageRow
 from registry_server.db.pushes import Push
@@ -219,7 +219,7 @@ def _read_manifest(request: PushRequest, hash: str) -> tuple[Manifest, MappedMan
     if size is None:
         raise _absent([hash])
     check_bound("the manifest", size, request.registry.settings.max_manifest_bytes, "max_manifest_bytes")
-    data = downloads.read_checked(request.registry, hash)
+    data = downloads.map_checked(request.registry, hash)
     # The latest state is pushed again: it was validated when it was published.
     if before and before.hash == hash:
         return read_manifest(data, hash, verified=True), None
@@ -227,7 +227,7 @@ def _read_manifest(request: PushRequest, hash: str) -> tuple[Manifest, MappedMan
     if before and size >= LONG_BYTES and before.manifest_size >= LONG_BYTES:
         # The older manifest only saves work: without it, all lines of the new one are validated.
         with contextlib.suppress(CorruptObject):
-            older = MappedManifest(downloads.read_checked(request.registry, before.hash), before.hash)
+            older = MappedManifest(downloads.map_checked(request.registry, before.hash), before.hash)
             request.registry.chunk_maps.fill(older)
     manifest = read_manifest(data, hash, older=older)
     if older is not None and isinstance(manifest, MappedManifest):  # a map is only needed to compare two
@@ -342,7 +342,7 @@ def _add_state(
     stated = _to_check(connection, package, manifest, prepared.older)
     check_sent(connection, push, package, {manifest.hash: None})
     objects.hold(connection, package.id, [manifest.hash])
-    for some in in_groups(stated):  # a million rows at a time would take gigabytes
+    for some in in_order_of_hashes(stated):  # a million rows at a time would take gigabytes
         check_sent(connection, push, package, some)
         objects.hold(connection, package.id, some)
     checks.keep(connection, prepared.checked.keys, request.registry.now())

@@ -114,7 +114,7 @@ def _until(registry: Registry) -> datetime:
 
 def _manifest(registry: Registry, hash: str) -> Manifest:
     """Return the manifest of a result; it has no tables, whose content would have to be checked."""
-    manifest = read_manifest(downloads.read_checked(registry, hash), hash)
+    manifest = read_manifest(downloads.map_checked(registry, hash), hash)
     if manifest.meta or any(not isinstance(node, FileNode | GroupNode) or node.meta for node in manifest.nodes):
         raise InvalidManifest("manifest: a result of a stage has files and groups without metadata, and nothing else")
     return manifest

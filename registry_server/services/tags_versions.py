@@ -67,7 +67,7 @@ def put_tag(request: PackageRequest, tag: str, hash: str) -> wire.TagList:
     # Read outside of the write transaction, for which all other writers wait.
     texts = None
     if tag == LATEST:
-        manifest = read_manifest(downloads.read_checked(request.registry, hash), hash, verified=True)
+        manifest = read_manifest(downloads.map_checked(request.registry, hash), hash, verified=True)
         texts = search_texts(request.full_name, manifest, request.registry.objects)
     with request.registry.db.write() as connection:
         package = policy.writable(connection, request, "package:tag")

@@ -102,7 +102,7 @@ class StateWheels:
 
 def of_state(registry: Registry, package: str, hash: str) -> StateWheels:
     """Return the wheels of a state by its manifest, which is read; raise `CorruptObject`."""
-    manifest = read_manifest(downloads.read_checked(registry, hash), hash, verified=True)
+    manifest = read_manifest(downloads.map_checked(registry, hash), hash, verified=True)
     return StateWheels(registry, package, manifest)
 
 
@@ -163,7 +163,7 @@ def restore(registry: Registry, hashes: Collection[str]) -> list[str]:
     found = []
     for package, wheel in lost:
         try:
-            manifest = read_manifest(downloads.read_checked(registry, wheel.state), wheel.state, verified=True)
+            manifest = read_manifest(downloads.map_checked(registry, wheel.state), wheel.state, verified=True)
         except DatapkgError:
             continue
         data = thin_wheel(manifest, package, registry.settings.url, wheel.version).data

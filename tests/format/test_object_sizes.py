@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from datapkg.errors import InvalidManifest
 from datapkg.format import object_sizes
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.object_sizes import ObjectSizes, SizesCollector, in_groups, joined, lacking
+from datapkg.format.object_sizes import ObjectSizes, SizesCollector, in_groups, in_order_of_hashes, joined, lacking
 
 # Few different bytes, so that digests share beginnings and have zeros at their ends.
 DIGESTS = st.builds(lambda start, end: bytes([start]) * 8 + bytes(16) + bytes([end]) * 8, *[st.integers(0, 3)] * 2)
@@ -67,13 +67,27 @@ def test_few_are_asked_for_at_a_time_in_the_order_of_their_hashes(monkeypatch: p
     assert [hash for some in asked for hash in some] == sorted(sizes)
     assert lacking(sizes, missing) == {hash: size for hash, size in sizes.items() if size % 2}
     assert [len(some) for some in in_groups(sizes)] == [3, 3, 3, 1]
+    for each in (sizes, many(sizes)):
+        groups = [list(some.items()) for some in in_order_of_hashes(each)]
+        assert [len(some) for some in groups] == [3, 3, 3, 1]
+        assert sum(groups, []) == sorted(sizes.items())
 
 
 def test_many_are_joined_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = ({hash_bytes(bytes([n])): n for n in range(*ends)} for ends in ((0, 5), (3, 9)))
     assert joined(one, {}) is one
     assert joined(one, other) == one | other
-    monkeypatch.setattr(object_sizes, "MANY", 11)
+    monkeypatch.setattr(object_sizes, "MANY", 4)
     found = joined(one, many(other))
     assert isinstance(found, ObjectSizes)
     assert list(found.items()) == list((one | other).items())
+    monkeypatch.setattr(object_sizes, "MANY", 11)
+    found = joined(one, kept := many(other))
+    assert not isinstance(found, ObjectSizes)
+    assert any(each is kept for each in vars(found).values())  # not copied
+    assert list(found.items()) == list((one | other).items())
+    assert (found == one | other, len(found), sum(found.values())) == (True, 9, sum(range(9)))
+    odd = {hash for hash, size in found.items() if size % 2}
+    assert dict(lacking(found, lambda some: odd)) == {hash: size for hash, size in found.items() if size % 2}
+    with pytest.raises(InvalidManifest, match="two different sizes"):
+        joined(dict.fromkeys(other, 99), kept)

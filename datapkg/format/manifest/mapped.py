@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from mmap import mmap
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -19,6 +19,7 @@ from datapkg.format.chunks import Chunk, Gap, chunks_of_lines, gaps, line_offset
 from datapkg.format.manifest.index import GroupRecord
 from datapkg.format.manifest.missing import no_node
 from datapkg.format.manifest.parsed import Block, Kind, Manifest, Node, TableNode, decoded, decoded_lines, parse_head
+from datapkg.format.mapped_pages import MappedStream, give_back, in_pieces
 from datapkg.format.object_sizes import MANY, ObjectSizes, SizesCollector
 
 _AT_ONCE = 4096
@@ -87,6 +88,10 @@ class MappedManifest(Manifest):
         whole = self._data.obj
         return whole if isinstance(whole, bytes) else bytes(self._data)
 
+    def opened(self) -> BinaryIO:
+        """Return the bytes of the manifest as a stream, which does not copy all of them."""
+        return cast(BinaryIO, MappedStream(cast(mmap, self._data.obj)))
+
     @property
     def size_bytes(self) -> int:
         """Return the size of the manifest in bytes."""
@@ -136,8 +141,15 @@ class MappedManifest(Manifest):
         return self._decoded(*self.numbers(start, stop))
 
     def _decoded(self, first: int, end: int) -> Iterator[Node]:
+        for lines in self.runs_of_lines(first, end):
+            yield from decoded_lines(lines)
+
+    def runs_of_lines(self, first: int, end: int) -> Iterator[memoryview]:
+        """Yield the bytes of these lines, some thousand at a time, and give back their pages after each time."""
         for start in range(first, end, _AT_ONCE):
-            yield from decoded_lines(self.lines(start, min(start + _AT_ONCE, end)))
+            stop = min(start + _AT_ONCE, end)
+            yield self.lines(start, stop)
+            give_back(self._data, self._offsets[start], self._offsets[stop])
 
     def objects(self, path: str = "") -> Mapping[str, int]:
         """Return the objects of the node at `path` and of all nodes below it: hash to size in bytes."""
@@ -147,9 +159,9 @@ class MappedManifest(Manifest):
         if path and run.start == run.end:
             raise no_node(self, path)
         collector = SizesCollector(is_long=run.end - run.start >= MANY)
-        for start in range(run.start, run.end, _AT_ONCE):
+        for lines in self.runs_of_lines(run.start, run.end):
             some: list[_Sized | Block] = []
-            for each in _decode_sizes(self.lines(start, min(start + _AT_ONCE, run.end))):
+            for each in _decode_sizes(lines):
                 some += [each] if each.hash else each.objects
             collector.add([each.hash for each in some], [each.size for each in some])
         found = collector.collected()
@@ -196,12 +208,14 @@ class MappedManifest(Manifest):
     def table_nodes(self) -> Iterator[TableNode]:
         """Return the nodes of all tables, in order; lines of other nodes are not decoded."""
         at = 0
-        # The metadata of another node may have the same bytes, so the node decides.
-        while found := _TABLE.search(self._data, at):
-            number = self.number_at(found.start())
-            at = self._offsets[number + 1]
-            if isinstance(node := self.node(number), TableNode):
-                yield node
+        for first, stop in in_pieces(self._data):
+            # What reaches into the next piece is found with this one; what was found with the last is not found again.
+            while found := _TABLE.search(self._data, max(at, first), stop + len(_TABLE.pattern) - 1):
+                number = self.number_at(found.start())
+                at = self._offsets[number + 1]
+                # The metadata of another node may have the same bytes, so the node decides.
+                if isinstance(node := self.node(number), TableNode):
+                    yield node
 
     def node(self, number: int) -> Node:
         """Return the node of a line."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from io import BytesIO
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 
@@ -71,6 +72,10 @@ class Manifest:
 
     def __repr__(self) -> str:
         return f"<Manifest sha256:{self.hash[:12]}, {self.node_count} nodes>"
+
+    def opened(self) -> BinaryIO:
+        """Return the bytes of the manifest as a stream."""
+        return BytesIO(self.data)
 
     @property
     def node_count(self) -> int:

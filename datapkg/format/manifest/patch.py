@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import SEEK_END, BytesIO
 from itertools import chain, pairwise
+from mmap import mmap
 from typing import Any
 
 import msgspec
@@ -27,28 +28,30 @@ from datapkg.format.manifest.parsed import (
     prepared,
 )
 from datapkg.format.manifest.validate import is_right
+from datapkg.format.mapped_pages import in_pieces
 
 _HASH = re.compile(rb'"hash":"([0-9a-f]{16})')  # finds candidates; whole hashes are compared after that
+_HASH_BYTES = 24
 _AT_ONCE = 4096
 _Lines = tuple[int, int]
 """Lines of the older manifest, from the first up to, but not including, the second number."""
 
 
-def read_manifest(data: bytes, hash: str, *, verified: bool = False, older: Manifest | None = None) -> Manifest:
+def read_manifest(data: bytes | mmap, hash: str, *, verified: bool = False, older: Manifest | None = None) -> Manifest:
     """Return the manifest in these bytes, whose sha256 is known to be `hash`; a `verified` one is not validated again.
 
     Lines that a long one shares with an older, valid manifest are not validated again either. Raise `InvalidManifest`
     with the number of an invalid line.
     """
     if len(data) < LONG_BYTES:
-        return Manifest.parse(data, verified=verified)
+        return Manifest.parse(data[:], verified=verified)
     if verified:
         return MappedManifest(data, hash)
     if isinstance(older, MappedManifest):
         return checked(data, hash, older)
     manifest = MappedManifest(data, hash)
-    if not data.endswith(b"\n") or not is_right(manifest):
-        Manifest.parse(data)  # raises with the number of the invalid line
+    if data[-1:] != b"\n" or not is_right(manifest):
+        Manifest.parse(data[:])  # raises with the number of the invalid line
     return manifest
 
 
@@ -77,9 +80,9 @@ def _ordered(nodes: Iterable[Node]) -> Iterable[Node]:
     return nodes if is_ordered else sorted(nodes, key=lambda node: node.parts)
 
 
-def checked(data: bytes, hash: str, older: MappedManifest) -> MappedManifest:
+def checked(data: bytes | mmap, hash: str, older: MappedManifest) -> MappedManifest:
     """Return the manifest in these bytes after validating the lines that `older` lacks; raise `InvalidManifest`."""
-    if not data.endswith(b"\n"):
+    if data[-1:] != b"\n":
         raise InvalidManifest("manifest: the last line does not end in a newline; the file is cut short or empty")
     manifest = MappedManifest(data, hash)
     if manifest.end > MAX_NODES:
@@ -120,7 +123,7 @@ def _check_sizes(manifest: MappedManifest, changed: Sequence[Gap], sizes: dict[s
     wanted = {hash[:16].encode() for hash in sizes}
     view, at = manifest.view, 0
     for gap in [*changed, Gap(0, 0, len(view), len(view))]:
-        if wanted and not wanted.isdisjoint(_HASH.findall(view, at, gap.start)):
+        if wanted and any(not wanted.isdisjoint(hashes) for hashes in _hashes(view, at, gap.start)):
             for found in _HASH.finditer(view, at, gap.start):
                 if found[1] in wanted and (number := manifest.number_at(found.start())):
                     for hash, size in manifest.node(number).objects():
@@ -129,6 +132,12 @@ def _check_sizes(manifest: MappedManifest, changed: Sequence[Gap], sizes: dict[s
                                 f"manifest, line {number + 1}: object {hash} has two different sizes", line=number + 1
                             )
         at = gap.stop
+
+
+def _hashes(view: memoryview, start: int, stop: int) -> Iterator[list[bytes]]:
+    """Yield the beginnings of the hashes between two places, some at a time; those at a border may come twice."""
+    for first, end in in_pieces(view[:stop], start):
+        yield _HASH.findall(view, first, min(end + _HASH_BYTES, stop))
 
 
 def spliced(older: MappedManifest, changes: Mapping[str, Node | None], meta: dict[str, Any]) -> MappedManifest:

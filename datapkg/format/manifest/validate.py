@@ -19,8 +19,6 @@ from datapkg.format.manifest.parsed import (
 from datapkg.format.names import check_node_name, check_node_path
 from datapkg.format.object_sizes import MANY
 
-_AT_ONCE = 4096
-
 
 def is_right(manifest: MappedManifest) -> bool:
     """Return whether every line is valid for `Manifest.parse`; False also if that is uncertain."""
@@ -30,10 +28,7 @@ def is_right(manifest: MappedManifest) -> bool:
         manifest.meta  # noqa: B018 - decodes and validates the first line
         order = _Order()
         sizes: dict[str, int] | None = {} if manifest.end < MANY else None
-        are_right = all(
-            _are_right(manifest.lines(start, min(start + _AT_ONCE, manifest.end)), order, sizes)
-            for start in range(1, manifest.end, _AT_ONCE)
-        )
+        are_right = all(_are_right(lines, order, sizes) for lines in manifest.runs_of_lines(1, manifest.end))
         if are_right and sizes is None:
             manifest.objects()  # raises for an object with two sizes, without a dict of all
         return are_right
