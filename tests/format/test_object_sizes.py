@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -70,7 +71,7 @@ def test_few_are_asked_for_at_a_time_in_the_order_of_their_hashes(monkeypatch: p
     for each in (sizes, many(sizes)):
         groups = [list(some.items()) for some in in_order_of_hashes(each)]
         assert [len(some) for some in groups] == [3, 3, 3, 1]
-        assert sum(groups, []) == sorted(sizes.items())
+        assert list(chain.from_iterable(groups)) == sorted(sizes.items())
 
 
 def test_many_are_joined_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ _AT_ONCE = 4096
 _TABLE = re.compile(rb'"kind":"table"')
 """What the canonical line of a table contains."""
 _MAX_REMEMBERED = 1000
+_GIVEN_BACK_AFTER = 256
 
 
 class _Path(msgspec.Struct, gc=False):
@@ -63,6 +64,7 @@ class MappedManifest(Manifest):
         self._data = memoryview(data)
         self._offsets = line_offsets(data) if offsets is None else offsets
         self._count = len(self._offsets) - 1
+        self._lines_read = 0
         self._runs: dict[str, Run] = {}
         self._size: int | None = None
         self._objects: ObjectSizes | None = None
@@ -223,6 +225,10 @@ class MappedManifest(Manifest):
 
     def line(self, number: int) -> bytes:
         """Return a line without its newline."""
+        # Lines that are read here and there leave sixteen pages each, in the end all of the manifest.
+        self._lines_read += 1
+        if self._lines_read % _GIVEN_BACK_AFTER == 0:
+            give_back(self._data, 0, len(self._data))
         return bytes(self._data[self._offsets[number] : self._offsets[number + 1] - 1])
 
     def lines(self, start: int, end: int) -> memoryview:
