@@ -36,7 +36,8 @@ def read_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest
     is_read, chunks = f"manifest:{hash}", _CHUNKS + hash
     found = cache.get_many([is_read, chunks])
     if place.size < LONG_BYTES or place.pack is not None or is_read not in found:
-        data = objects.read(hash)
+        is_mapped = place.size >= LONG_BYTES and place.pack is None
+        data = _mapped(place) if is_mapped else objects.read(hash)
         check_bytes(data, hash, "manifest")
         return patch.read_manifest(data, hash, verified=is_read in found)
     manifest = MappedManifest(_mapped(place), hash)
@@ -80,11 +81,10 @@ def open_manifest(objects: VerifiedObjects, cache: Index, hash: str) -> Manifest
     if cache.is_verified(path):
         with contextlib.suppress(OSError, ValueError):
             return IndexedManifest(data, hash, _mapped(PackLocation(path, 0, path.stat().st_size)))
-    whole = data[:]
     if not cache.get_many([is_read]):
-        patch.read_manifest(whole, hash)
+        patch.read_manifest(data, hash)
         cache.put_many({is_read: b"read"})
-    index = make_index(whole, hash)
+    index = make_index(data, hash)
     with contextlib.suppress(OSError):
         _keep(path, index)
         cache.mark_verified([path])

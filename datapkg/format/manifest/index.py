@@ -17,14 +17,16 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from itertools import accumulate
+from mmap import mmap
 from typing import NamedTuple
 
 import msgspec
 
+from datapkg.format.chunks import line_offsets
 from datapkg.format.manifest.parsed import Block, Kind
+from datapkg.format.mapped_pages import give_back
 from datapkg.format.names import attribute_name
 
 FORMAT = 1
@@ -32,6 +34,7 @@ LONG = 256
 MAGIC = b"dpkgix%c%c" % (FORMAT, b"<>"[sys.byteorder == "big"])
 HEAD_BYTES = 40
 KINDS: dict[str, Kind] = {"g": "group", "t": "table", "f": "file", "a": "array"}
+_AT_ONCE = 4096
 _DEPTHS = 128  # more than a path can be deep
 
 
@@ -106,14 +109,16 @@ def attribute_key(group: str, attribute: str) -> int:
     return int.from_bytes(digest, "little")
 
 
-def make_index(data: bytes, hash: str) -> bytes:
+def make_index(data: bytes | mmap, hash: str) -> bytes:
     """Return the index of a manifest, whose lines are known to be valid; `hash` is its sha256."""
-    lines = data[:-1].split(b"\n")
-    writer = _IndexWriter()
-    for number in range(1, len(lines)):
-        writer.add(number, _decode(lines[number]))
-    writer.close(0, len(lines))
-    offsets = array("Q", accumulate((len(line) + 1 for line in lines), initial=0))
+    view, offsets, writer = memoryview(data), line_offsets(data), _IndexWriter()
+    count = len(offsets) - 1
+    for first in range(1, count, _AT_ONCE):
+        end = min(first + _AT_ONCE, count)
+        for number in range(first, end):
+            writer.add(number, _decode(view[offsets[number] : offsets[number + 1] - 1]))
+        give_back(view, offsets[first], offsets[end])
+    writer.close(0, count)
     return writer.written(offsets, bytes.fromhex(hash))
 
 
@@ -128,7 +133,7 @@ class _IndexWriter:
         self.kinds = bytearray()
         self._open = [_OpenGroup("", 1)]
         self._parents: tuple[str, ...] = ()
-        self._seen: dict[str, tuple[str, ...]] = {}
+        self._seen: dict[bytes, tuple[str, ...]] = {}
 
     def add(self, number: int, brief: Brief) -> None:
         """Add a line."""
@@ -164,11 +169,12 @@ class _IndexWriter:
     def _count(self, path: tuple[str, ...], hash: str, size: int) -> None:
         """Add an object; each group counts an object once."""
         self._open[-1].size += size
-        before = self._seen.get(hash)
+        digest = bytes.fromhex(hash)  # takes half of the memory of the text
+        before = self._seen.get(digest)
         # Groups that contain both lines counted the object before; sizes are added up to outer groups on closing.
         if before is not None:
             self._open[common_length(before, path)].size -= size
-        self._seen[hash] = path
+        self._seen[digest] = path
 
     def close(self, depth: int, end: int) -> None:
         """Close the groups from this depth on, which have no line at `end` or after it."""
@@ -190,7 +196,7 @@ class _IndexWriter:
                     self.attributes.append((attribute_key(group.path, attribute), place))
         self.groups.append(GroupRecord(key, end, group.size, at, len(self.names), kinds_at))
 
-    def written(self, offsets: array[int], digest: bytes) -> bytes:
+    def written(self, offsets: Sequence[int], digest: bytes) -> bytes:
         """Return the bytes of the index."""
         self.groups.sort()
         self.attributes.sort()
