@@ -140,7 +140,8 @@ def _detour(x1: int, y1: int, x2: int, y2: int) -> str:
 def _box(name: str, kind: str, x: int, y: int) -> Iterator[str]:
     fill, radius = {"stage": ("#dbe7ff", 3), "node": ("#e4f4e4", 18), "input": ("#f4eedd", 18)}[kind]
     shown = visible(name, 200)
-    text = shown if len(shown) <= _CHARACTERS else f"{shown[: _CHARACTERS - 1]}…"
+    start = _CHARACTERS // 3  # of a path, the end tells more than the start
+    text = shown if len(shown) <= _CHARACTERS else f"{shown[:start]}…{shown[start + 1 - _CHARACTERS :]}"
     yield f"<g><title>{escape(shown)}</title>"
     yield f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="{radius}" fill="{fill}" stroke="#667"/>'
     yield f'<text x="{x + _WIDTH // 2}" y="{y + 23}" text-anchor="middle" fill="#222">{escape(text)}</text></g>'

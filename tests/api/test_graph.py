@@ -82,3 +82,14 @@ def test_a_path_of_no_build_file(folder: Path, name: str) -> None:
         graph(folder / name)
     assert found.value.hint.startswith("ls ")
     assert ("did you mean" in found.value.message) == (name == "build.yaml")
+
+
+def test_long_names_are_told_apart_in_the_drawing(tmp_path: Path) -> None:
+    names = [f"measurements_of_the_year_{year}" for year in (2023, 2024)]
+    nodes = "".join(f"  {name}: {{stage: {name}}}\n" for name in names)
+    stages = "".join(f"  {name}: {{run: x, outputs: {{o: o}}}}\n" for name in names)
+    (tmp_path / "build.yml").write_text(f"contents:\n{nodes}stages:\n{stages}")
+    shown = re.findall("<text[^>]*>([^<]*)", graph(tmp_path, "svg"))
+    assert len(set(shown)) == 4
+    assert {each[-4:] for each in shown} == {"2023", "2024"}
+    assert all("…" in each for each in shown)
