@@ -31,6 +31,11 @@ def counts_of(data: Any, wanted: Sequence[int]) -> list[int]:
     return counts
 
 
+def is_any_up_to(data: Any, most: int) -> bool:
+    """Return whether an array of bytes has one that is at most this."""
+    return any(data[start : start + _PART_BYTES].min() <= most for start in range(0, len(data), _PART_BYTES))
+
+
 def is_ascii(data: Any) -> bool:
     """Return whether an array of bytes has none above 127."""
     signed = data.view(np.int8)

@@ -24,7 +24,7 @@ import pyarrow.types as types
 from datapkg.errors import DatapkgError, InvalidInput, exhausted
 from datapkg.reading.tables import arrow_reader, batches
 from datapkg.reading.tables.stored_table import StoredTable
-from datapkg.tables.arrow_values import boolean_array, offsets_of, text_scalar, zero_for_null
+from datapkg.tables.arrow_values import boolean_array, text_scalar, zero_for_null
 from datapkg.tables.ordered_map import in_threads
 from datapkg.tables.pandas_metadata import pandas_metadata
 
@@ -151,12 +151,6 @@ def compact(array: pa.Array) -> pa.Array:
         return array
     encoded = bits.dictionary_encode()
     return pa.DictionaryArray.from_arrays(encoded.indices, encoded.dictionary.view(array.type))
-
-
-def data_of(text: pa.Array) -> memoryview:
-    """Return the bytes of all large strings, one after the other, without a copy; there are no nulls."""
-    first, last = offsets_of(text, np.int64)[[0, -1]].tolist()
-    return memoryview(text.buffers()[2])[first:last] if first < last else memoryview(b"")
 
 
 def _floats(array: pa.Array) -> pa.Array:

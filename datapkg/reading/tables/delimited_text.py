@@ -24,11 +24,12 @@ from datapkg.reading.tables.cell_text import (
     cell_text,
     columns_of,
     compact,
-    data_of,
     digits_of_times,
     explained,
     pieces,
 )
+from datapkg.reading.tables.line_join import joined_lines, plain_lines
+from datapkg.reading.tables.number_texts import number_texts
 from datapkg.reading.tables.quoting import quoted
 from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.arrow_values import text_array, text_scalar
@@ -36,6 +37,7 @@ from datapkg.tables.ordered_map import in_threads
 
 Bytes = bytes | memoryview
 Check = Callable[[pa.RecordBatch, memoryview], Any]
+_USUAL = ",;\t|"  # separators that are no part of a number or time
 
 
 @dataclass(frozen=True)
@@ -155,27 +157,35 @@ def _checked_lines(batch: pa.RecordBatch, check: Check | None, **how: Any) -> tu
 def _lines(batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, digits: dict[int, int]) -> memoryview:
     if not len(batch):
         return memoryview(b"")
-    arrays = []
+    texts = []
+    is_plain = dialect.separator in _USUAL
     for column in columns:
-        cells = _cells(batch.column(column.at), column, dialect, digits.get(column.at))
+        cells, are_plain = _cells(batch.column(column.at), column, dialect, digits.get(column.at))
         missing = dialect.marker(column.label)
         # A null alone on its line would be a blank line, which readers skip.
         missing = missing if missing or len(columns) > 1 else dialect.quote * 2
-        arrays.append(cells.fill_null(text_scalar(missing)) if cells.null_count else cells)
-    arrays[-1] = pc.binary_join_element_wise(arrays[-1], text_scalar("\n"), text_scalar(""))
-    lines = arrays[0] if len(arrays) == 1 else pc.binary_join_element_wise(*arrays, text_scalar(dialect.separator))
-    return data_of(lines)
+        texts.append(cells.fill_null(text_scalar(missing)) if cells.null_count else cells)
+        is_plain &= are_plain
+    return (plain_lines(texts, dialect.separator) if is_plain else None) or joined_lines(texts, dialect.separator)
 
 
-def _cells(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | None) -> pa.Array:
-    """Return the text of each cell, quoted where necessary; nulls stay nulls. Values of a dictionary are done once."""
-    array = compact(array)
+def _cells(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | None) -> tuple[pa.Array, bool]:
+    """Return the text of each cell, and whether none needs quotes; nulls stay nulls."""
+    rendered = partial(_rendered, column=column, dialect=dialect, digits=digits)
+    if dialect.decimal == "." and (texts := number_texts(array, rendered)) is not None:
+        return _quoted(texts, column, dialect)
+    array = compact(array)  # the values of a dictionary are done once
     if types.is_dictionary(array.type):
-        return _cells(array.dictionary, column, dialect, digits).take(array.indices)
-    text = _rendered(array, column, dialect, digits).cast(pa.large_string())
-    if dialect.separator in ",;\t|" and _has_no_special(column, dialect):
-        return text
-    return quoted(text, dialect.separator, dialect.quote)
+        cells, are_plain = _cells(array.dictionary, column, dialect, digits)
+        return cells.take(array.indices), are_plain
+    return _quoted(rendered(array), column, dialect)
+
+
+def _quoted(text: pa.Array, column: TextColumn, dialect: Dialect) -> tuple[pa.Array, bool]:
+    if dialect.separator in _USUAL and _has_no_special(column, dialect):
+        return text, True
+    cells = quoted(text, dialect.separator, dialect.quote)
+    return cells, cells is text
 
 
 def _has_no_special(column: TextColumn, dialect: Dialect) -> bool:
@@ -187,7 +197,11 @@ def _has_no_special(column: TextColumn, dialect: Dialect) -> bool:
 
 
 def _rendered(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | None) -> pa.Array:
-    """Return the text of each cell as the dialect has it."""
+    """Return the text of each cell as the dialect has it, as large strings."""
+    return _text(array, column, dialect, digits).cast(pa.large_string())
+
+
+def _text(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | None) -> pa.Array:
     format = dialect.date_formats.get(column.label, dialect.date_formats.get("", ""))
     if types.is_timestamp(array.type) and format:
         # Arrow's %S includes the fraction, with the digits of the time's unit.

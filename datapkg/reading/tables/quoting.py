@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapkg.tables.arrow_values import boolean_array, booleans_of, is_valid, offsets_of, text_scalar
-from datapkg.tables.byte_search import places_of
+from datapkg.tables.byte_search import is_any_up_to, places_of
 
 _LINE_ENDS = "\n\r"
 _BLANK = np.zeros(256, bool)
 _BLANK[list(b"\t\n\f\r ")] = True
+_MOST_BLANK = ord('"')  # blanks, line ends and the usual quote are not above it
 
 
 def quoted(text: pa.Array, separator: str, quote: str) -> pa.Array:
@@ -42,9 +43,16 @@ def _needs_quotes(text: pa.Array, special: set[str]) -> Any:
     if first < last:
         data = np.frombuffer(text.buffers()[2], np.uint8, last - first, first)
         starts, ends = offsets[:-1] - first, offsets[1:] - first - 1
-        # Of an empty cell, other bytes are looked at, which makes no difference.
-        needs |= _BLANK[data.take(starts, mode="clip")] | _BLANK[data.take(ends, mode="clip")]
-        for places in places_of(data, [ord(each) for each in special if each.isascii()]):
+        wanted = [ord(each) for each in special if each.isascii()]
+        if is_any_up_to(data, _MOST_BLANK):
+            # Of an empty cell, other bytes are looked at, which makes no difference.
+            for places in (starts, ends):
+                found = data.take(places, mode="clip")
+                if found.min() <= _MOST_BLANK:
+                    needs |= _BLANK.take(found)
+        else:
+            wanted = [each for each in wanted if each > _MOST_BLANK]
+        for places in places_of(data, wanted):
             needs[np.searchsorted(ends, places)] = True
     for each in special:
         if not each.isascii():

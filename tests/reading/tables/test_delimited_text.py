@@ -25,7 +25,12 @@ TEXT = st.text(st.sampled_from("ab,;\t\n\r\f\v \"'é\u00a0𝔘0.-"), max_size=6)
 KINDS: dict[pa.DataType, Any] = {
     pa.int64(): INT64,
     pa.uint8(): st.integers(0, 255),
-    pa.float64(): st.floats() | st.integers(-(10**18), 10**18).map(float) | st.sampled_from([0.0, -0.0, 1e15, 1e16]),
+    pa.int16(): st.integers(-(2**15), 2**15 - 1),
+    pa.uint64(): st.integers(0, 2**64 - 1),
+    pa.float64(): st.floats()
+    | st.integers(-(10**18), 10**18).map(float)
+    | st.sampled_from([0.0, -0.0, 1e15, 1e16])
+    | st.integers(-70_000, 70_000).map(lambda value: value / 100),
     pa.float32(): st.floats(width=32) | st.integers(-(10**8), 10**8).map(np.float32),
     pa.bool_(): st.booleans(),
     pa.string(): TEXT,
@@ -101,6 +106,42 @@ def test_repeated_floats_keep_their_signs(home: Home) -> None:
     values = np.tile([0.0, -0.0, 1.5, 2.0, np.nan, np.inf, 1e300], 1_000)
     node = stored(home, pa.table({"x": pa.array(values), "y": pa.array(values[::-1], mask=values == 2.0)}))
     assert b"".join(write_text(node.__stored__, Dialect())).decode() == slow_text(node.arrow(), Dialect())
+
+
+SPECIAL = [
+    np.nan,
+    np.inf,
+    -np.inf,
+    -0.0,
+    0.0,
+    655.35,
+    655.36,
+    -0.01,
+    0.1 + 0.2,
+    5e-324,
+    1e300,
+    0.125,
+    np.nextafter(1.1, 2),
+]
+
+
+@settings(max_examples=examples(10, 300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0, 0.01, 0.2]))
+def test_numbers_of_few_digits_are_as_others(home: Home, seed: int, share: float) -> None:
+    random, rows = np.random.default_rng(seed), 500
+    is_other, is_null = random.random(rows) < share, random.random(rows) < 0.1
+    floats = np.where(is_other, random.choice(SPECIAL, rows), np.round(random.random(rows) * 700, 2))
+    whole = np.where(is_other, random.integers(-(2**63), 2**63, rows), random.integers(-10_005, 10_005, rows))
+    columns = [pa.array(floats), pa.array(floats, mask=is_null), pa.array(whole, mask=is_null)]
+    node = stored(home, pa.table([*columns, pa.array(random.integers(0, 2**32, rows, np.uint32))], list("abcd")))
+    assert b"".join(write_text(node.__stored__, Dialect())).decode() == slow_text(node.arrow(), Dialect())
+
+
+def test_marker_of_nulls_with_a_quote_or_separator_stays_as_it_is(home: Home) -> None:
+    node = stored(home, pa.table({"x": pa.array([1, None]), "y": pa.array(["a", None])}))
+    for marker in ('"', "a,b", "\r"):
+        text = b"".join(write_text(node.__stored__, Dialect(missing=marker))).decode()
+        assert text == f"x,y\n1,a\n{marker},{marker}\n"
 
 
 def test_long_dictionary_of_few_rows_is_written(home: Home) -> None:
