@@ -27,6 +27,7 @@ from datapkg.remote.client import Client
 from datapkg.resolve import ResolvedState, find_to_read
 from datapkg.store.delta_fetch import arrived, plan_deltas, receive
 from datapkg.store.earlier_objects import replaced_here
+from datapkg.store.read_through import ReadThrough
 
 NOTHING = TransferPlan({}, 0)
 
@@ -105,12 +106,28 @@ def _plan_install(home: Home, ref: Ref, options: InstallOptions) -> InstallResul
             return _planned_result(ref, manifest, options.selection)
     client = home.client(resolve.allowed_registry(home, ref, options.registry))
     resolved = resolve.resolve(home, client, ref, replace=options.replace)
+    before = client.received_bytes
     manifest = resolve.fetch_manifest(home, client, ref, resolved)
+    manifest_bytes = client.received_bytes - before
     with explained(ResolvedState(home.store, ref, manifest.hash, "ref"), home):
         planned = _planned(home, ref, manifest, options.selection)
     through = home.store.through(lambda: client.objects(ref), client.url)
-    deltas = plan_deltas(through, planned, replaced_here(home.store, ref, manifest))
-    return _planned_result(ref, manifest, options.selection, planned, deltas, arrived(through, planned, deltas))
+    return _plan_of(home, ref, manifest, options.selection, planned, through, manifest_bytes)
+
+
+def _plan_of(
+    home: Home,
+    ref: Ref,
+    manifest: Manifest,
+    selection: Selection,
+    planned: TransferPlan,
+    through: ReadThrough,
+    manifest_bytes: int = 0,
+) -> InstallResult:
+    """Return what would be fetched, with the manifest and chunk maps, of which nothing is kept."""
+    found = plan_deltas(through, planned, replaced_here(home.store, ref, manifest))
+    come, derived = arrived(through, planned, found.steps), found.map_bytes + manifest_bytes
+    return _planned_result(ref, manifest, selection, planned, found.steps, come, derived)
 
 
 def _planned_result(
@@ -120,9 +137,10 @@ def _planned_result(
     planned: TransferPlan = NOTHING,
     deltas: Mapping[str, list[Step]] = {},
     arrived: Mapping[str, int] = {},
+    derived: int = 0,
 ) -> InstallResult:
     wanted = sum(selection.of(manifest, ref.path).values())
-    transfer = planned_transfer(planned, deltas, wanted, arrived)
+    transfer = planned_transfer(planned, deltas, wanted, arrived, derived)
     return InstallResult(ref.package, manifest.hash, 0, 0, wanted, transfer=transfer)
 
 
@@ -201,8 +219,7 @@ def _fetch(
     origin = origins.origin_of(home, exact, found.hash) or str(exact)
     through = home.store.through(lambda: origins.objects_of(home, exact, registry), origin)
     if progress is None:
-        deltas = plan_deltas(through, planned, replaced_here(home.store, ref, manifest))
-        return _planned_result(ref, manifest, selection, planned, deltas, arrived(through, planned, deltas))
+        return _plan_of(home, ref, manifest, selection, planned, through)
     if not planned.needed:
         return InstallResult(ref.package, found.hash, 0, 0, sum(selection.of(manifest, ref.path).values()))
     receive(through, planned, progress, replaced_here(home.store, ref, manifest))

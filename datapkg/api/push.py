@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from datapkg.api.push_plan import PushPlan, first_hashes, new_objects, without
+from datapkg.api.push_plan import PushPlan, first_hashes, new_objects, size_of_steps, without
 from datapkg.api.push_record import for_older_registry, record_sizes, sizes_before, whole_record, with_record
 from datapkg.api.push_result import PushResult
 from datapkg.api.states import check_complete
@@ -109,7 +109,7 @@ def _push(
     deltas = sending.deltas(planned, manifest, (sizes_before(home, ref, started.latest), records))
     arrived = sending.arrived(planned, manifest.hash, deltas) if dry_run else {}
     logical = _size(home, ref, manifest)
-    moving = planned_transfer(planned, deltas, logical, arrived)
+    moving = planned_transfer(planned, deltas, logical, arrived, size_of_steps(deltas))
     result = _result(home, client, ref, begun, planned, (moving.bytes_moved, logical))
     if planned.needed or dry_run:  # so that no limit of the registry is noticed after everything was sent
         client.check_publish(ref, started.push, _check_of(request, manifest, planned, records, logical))

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from mmap import ACCESS_READ, mmap
 from typing import cast
@@ -19,14 +20,24 @@ from datapkg.errors import DatapkgError
 from datapkg.format import push_wire, wire
 from datapkg.format.chunks import Step
 from datapkg.format.hashing import READ_BYTES
-from datapkg.format.manifest.delta import MAX_STEPS, steps_over
-from datapkg.format.manifest.diff import changed, replaced_objects
+from datapkg.format.manifest.delta import HEAD_BYTES, MAX_STEPS, steps_over
+from datapkg.format.manifest.diff import changed
+from datapkg.format.manifest.earlier import Replacement, replaced_objects
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
 from datapkg.format.object_sizes import joined, lacking
 from datapkg.objects.base import Readable
-from datapkg.objects.deltas import PlannedTransfer, known_chunks, long_ones, new_bytes, planned_transfer, steps_from
+from datapkg.objects.deltas import (
+    Guesses,
+    PlannedTransfer,
+    known_chunks,
+    long_ones,
+    new_bytes,
+    planned_transfer,
+    sample,
+    steps_from,
+)
 from datapkg.objects.progress import TRANSFERRING, Progress
 from datapkg.objects.transfer import TransferPlan
 from datapkg.remote.client import Client, PushTarget
@@ -96,11 +107,15 @@ class PushPlan:
         if self.latest is None or self.started.damaged is None:
             return deltas
         damaged = set(self.started.damaged)
-        for removed, added in (records, *replaced_objects(self.latest, manifest)):
-            wanted = long_ones({hash: size for hash, size in added.items() if hash in planned.needed})
+        guesses = Guesses(self.objects, partial(sample, self.objects))
+        for removed, added, is_guess in (Replacement(*records), *replaced_objects(self.latest, manifest)):
+            wanted = {hash: size for hash, size in long_ones(added).items() if hash in planned.needed}
+            wanted = {hash: size for hash, size in wanted.items() if not is_guess or hash not in deltas}
             absent = self.objects.missing(removed) if wanted else set()
-            bases = {hash: size for hash, size in removed.items() if hash not in damaged | absent}
-            known = known_chunks(self.objects, long_ones(bases)) if wanted else {}
+            bases = long_ones({hash: size for hash, size in removed.items() if hash not in damaged | absent})
+            if not wanted or (is_guess and not guesses.is_likely(bases, wanted)):
+                continue
+            known = known_chunks(self.objects, bases)
             for hash, size in wanted.items() if known else ():
                 if steps := steps_from(self.objects.chunks(hash, size) or [], known):
                     deltas[hash] = steps
@@ -199,4 +214,10 @@ def plan_push(
     if not started.record_objects:  # then the record travels inside the request
         planned = without(planned, records[1])
     deltas = plan.deltas(planned, manifest, records)
-    return planned_transfer(planned, deltas, manifest.size(), plan.arrived(planned, manifest.hash, deltas))
+    arrived = plan.arrived(planned, manifest.hash, deltas)
+    return planned_transfer(planned, deltas, manifest.size(), arrived, size_of_steps(deltas))
+
+
+def size_of_steps(deltas: Mapping[str, list[Step]]) -> int:
+    """Return the bytes that the steps of deltas take in the bodies that carry them."""
+    return HEAD_BYTES * sum(map(len, deltas.values()))

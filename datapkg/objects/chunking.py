@@ -14,10 +14,12 @@ from typing import BinaryIO
 from datapkg.format.chunks import MAX_BYTES, MIN_BYTES, TARGET_BYTES, Chunk
 from datapkg.format.hashing import mismatch
 from datapkg.objects.base import Readable
-from datapkg.objects.parquet_pages import MAGIC, MAX_HEADER_BYTES, page_size
+from datapkg.objects.parquet_pages import MAGIC, MAX_HEADER_BYTES, Page, page_at
 
 MIN_PAGE_BYTES = 1 << 10
 """Shorter pages are joined with the next ones, which keeps maps small."""
+VALUES_BYTES = 8 << 10
+"""The mean length of chunks of uncompressed pages. Shorter ones would make maps longer than what they save."""
 WINDOW_BYTES = 4 << 20
 
 
@@ -56,24 +58,42 @@ def _pages(window: _Lookahead) -> Iterator[memoryview]:
     """Yield consecutive pages; a long one in several chunks, short ones joined."""
     size = 0
     while (page := _page_ahead(window, size)) is not None:
-        size += page
+        size += page.size
         if size >= MIN_PAGE_BYTES:
-            yield from _pieces(window, size)
+            yield from _pieces(window, size) if page.is_compressed else _values(window, size)
             size = 0
     if size:
         yield from _pieces(window, size)
 
 
-def _page_ahead(window: _Lookahead, offset: int) -> int | None:
-    """Return the size of the page `offset` bytes ahead, or None if the stream does not have all of it."""
-    size = page_size(window.ahead(offset + MAX_HEADER_BYTES)[offset:])
-    return size if size is not None and window.has(offset + min(size, WINDOW_BYTES)) else None
+def _page_ahead(window: _Lookahead, offset: int) -> Page | None:
+    """Return the page `offset` bytes ahead, or None if the stream does not have all of it."""
+    page = page_at(window.ahead(offset + MAX_HEADER_BYTES)[offset:])
+    return page if page is not None and window.has(offset + min(page.size, WINDOW_BYTES)) else None
 
 
 def _pieces(window: _Lookahead, size: int) -> Iterator[memoryview]:
     while size and (piece := window.take(min(size, MAX_BYTES))):
         size -= len(piece)
         yield piece
+
+
+def _values(window: _Lookahead, size: int) -> Iterator[memoryview]:
+    """Yield the next `size` bytes, an uncompressed page, in chunks that end by its values.
+
+    A row that is inserted moves the ends of pages, or of blocks; the bytes of the rows around it stay as they were.
+    """
+    from pyfastcdc import FastCDC
+
+    cutter = FastCDC(VALUES_BYTES, min_size=VALUES_BYTES // 4, max_size=4 * VALUES_BYTES)
+    while size and (data := window.ahead(min(size, WINDOW_BYTES))):
+        sizes = [chunk.length for chunk in cutter.cut_buf(data)]
+        if len(data) < size and len(sizes) > 1:  # the last one ends with the window
+            sizes.pop()
+        del data
+        for each in sizes:
+            size -= each
+            yield window.take(each)
 
 
 def _by_content(window: _Lookahead) -> Iterator[memoryview]:

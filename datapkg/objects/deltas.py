@@ -5,18 +5,26 @@ Manifests decide which objects are compared (`replaced_objects`); there is no in
 
 from __future__ import annotations
 
+import hashlib
 import io
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
+from typing import BinaryIO, TypeAlias
 
 from datapkg.errors import DatapkgError
 from datapkg.format.chunks import LONG_BYTES, Chunk, Step
+from datapkg.format.frames import FRAME_HEAD_BYTES
 from datapkg.format.manifest.delta import MAX_STEPS
 from datapkg.objects.base import Readable
-from datapkg.objects.transfer import TransferPlan
+from datapkg.objects.transfer import SMALL_BYTES, TransferPlan
 
+SAMPLE_BYTES = 256 << 10
+CHEAP_BYTES = 16 << 20
+"""Of longer objects only the first `SAMPLE_BYTES` are cut to see whether one may be a copy of another."""
+MOST_MISSES = 8
+_SAMPLED = 3
 KnownChunks = Mapping[bytes, tuple[str, int]]
 """The sha256 of a chunk → an object that contains it, and the offset there."""
 MIN_SAVED = 0.1
@@ -25,7 +33,7 @@ MIN_SAVED = 0.1
 
 @dataclass(frozen=True)
 class PlannedTransfer:
-    """What a command would move: objects, their bytes, and the bytes that the other side has already.
+    """What a command would move: objects, bytes in all bodies, and the bytes that the other side has already.
 
     Chunks that the other side has of a changed object count as saved too.
     """
@@ -64,6 +72,22 @@ def steps_from(chunks: Sequence[Chunk], known: KnownChunks) -> list[Step]:
     return steps if is_worth_it else []
 
 
+def without_gaps(steps: Sequence[Step], gap: int) -> list[Step]:
+    """Return the steps with known ranges shorter than `gap` bytes between new ones as new: a request costs more."""
+    found: list[Step] = []
+    at = 0
+    for number, step in enumerate(steps):
+        is_between = bool(found) and found[-1].source is None and number + 1 < len(steps)
+        if step.source and is_between and step.size < gap and steps[number + 1].source is None:
+            step = Step(None, at, step.size)
+        if step.source is None and found and found[-1].source is None:
+            found[-1] = found[-1]._replace(size=found[-1].size + step.size)
+        else:
+            found.append(step)
+        at += step.size
+    return found
+
+
 def new_bytes(steps: Iterable[Step]) -> int:
     """Return how many bytes of a delta no earlier object has."""
     return sum(step.size for step in steps if step.source is None)
@@ -100,15 +124,65 @@ class NewBytes(io.RawIOBase):
         return size
 
 
+Digests: TypeAlias = set[bytes]
+"""The digests of some chunks of an object."""
+
+
+def sample(objects: Readable, hash: str, size: int) -> Digests:
+    """Return the digests of the chunks of an object, of a long one only of those at its beginning."""
+    if size <= CHEAP_BYTES:
+        return {chunk.digest for chunk in objects.chunks(hash, size) or ()}
+    with objects.open(hash, 0, SAMPLE_BYTES) as stream:
+        return first_chunks(stream)
+
+
+def first_chunks(stream: BinaryIO) -> Digests:
+    """Return the digests of the chunks of a stream."""
+    from datapkg.objects.chunking import cut
+
+    return {hashlib.sha256(piece).digest() for piece in cut(stream)}
+
+
+class Guesses:
+    """Decide which guesses about copies are worth a comparison: those where samples have chunks in common.
+
+    After `MOST_MISSES` in a row that had none, no other one is, so that many new objects cost no more than a few.
+    """
+
+    def __init__(self, objects: Readable, sample_of: Callable[[str, int], Digests]) -> None:
+        """Take where earlier objects are, and what samples a new one, by hash and size in bytes."""
+        self._objects, self._sample_of = objects, sample_of
+        self._misses = 0
+
+    def is_likely(self, bases: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
+        """Return whether the first of the wanted objects is like one of the first bases (hash to size in bytes)."""
+        if self._misses >= MOST_MISSES or not wanted or not bases:
+            return False
+        try:
+            new = self._sample_of(*next(iter(wanted.items())))
+            some = islice(bases.items(), _SAMPLED)
+            is_likely = any(not new.isdisjoint(sample(self._objects, *each)) for each in some)
+        except DatapkgError:  # more is sent, and nothing is wrong
+            is_likely = False
+        self._misses = 0 if is_likely else self._misses + 1
+        return is_likely
+
+
 def planned_transfer(
-    planned: TransferPlan, deltas: Mapping[str, list[Step]], bytes_wanted: int, arrived: Mapping[str, int] = {}
+    planned: TransferPlan,
+    deltas: Mapping[str, list[Step]],
+    bytes_wanted: int,
+    arrived: Mapping[str, int] = {},
+    derived: int = 0,
 ) -> PlannedTransfer:
     """Return what a transfer moves, objects with a delta only by what is new in them, of the bytes of all objects.
 
-    `arrived` is what an interrupted transfer has moved already: hash to bytes.
+    `arrived` is what an interrupted transfer has moved already: hash to bytes. `derived` are the bytes that move
+    besides objects: a manifest that is fetched, chunk maps, the steps of deltas.
     """
     whole = sum(size for hash, size in planned.needed.items() if hash not in deltas)
-    moved = whole + sum(map(new_bytes, deltas.values())) - sum(arrived.values())
+    small = sum(size < SMALL_BYTES and hash not in deltas for hash, size in planned.needed.items())
+    moved = whole + sum(map(new_bytes, deltas.values())) - sum(arrived.values()) + small * FRAME_HEAD_BYTES + derived
     return PlannedTransfer(len(planned.needed), moved, max(0, bytes_wanted - moved))
 
 

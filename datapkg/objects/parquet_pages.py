@@ -36,19 +36,14 @@ class Page(NamedTuple):
 
     size: int
     values: int
-
-
-def page_size(data: bytes | memoryview) -> int | None:
-    """Return the size in bytes of the page that starts at the beginning of `data`, header included; None without one.
-
-    `data` should have `MAX_HEADER_BYTES`, or all that is left of the file.
-    """
-    page = page_at(data)
-    return page.size if page else None
+    is_compressed: bool = True
 
 
 def page_at(data: bytes | memoryview) -> Page | None:
-    """Return the page that starts at the beginning of `data`; None without one."""
+    """Return the page that starts at the beginning of `data`; None without one.
+
+    `data` should have `MAX_HEADER_BYTES`, or all that is left of the file.
+    """
     try:
         fields, end = _struct(data, 0, _MAX_DEPTH)
     except (_NotAHeader, IndexError):
@@ -57,7 +52,8 @@ def page_at(data: bytes | memoryview) -> Page | None:
     if kind not in _PAGE_TYPES or not 0 <= packed < MAX_PAGE_BYTES or not 0 <= unpacked < MAX_PAGE_BYTES:
         return None
     header = fields.get(_DATA_HEADERS.get(kind, 0))
-    return Page(end + packed, _number(header, _VALUES) if isinstance(header, dict) else 0)
+    values = _number(header, _VALUES) if isinstance(header, dict) else 0
+    return Page(end + packed, values, is_compressed=packed != unpacked)
 
 
 def _number(fields: _Fields, field: int) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from datapkg.errors import CorruptObject, DatapkgError
 from datapkg.format.chunks import Step
-from datapkg.format.manifest.diff import replaced_objects
+from datapkg.format.manifest.earlier import replaced_objects
 from datapkg.objects.deltas import known_chunks, long_ones, steps_from
 from datapkg.objects.recipe_maker import check_recipe, planned_recipe, recipe_of
 from datapkg.store import format_version
@@ -31,7 +31,9 @@ def compact(
     run = _Compaction(store, dry_run, sources_of(store, store.objects.packed.recipes))
     freed = 0
     for newer, older in pairwise(filter(None, (_manifest(store, hash) for hash in states))):
-        for bases, candidates in replaced_objects(newer, older):
+        for bases, candidates, is_guess in replaced_objects(newer, older):
+            if is_guess:
+                continue
             wanted = {hash: size for hash, size in candidates.items() if hash not in needed_whole}
             freed += run.compact(bases, wanted)
     return freed

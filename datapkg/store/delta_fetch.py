@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+import io
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 from datapkg.errors import CorruptObject, DatapkgError, IntegrityError, InvalidInput
-from datapkg.format.chunks import LONG_BYTES, Step
+from datapkg.format.chunks import ENTRY_BYTES, LONG_BYTES, Chunk, Step
+from datapkg.format.manifest.earlier import Replacement
+from datapkg.objects.base import Readable
 from datapkg.objects.concurrency import Moved
-from datapkg.objects.deltas import KnownChunks, known_chunks, long_ones, steps_from
+from datapkg.objects.deltas import (
+    CHEAP_BYTES,
+    SAMPLE_BYTES,
+    Digests,
+    Guesses,
+    KnownChunks,
+    first_chunks,
+    known_chunks,
+    long_ones,
+    sample,
+    steps_from,
+    without_gaps,
+)
 from datapkg.objects.free_space import explaining_full_disk
 from datapkg.objects.progress import Counter, Progress
 from datapkg.objects.transfer import GROUP_BYTES, TransferPlan, after, groups, plan, transfer, twice
@@ -23,8 +39,10 @@ COPY_BYTES = 1 << 20
 RESUMED_BYTES = 64 << 20
 """Larger objects are fetched into partial objects, so that an interrupted fetch continues where it stopped."""
 
-Replaced = Iterable[tuple[Mapping[str, int], Mapping[str, int]]]
-"""Earlier objects, and the new ones that replace them, both as hash to size in bytes."""
+GAP_BYTES = 16 << 10
+"""Shorter known ranges between new ones are fetched along: a request has about 1 KB of headers, and takes its time."""
+
+Replaced = Iterable[Replacement]
 
 
 def receive(objects: ReadThrough, planned: TransferPlan, progress: Progress, replaced: Replaced = ()) -> None:
@@ -42,7 +60,8 @@ def _receive(objects: ReadThrough, planned: TransferPlan, progress: Progress, re
     needed = planned.needed
     receive_changed(objects, needed, replaced, counter.add)
     for hash, size in needed.items():
-        if size > RESUMED_BYTES and not objects.has(hash):
+        # Of an object that was guessed to be a copy, the beginning is here.
+        if (size > RESUMED_BYTES or objects.parts.has(hash, size)) and not objects.has(hash):
             twice(partial(_fetch, objects, {hash: size}, {}, counter.add))
     left = plan(needed, objects.mine)
     report = after(progress, planned.size_bytes - left.size_bytes, planned.size_bytes)
@@ -53,24 +72,63 @@ def receive_changed(
     objects: ReadThrough, needed: Mapping[str, int], replaced: Replaced, moved: Moved = unnoticed
 ) -> None:
     """Fetch those of the needed objects (hash to size in bytes) that have chunks of objects here; leave the others."""
-    for wanted, known in _with_chunks(objects, needed, replaced):
+    for wanted, known in _with_chunks(objects, needed, replaced, partial(_fetched_sample, objects)):
         for group in groups(wanted, GROUP_BYTES):
             # A registry may know no chunks or wrong ones: the partial object is dropped, and fetched whole later.
             with contextlib.suppress(IntegrityError):
                 _fetch(objects, group, known, moved)
 
 
-def plan_deltas(objects: ReadThrough, planned: TransferPlan, replaced: Replaced) -> dict[str, list[Step]]:
-    """Return, by hash, the steps that `receive` would build objects by; the registry is asked for their chunks."""
+@dataclass(frozen=True)
+class DeltaPlan:
+    """The steps that `receive` would build objects by, by hash, and the size of the chunk maps that they are from."""
+
+    steps: Mapping[str, list[Step]]
+    map_bytes: int
+
+
+def plan_deltas(objects: ReadThrough, planned: TransferPlan, replaced: Replaced) -> DeltaPlan:
+    """Return by what steps `receive` would build objects; the registry is asked for their chunks."""
     deltas: dict[str, list[Step]] = {}
-    for wanted, known in _with_chunks(objects, planned.needed, replaced):
+    asked = _AskedChunks(objects.theirs)
+    for wanted, known in _with_chunks(objects, planned.needed, replaced, asked.sample):
         for hash, size in wanted.items():
             if hash in deltas:
                 continue
             with contextlib.suppress(InvalidInput, CorruptObject):
-                if steps := steps_from(objects.theirs.chunks(hash, size) or [], known):
+                if steps := _steps(asked.chunks(hash, size), known):
                     deltas[hash] = steps
-    return deltas
+    return DeltaPlan(deltas, asked.bytes(deltas))
+
+
+class _AskedChunks:
+    """The chunk maps of objects that a plan asks for, once each, and how many bytes came for that."""
+
+    def __init__(self, theirs: Readable) -> None:
+        self._theirs = theirs
+        self._maps: dict[str, list[Chunk]] = {}
+        self._samples: dict[str, Digests] = {}
+
+    def chunks(self, hash: str, size: int) -> list[Chunk]:
+        if hash not in self._maps:
+            self._maps[hash] = self._theirs.chunks(hash, size) or []
+        return self._maps[hash]
+
+    def sample(self, hash: str, size: int) -> Digests:
+        if size <= CHEAP_BYTES:
+            return {chunk.digest for chunk in self.chunks(hash, size)}
+        if hash not in self._samples:
+            self._samples[hash] = sample(self._theirs, hash, size)
+        return self._samples[hash]
+
+    def bytes(self, deltas: Collection[str]) -> int:
+        """Return the bytes of the maps, and of the samples of objects that are not fetched as a whole."""
+        sampled = sum(SAMPLE_BYTES for hash in self._samples if hash in deltas)
+        return ENTRY_BYTES * sum(map(len, self._maps.values())) + sampled
+
+
+def _steps(chunks: Sequence[Chunk], known: KnownChunks) -> list[Step]:
+    return without_gaps(steps_from(chunks, known), GAP_BYTES)
 
 
 def arrived(objects: ReadThrough, planned: TransferPlan, deltas: Mapping[str, list[Step]]) -> dict[str, int]:
@@ -96,13 +154,32 @@ def _fetched(steps: Iterable[Step]) -> Iterator[Stretch]:
 
 
 def _with_chunks(
-    objects: ReadThrough, needed: Mapping[str, int], replaced: Replaced
+    objects: ReadThrough, needed: Mapping[str, int], replaced: Replaced, sample_of: Callable[[str, int], Digests]
 ) -> Iterator[tuple[dict[str, int], KnownChunks]]:
     """Yield objects to fetch (hash to size in bytes) with the chunks of the earlier ones that they replace."""
-    for removed, added in replaced:
+    guesses = Guesses(objects.mine, sample_of)
+    for removed, added, is_guess in replaced:
         wanted = {hash: size for hash, size in long_ones(added).items() if hash in needed and not objects.has(hash)}
-        if wanted and (known := known_chunks(objects.mine, _here(objects, removed))):
+        bases = _here(objects, removed) if wanted else {}
+        if is_guess and not guesses.is_likely(bases, wanted):
+            continue
+        if bases and (known := known_chunks(objects.mine, bases)):
             yield wanted, known
+
+
+def _fetched_sample(objects: ReadThrough, hash: str, size: int) -> Digests:
+    """Return a sample of an object; what was fetched for that is kept, and not fetched again with the rest."""
+    with objects.parts.part(hash, size) as part:
+        if size <= CHEAP_BYTES:
+            return {chunk.digest for chunk in _chunks(objects, hash, part)}
+        objects.fetch([(hash, part, [(0, SAMPLE_BYTES)])])
+        return first_chunks(io.BytesIO(part.read(0, SAMPLE_BYTES)))
+
+
+def _chunks(objects: ReadThrough, hash: str, part: PartialObject) -> list[Chunk]:
+    """Return the chunk map of an object, kept beside what is here of it; `[]` if its origin has none."""
+    kept = chunk_verification.kept_chunks(part)
+    return kept or chunk_verification.asked_chunks(part, lambda: objects.theirs.chunks(hash, part.size)) or []
 
 
 def _here(objects: ReadThrough, hashes: Mapping[str, int]) -> dict[str, int]:
@@ -118,7 +195,8 @@ def _fetch(objects: ReadThrough, wanted: Mapping[str, int], known: KnownChunks, 
             if not known or _copy_known(objects, hash, part, known):
                 moved(lacking - _lacking_bytes(part))
                 work.append((hash, part, [(0, size)]))
-        objects.fetch(work, moved)
+        # Known ranges that are too short to leave out were not copied.
+        objects.fetch(work, moved, gap=0)
         for hash, part, _ in work:
             if part.is_whole and not objects.has(hash):  # nothing of it had to be fetched
                 objects.promote(hash, part)
@@ -131,12 +209,10 @@ def _lacking_bytes(part: PartialObject) -> int:
 def _copy_known(objects: ReadThrough, hash: str, part: PartialObject, known: KnownChunks) -> bool:
     """Copy the chunks of an object that earlier objects have; return False if they are too few."""
     try:
-        chunks = chunk_verification.kept_chunks(part) or chunk_verification.asked_chunks(
-            part, lambda: objects.theirs.chunks(hash, part.size)
-        )
+        chunks = _chunks(objects, hash, part)
     except (InvalidInput, CorruptObject):
         return False
-    steps = steps_from(chunks or [], known)
+    steps = _steps(chunks, known)
     at = 0
     copied: list[Stretch] = []
     with part.alone():

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from datapkg.errors import DatapkgError
-from datapkg.format.manifest.diff import Replacement, replaced_by, replaced_objects
+from datapkg.format.manifest.earlier import Replacement, replaced_by, replaced_objects
 from datapkg.format.manifest.parsed import Manifest, Node
 from datapkg.format.names import Ref
 from datapkg.store.store import Store
@@ -19,9 +19,9 @@ _MOST_EVENTS = 20
 
 
 def replaced_here(store: Store, ref: Ref, manifest: Manifest) -> Iterator[Replacement]:
-    """Yield what a state replaces of each other one that is here, by whole packages."""
-    for before in other_states(store, ref, manifest.hash):
-        yield from replaced_objects(before, manifest)
+    """Yield what a state replaces of each other one that is here, by whole packages; guesses only about the first."""
+    for number, before in enumerate(other_states(store, ref, manifest.hash)):
+        yield from (each for each in replaced_objects(before, manifest) if number == 0 or not each.is_guess)
 
 
 def replaced_by_nodes(store: Store, ref: Ref, hash: str, nodes: Iterable[Node]) -> Iterator[Replacement]:

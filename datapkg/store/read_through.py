@@ -127,17 +127,23 @@ class ReadThrough(Readable):
             came, done = came + len(group), done + sum(some.values())
         return came
 
-    def fetch(self, wanted: Iterable[tuple[str, PartialObject, list[Stretch]]], moved: Moved = unnoticed) -> None:
-        """Fetch missing ranges of objects (hash, partial object, ranges): many at once, near ones together.
+    def fetch(
+        self,
+        wanted: Iterable[tuple[str, PartialObject, list[Stretch]]],
+        moved: Moved = unnoticed,
+        gap: int = GAP_BYTES,
+    ) -> None:
+        """Fetch missing ranges of objects (hash, partial object, ranges): many at once.
 
-        Raise `HashMismatch` if an object became complete and its hash does not match; its partial file is deleted.
+        Ranges that are at most `gap` bytes apart are fetched together with what is between them. Raise `HashMismatch`
+        if an object became complete and its hash does not match; its partial file is deleted.
         """
-        work = [(hash, part, each) for hash, part, each in wanted if _lacking(part, each)]
+        work = [(hash, part, each) for hash, part, each in wanted if _lacking(part, each, gap)]
         if work:
             jobs = self.theirs.jobs
             # Several objects or several ranges of one at once, not both, which would multiply the connections.
             inner = jobs if len(work) == 1 else 1
-            run_all([partial(self._fetch_one, *each, inner) for each in work], jobs, moved)
+            run_all([partial(self._fetch_one, *each, inner, gap=gap) for each in work], jobs, moved)
 
     def prove(self, hash: str, part: PartialObject, stretches: list[Stretch]) -> bool:
         """Fetch ranges if missing, and verify every chunk that they overlap; return False if there is no chunk map.
@@ -159,9 +165,11 @@ class ReadThrough(Readable):
             raise CorruptObject(f"a part of object {hash} is not what its hash says; it was not used", hash=hash)
         return True
 
-    def _fetch_one(self, hash: str, part: PartialObject, stretches: list[Stretch], jobs: int, moved: Moved) -> None:
+    def _fetch_one(
+        self, hash: str, part: PartialObject, stretches: list[Stretch], jobs: int, moved: Moved, *, gap: int
+    ) -> None:
         with part.alone():
-            lacking = _lacking(part, stretches)  # another process may have fetched them meanwhile
+            lacking = _lacking(part, stretches, gap)  # another process may have fetched them meanwhile
             left = part.lacking(0, part.size)
             # An object that becomes whole is hashed, so records that were not synced can do no harm.
             durable = left != [each for stretch in stretches for each in part.lacking(*stretch)]
@@ -282,11 +290,11 @@ class _Stretches(io.RawIOBase):
         super().close()
 
 
-def _lacking(part: PartialObject, stretches: list[Stretch]) -> list[Stretch]:
+def _lacking(part: PartialObject, stretches: list[Stretch], gap: int) -> list[Stretch]:
     """Return the missing parts of these ranges, with near ones joined."""
     joined: list[Stretch] = []
     for start, stop in sorted(each for stretch in stretches for each in part.lacking(*stretch)):
-        if joined and start - joined[-1][1] <= GAP_BYTES:
+        if joined and start - joined[-1][1] <= gap:
             joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
         else:
             joined.append((start, stop))

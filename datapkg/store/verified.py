@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # Setting a time writes an inode, so it is done once in five minutes; the grace period is an hour.
 RENEWED_NS = 300 * 10**9
-CHUNKS_KEY = "chunks:2:"
+CHUNKS_KEY = "chunks:3:"
 """How objects are cut is part of the key: maps that were made in another way find nothing in common."""
 
 

@@ -6,6 +6,7 @@ of the table has is not written again: its object is reused.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import deque
@@ -15,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import DatapkgError, InvalidInput
 from datapkg.format.canonical import encode
 from datapkg.format.manifest.parsed import Block
 from datapkg.objects.base import Objects
@@ -23,7 +24,8 @@ from datapkg.objects.progress import AGAIN, Share, ignore_share
 from datapkg.objects.threads import PendingCall, ThreadPool
 from datapkg.tables import block_metadata
 from datapkg.tables.block_boundaries import WIDE_COLUMNS, Cutter
-from datapkg.tables.block_writer import Choices, choose, write_block
+from datapkg.tables.block_reader import open_block
+from datapkg.tables.block_writer import Choices, choose, chosen, write_block
 from datapkg.tables.content_hash import block_digests, column_texts, content_hash
 from datapkg.tables.derived_objects import put_made
 from datapkg.tables.pandas_metadata import remember_categories
@@ -142,6 +144,7 @@ class _TableWriter:
         self._no_rows: pa.Table | None = None
         self._mark = b""
         self._choices = head.choices if head else None
+        self._first: Block | None = None
 
     def write(self, stream: TableStream, text: TextStream | None, memo: TextBlockCache | None) -> WrittenTable:
         """Store the table; raise `RestartRead` if types were assumed and the text does not confirm them.
@@ -232,6 +235,7 @@ class _TableWriter:
         with ThreadPool(WORKERS) as pool:
             for step, last in _with_last(steps):
                 if isinstance(step, KnownBlock):
+                    self._first = self._first or step.block
                     jobs.append(_Done(step.block, step.digests, step, read=False))
                 elif last and not jobs:
                     jobs.append(self._write(step, text))
@@ -244,7 +248,17 @@ class _TableWriter:
                 yield _result(jobs.popleft())
 
     def _settle(self, fresh: NewBlock) -> None:
-        """Decide by the first block that is written how all of them are written."""
+        """Decide by the first block how all of them are written, also if only later ones are.
+
+        Otherwise a change in the middle of a table might store, and send, whole columns of a block in another encoding.
+        """
+        if self._choices is None and self._first is not None:
+            # Any choice is valid; pyarrow's errors are `ValueError` or `OSError`.
+            with (
+                contextlib.suppress(DatapkgError, OSError, ValueError),
+                self._objects.open(self._first.hash) as stream,
+            ):
+                self._choices = chosen(open_block(stream).metadata)
         if self._choices is None:
             self._choices = choose(fresh.rows)
 

@@ -19,8 +19,9 @@ from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.objects.files import replacing, temp_path
 
 CHECKSUM_BYTES = 32
-# A manifest is cut at its lines, and differently when it is read as an object.
-SUFFIXES = {"object": "", "manifest": ".lines"}
+# A manifest is cut at its lines, and differently when it is read as an object. How objects are cut is part of the name:
+# maps that were made in another way have little in common; the sweep deletes those that are not used.
+SUFFIXES = {"object": ".2", "manifest": ".lines"}
 
 
 class ChunkMaps:

@@ -273,3 +273,78 @@ def test_push_of_an_object_whose_other_upload_has_just_completed(
     install(theirs, ref)
     assert find_installed(theirs, ref).hash == pushed.hash
     assert verify(theirs, ref).damaged == []
+
+
+def test_a_change_in_the_middle_is_stored_as_by_a_first_build(person: Person, tmp_path: Path) -> None:
+    """How blocks are written depends on the first one, also where it did not change and later ones are unlike it."""
+    rng = np.random.default_rng(6)
+    values = np.where(np.arange(ROWS) < ROWS // 2, 1.25, rng.normal(size=ROWS))
+    path, ref = tmp_path / "sales.csv", person.ref("table")
+    pd.DataFrame({"id": np.arange(ROWS), "x": values}).to_csv(path, index=False)
+    build_package(person.home("mine"), ref, path)
+    values[ROWS * 9 // 10] = 7.0
+    pd.DataFrame({"id": np.arange(ROWS), "x": values}).to_csv(path, index=False)
+    for name in ("mine", "another"):
+        build_package(person.home(name), ref, path)
+    mine, another = (find_installed(person.home(name), ref).hash for name in ("mine", "another"))
+    assert mine == another
+
+
+def test_rows_in_front_cost_little_more_than_themselves(person: Person, frame: pd.DataFrame) -> None:
+    """Pages end elsewhere then, yet the bytes of uncompressed ones are the same."""
+    mine, theirs, ref = person.home("mine"), person.home("theirs"), person.ref("table")
+    numbers = frame.drop(columns="text")
+    pushed(mine, ref, {"sales": numbers})
+    whole = install(theirs, ref).bytes_received
+    sent, foretold = pushed(mine, ref, {"sales": pd.concat([numbers[-500:], numbers], ignore_index=True)})
+    assert sent < 0.12 * whole
+    assert abs(sent - foretold) < 10_000
+    assert install(theirs, ref).bytes_received < 0.15 * whole
+    assert verify(theirs, ref).damaged == []
+
+
+@pytest.mark.parametrize("size", [6 << 20, 18 << 20])
+def test_a_changed_copy_beside_its_original_costs_what_changed(person: Person, tmp_path: Path, size: int) -> None:
+    mine, theirs, ref, folder = person.home("mine"), person.home("theirs"), person.ref("raw"), tmp_path / "data"
+    folder.mkdir()
+    data = random.Random(7).randbytes(size)
+    (folder / "raw.bin").write_bytes(data)
+    (folder / "other.bin").write_bytes(random.Random(8).randbytes(2 << 20))
+    pushed(mine, ref, folder)
+    install(theirs, ref)
+    (folder / "backup").mkdir()
+    (folder / "backup" / "raw.old.bin").write_bytes(data[: 2 << 20] + b"one more line\n" + data[2 << 20 :])
+    sent, foretold = pushed(mine, ref, folder)
+    assert sent < 600_000
+    assert abs(sent - foretold) < 10_000
+    (planned,) = install_packages(theirs, [ref], dry_run=True)
+    received = install(theirs, ref).bytes_received
+    assert planned.installed
+    assert planned.installed.transfer
+    assert received < 900_000
+    assert abs(received - planned.installed.transfer.bytes_moved) < 10_000
+    assert verify(theirs, ref).damaged == []
+
+
+def test_new_files_that_are_no_copies_are_sent_and_received_once(person: Person, tmp_path: Path) -> None:
+    mine, theirs, ref, folder = person.home("mine"), person.home("theirs"), person.ref("raw"), tmp_path / "data"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number}.bin").write_bytes(random.Random(number).randbytes((1 << 20) + number))
+        if number == 1:
+            pushed(mine, ref, folder)
+            install(theirs, ref)
+    sent, _ = pushed(mine, ref, folder)
+    assert 10 << 20 < sent < (10 << 20) + 20_000
+    assert 10 << 20 < install(theirs, ref).bytes_received < (10 << 20) + 20_000
+    assert verify(theirs, ref).damaged == []
+
+
+def test_a_changed_copy_of_a_table_beside_it_costs_what_changed(person: Person, frame: pd.DataFrame) -> None:
+    mine, theirs, ref = person.home("mine"), person.home("theirs"), person.ref("table")
+    pushed(mine, ref, {"sales": frame})
+    whole = install(theirs, ref).bytes_received
+    sent, _ = pushed(mine, ref, {"sales": frame, "in euros": frame.assign(price=frame.price * 0.9)})
+    assert sent < 8 * ROWS + 0.05 * whole
+    assert install(theirs, ref).bytes_received < 8 * ROWS + 0.05 * whole
+    assert verify(theirs, ref).damaged == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from datapkg.api.install_result import PackageOutcome
 from datapkg.api.merge import MergeOptions, merge
 from datapkg.api.push import push_package
 from datapkg.api.sync import SyncOptions, sync
+from datapkg.format.frames import FRAME_HEAD_BYTES
 from datapkg.format.selection import Selection
 from datapkg.objects.deltas import PlannedTransfer
+from datapkg.remote.session import RegistrySession
 from datapkg.resolve import find_installed
 from tests.conftest import Person
 
@@ -53,7 +56,9 @@ def test_push_and_install_are_planned_with_their_chunks(person: Person, folder: 
     assert first
     assert (first.objects, first.bytes_moved > SIZE) == (3, True)
     push_package(home, ref)
-    assert plan_of(install_packages(other, [ref], dry_run=True)) == PlannedTransfer(2, SIZE + 5, 0)
+    manifest = home.store.manifest(find_installed(home, ref).hash).size_bytes
+    expected = PlannedTransfer(2, SIZE + 5 + FRAME_HEAD_BYTES + manifest, 0)
+    assert plan_of(install_packages(other, [ref], dry_run=True)) == expected
     assert other.store.refs.current(ref) is None
     install_packages(other, [ref])
     assert plan_of(install_packages(other, [ref], dry_run=True)) == PlannedTransfer(0, 0, SIZE + 5)
@@ -94,6 +99,64 @@ def test_sync_is_planned_and_stores_nothing(person: Person, folder: Path) -> Non
     plan = sync(home, folder, ref, SyncOptions(dry_run=True)).transfer
     assert plan
     assert (plan.objects, plan.bytes_moved < SIZE / 5) == (2, True)
+
+
+@pytest.fixture
+def bodies(monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[int, int]]:
+    """Return the bytes of the bodies that all sessions sent and received since the last call."""
+    sessions: list[RegistrySession] = []
+    begin = RegistrySession.__init__
+
+    def noted(self: RegistrySession, *values: Any, **options: Any) -> None:
+        begin(self, *values, **options)
+        sessions.append(self)
+
+    def count() -> tuple[int, int]:
+        moved = sum(each.sent_bytes for each in sessions), sum(each.received_bytes for each in sessions)
+        sessions.clear()
+        return moved
+
+    monkeypatch.setattr(RegistrySession, "__init__", noted)
+    return count
+
+
+def test_plans_state_what_moves(
+    person: Person, folder: Path, tmp_path: Path, bodies: Callable[[], tuple[int, int]]
+) -> None:
+    """All but the questions and answers about names, which take a few kilobytes whatever the size of the data."""
+    home, other, ref, few = person.home(), person.home("other"), person.ref("p"), 8_000
+    more = tmp_path / "more.bin"
+    for number in range(2):
+        if number:
+            change(folder)
+        for number in range(300):
+            (folder / f"small {number}.txt").write_text(f"{number}\n" * 20)
+        plans = sync(home, folder, ref, SyncOptions(dry_run=True)).transfer
+        assert plans
+        bodies()
+        sync(home, folder, ref)
+        assert 0 <= bodies()[0] - plans.bytes_moved < 40_000, "sync: hashes of files are asked for"
+        plan = plan_of(install_packages(other, [ref], dry_run=True))
+        bodies()
+        assert install_packages(other, [ref])[0].installed
+        assert 0 <= bodies()[1] - plan.bytes_moved < few, "install"
+    more.write_bytes(os.urandom(1 << 20))
+    appended = append(home, ref, [more], AppendOptions(dry_run=True)).transfer
+    assert appended
+    bodies()
+    append(home, ref, [more], AppendOptions())
+    assert 0 <= bodies()[0] - appended.bytes_moved < few, "append"
+    install_packages(other, [ref], selection=Selection(meta_only=True))
+    plan = plan_of(fetch_packages(other, [ref], dry_run=True))
+    bodies()
+    fetch_packages(other, [ref])
+    assert 0 <= bodies()[1] - plan.bytes_moved < few, "fetch"
+    build_package(home, ref, folder / "big.bin")
+    pushed = push_package(home, ref, dry_run=True).transfer
+    assert pushed
+    bodies()
+    push_package(home, ref)
+    assert 0 <= bodies()[0] - pushed.bytes_moved < few, "push"
 
 
 def test_sync_of_many_files_plans_the_object_of_the_record(person: Person, tmp_path: Path) -> None:
@@ -141,7 +204,7 @@ def test_merge_is_planned_from_manifests(person: Person, folder: Path, tmp_path:
     # Both tables: that to which the rows of the other are appended was never verified on this machine.
     both = sum(home.store.manifest(find_installed(home, ref).hash).size() for ref in refs)
     assert (plan.hash, plan.concatenated, plan.nodes) == ("", ["t"], 1)
-    assert plan.transfer == PlannedTransfer(2, both, 0)
+    assert plan.transfer == PlannedTransfer(2, both + 2 * FRAME_HEAD_BYTES, 0)
     assert other.store.refs.current(into) is None
     renamed = merge(other, refs, into, MergeOptions("rename", dry_run=True))
     assert renamed.transfer == PlannedTransfer(0, 0, renamed.bytes_logical)

@@ -17,7 +17,7 @@ from datapkg.errors import HashMismatch
 from datapkg.format.chunks import MAX_BYTES, max_map_bytes
 from datapkg.objects.chunking import WINDOW_BYTES, chunks_of_object, cut
 from datapkg.objects.memory import MemoryObjects
-from datapkg.objects.parquet_pages import MAGIC, page_size
+from datapkg.objects.parquet_pages import MAGIC, page_at
 from tests.examples import examples
 
 ROWS = 200_000
@@ -106,8 +106,8 @@ def test_the_pages_of_files_that_others_wrote_are_found(table: pa.Table, compres
     sink = io.BytesIO()
     pq.write_table(table, sink, compression=compression, data_page_version=version, row_group_size=ROWS // 3)
     data, at, pages = sink.getvalue(), len(MAGIC), 0
-    while (size := page_size(data[at : at + (64 << 10)])) is not None:
-        at, pages = at + size, pages + 1
+    while (page := page_at(data[at : at + (64 << 10)])) is not None:
+        at, pages = at + page.size, pages + 1
     metadata = pq.ParquetFile(io.BytesIO(data)).metadata
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     columns = [group.column(number) for group in groups for number in range(group.num_columns)]
@@ -125,8 +125,8 @@ def test_the_map_of_many_tiny_pages_stays_small() -> None:
 @settings(deadline=None, max_examples=examples(200, 5000))
 @given(st.binary(max_size=300))
 def test_bytes_that_are_not_a_header_are_refused_or_bounded(data: bytes) -> None:
-    size = page_size(data)
-    assert size is None or 0 < size < 1 << 32
+    page = page_at(data)
+    assert page is None or 0 < page.size < 1 << 32
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_bytes_that_are_not_a_header_are_refused_or_bounded(data: bytes) -> None
 )
 def test_a_hostile_header_is_not_followed(hostile: bytes) -> None:
     """Nesting without end, a list and a text longer than all memory."""
-    assert page_size(hostile) is None
+    assert page_at(hostile) is None
     assert b"".join(map(bytes, cut(io.BytesIO(MAGIC + hostile)))) == MAGIC + hostile
 
 

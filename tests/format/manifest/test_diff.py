@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datapkg.format.manifest.diff import Change, changed, diff, replaced_objects, same_data
+from datapkg.format.manifest.diff import Change, changed, diff, same_data
+from datapkg.format.manifest.earlier import replaced_objects
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Block, FileNode, GroupNode, Manifest, Node, TableNode
 
@@ -63,7 +64,7 @@ def file(path: str, number: int, size: int) -> FileNode:
 def compared(old: list[Node], new: list[Node]) -> dict[int, set[int]]:
     """Return with which objects each new one is compared."""
     found: dict[int, set[int]] = {}
-    for removed, added in replaced_objects(Manifest.make(old), Manifest.make(new)):
+    for removed, added, _ in replaced_objects(Manifest.make(old), Manifest.make(new)):
         for hash in added:
             found.setdefault(int(hash, 16), set()).update(int(each, 16) for each in removed)
     return found
