@@ -97,8 +97,12 @@ def _watch(notes, root, start):
             except Exception:
                 pass
             return inner(*given)
-        setattr(place, name, wrapped)
+        try:
+            setattr(place, name, wrapped)
+        except TypeError:  # a type in C, as `zipimporter` before 3.8
+            pass
     def last():
+        note(sys.argv[0])  # before 3.8 it is not there at the start
         for module in list(sys.modules.values()):
             note(getattr(module, "__file__", None))
     write(b"")

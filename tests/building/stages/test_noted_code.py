@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -30,14 +31,14 @@ LOADED = {
 }
 
 
-def run(root: Path, folder: Path, *words: str) -> list[str]:
+def run(root: Path, folder: Path, *words: str, python: str = sys.executable) -> list[str]:
     """Run a Python as a stage does, and return the code that is noted."""
     for name in ("notes", "site"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_site(folder / "site")
     own = {MODULES_VARIABLE: str(folder / "notes"), ROOT_VARIABLE: os.path.realpath(root)}
     environ = {**os.environ, **own, "PYTHONPATH": str(folder / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
-    subprocess.run([sys.executable, *words], cwd=root, env=environ, check=False)
+    subprocess.run([python, *words], cwd=root, env=environ, check=False)
     return noted_code(folder / "notes", root, folder)[0]
 
 
@@ -66,6 +67,18 @@ def test_a_module_behind_a_link_is_noted_beside_the_build_file(tmp_path: Path) -
     (root / "file.py").symlink_to(shared / "helper.py")
     (root / "lib").symlink_to(shared)
     assert run(root, tmp_path / "run", "-c", "import file; from lib import helper") == ["file.py", "lib/helper.py"]
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.10", "3.12", "3.13", "3.14"])
+def test_the_python_of_a_stage_need_not_be_ours(tmp_path: Path, version: str) -> None:
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
+        pytest.skip(f"there is no Python {version}")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "helper.py").write_text("")
+    (root / "main.py").write_text("import helper")
+    assert run(root, tmp_path / "run", "main.py", python=python) == ["helper.py", "main.py"]
 
 
 def test_libraries_are_not_noted_and_what_lies_beside_them_is(tmp_path: Path) -> None:
