@@ -17,7 +17,7 @@ from mmap import ACCESS_READ, mmap
 from typing import cast
 
 from datapkg.errors import DatapkgError
-from datapkg.format import push_wire, wire
+from datapkg.format import push_wire
 from datapkg.format.chunks import Step
 from datapkg.format.hashing import READ_BYTES
 from datapkg.format.manifest.delta import HEAD_BYTES, MAX_STEPS, steps_over
@@ -26,7 +26,7 @@ from datapkg.format.manifest.earlier import Replacement, replaced_objects
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
-from datapkg.format.object_sizes import joined, lacking
+from datapkg.format.object_sizes import AT_ONCE, joined, lacking
 from datapkg.objects.base import Readable
 from datapkg.objects.deltas import (
     Guesses,
@@ -184,7 +184,8 @@ class PushPlan:
 
 def first_hashes(asked: Mapping[str, int]) -> list[str]:
     """Return the hashes of the objects that the request that starts a push asks about."""
-    return list(islice(asked, wire.MAX_HASHES))
+    # Not as many as it may have: the registry would need 60 MB to read these, while it starts the push.
+    return list(islice(asked, AT_ONCE))
 
 
 def without(planned: TransferPlan, hashes: Collection[str]) -> TransferPlan:
