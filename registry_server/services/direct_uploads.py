@@ -47,8 +47,7 @@ def wanted(request: PushRequest, hash: str, size: int) -> push_wire.DirectUpload
     registry = request.registry
     if not least_bytes(registry):
         raise Conflict("this registry takes no direct uploads", hint="push again")
-    if size > registry.settings.max_object_bytes:
-        raise QuotaExceeded(f"an object larger than is allowed ({setting_name('max_object_bytes')})")
+    _check_size(registry, size)
     blobs, user = registry.objects.blobs, uploads.check_under_way(request).user_id
     here = {each.key: each.size for each in blobs.list(f"{PREFIX}{user}/")}
     # An object of one part is never on the disk of this machine.
@@ -64,8 +63,10 @@ def wanted(request: PushRequest, hash: str, size: int) -> push_wire.DirectUpload
 def complete(request: PushRequest, hash: str, size: int) -> push_wire.Stored:
     """Store an object whose parts have arrived, and delete them.
 
-    Raise `Conflict` if a part is missing; `HashMismatch`, keeping nothing, if the parts do not have the hash `hash`.
+    Raise `Conflict` if a part is missing; `HashMismatch`, keeping nothing, if the parts do not have the hash `hash`;
+    `QuotaExceeded` for a larger object than is allowed.
     """
+    _check_size(request.registry, size)  # first: the list of the parts is as long as `size` says
     user, deletions = uploads.check_under_way(request).user_id, request.registry.deletions
     blobs, parts = request.registry.objects.blobs, list(_parts(user, hash, size))
     here = {each.key: each.size for each in blobs.list(f"{PREFIX}{user}/{hash}/")}
@@ -73,7 +74,7 @@ def complete(request: PushRequest, hash: str, size: int) -> push_wire.Stored:
         raise Conflict(f"{count_text(len(missing), 'part')} of object {hash} did not arrive", hint="push again")
     try:
         if len(parts) == 1:
-            _take(blobs, parts[0][0], hash)
+            _take(blobs, parts[0][0], hash, size)
         else:
             with ExitStack() as stack:
                 stream = _Joined(blobs, ((key, stop - start) for key, start, stop in parts), stack)
@@ -92,18 +93,33 @@ def _parts(user: int, hash: str, size: int) -> Iterator[tuple[str, int, int]]:
         yield f"{PREFIX}{user}/{hash}/{number:06}", start, min(size, start + PART_BYTES)
 
 
-def _take(blobs: Blobs, key: str, hash: str) -> None:
+def _check_size(registry: Registry, size: int) -> None:
+    if size > registry.settings.max_object_bytes:
+        raise QuotaExceeded(f"an object larger than is allowed ({setting_name('max_object_bytes')})")
+
+
+def _take(blobs: Blobs, key: str, hash: str, size: int) -> None:
     """Give the bytes of a key the name of an object, by copies in the store; raise `HashMismatch`."""
     copy = f"{PREFIX}copy-{secrets.token_hex(16)}"
     try:
         blobs.copy(key, copy)
         with blobs.open(copy) as stream:
-            found, _ = hash_stream(stream)
+            found, length = hash_stream(stream)
         if found != hash:
             raise mismatch(hash, found)
+        if length != size:
+            raise _changed(key)
         blobs.copy(copy, single_key(hash))
     finally:
         blobs.delete(copy)
+
+
+def _changed(key: str) -> Conflict:
+    """Return the error for a key that was written to after its size was asked for.
+
+    The size that is noted for a hash has to be that of its bytes, also where these are right.
+    """
+    return Conflict(f"part {key.rpartition('/')[2]} of the object was changed while it was read", hint="push again")
 
 
 def _delete(blobs: Blobs, keys: Iterable[str]) -> None:
@@ -112,17 +128,22 @@ def _delete(blobs: Blobs, keys: Iterable[str]) -> None:
 
 
 class _Joined:
-    """The bytes of several keys (each with its size), one after the other."""
+    """The bytes of several keys (each with its size), one after the other; raise `Conflict` where one has fewer."""
 
     def __init__(self, blobs: Blobs, parts: Iterator[tuple[str, int]], stack: ExitStack) -> None:
         self._blobs, self._parts, self._stack = blobs, parts, stack
         self._stream: BinaryIO | None = None
+        self._key, self._left = "", 0
 
     def read(self, size: int = -1) -> bytes:
         while True:
             if self._stream and (data := self._stream.read(size)):
+                self._left -= len(data)
                 return data
             self._stack.close()
+            if self._left:
+                raise _changed(self._key)
             if (part := next(self._parts, None)) is None:
                 return b""
-            self._stream = self._stack.enter_context(self._blobs.open(part[0], 0, part[1]))
+            self._key, self._left = part
+            self._stream = self._stack.enter_context(self._blobs.open(self._key, 0, self._left))

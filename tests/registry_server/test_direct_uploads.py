@@ -130,6 +130,28 @@ class TestParts:
         assert self.complete(ada, begun, sha256(data), PART).status == 200
         assert house.registry.objects.read(sha256(data)) == data
 
+    @pytest.mark.parametrize("size", [PART, 2 * PART])
+    def test_size_of_an_object_is_that_of_what_was_hashed(
+        self, house: House, ada: Client, begun: str, monkeypatch: pytest.MonkeyPatch, size: int
+    ) -> None:
+        """A part that is replaced after its size was asked for must not make the registry note a wrong size."""
+        data, blobs = LARGE[: size - 1], house.registry.objects.blobs
+        parts = ada.post(f"{begun}/objects/{sha256(data)}/direct?size={size}").json()["parts"]
+        for part in parts:
+            self.send(part)
+        listed = type(blobs).list
+
+        def replaced(blobs: Any, prefix: str = "") -> Any:
+            found = list(listed(blobs, prefix))
+            self.send(parts[-1], data)
+            return iter(found)
+
+        monkeypatch.setattr(type(blobs), "list", replaced)
+        refused = self.complete(ada, begun, sha256(data), size)
+        monkeypatch.undo()
+        assert isinstance(refused.error, Conflict), refused.text
+        assert ada.post(f"{begun}/missing", {"hashes": [sha256(data)]}).json()["missing"] == [sha256(data)]
+
     def test_leftovers_are_swept_when_their_push_has_expired(self, house: House, ada: Client, begun: str) -> None:
         self.send(self.parts(ada, begun)[0])
         sweep(house.registry, THE_OPERATOR)
@@ -148,6 +170,14 @@ class TestParts:
         assert isinstance(refused.error, QuotaExceeded)
         self.send(self.parts(ada, begun)[0])
         assert isinstance(ada.post(f"{begun}/objects/{sha256(LARGE)}/direct?size=9").error, QuotaExceeded)
+
+
+def test_parts_of_an_object_that_is_too_large_are_not_counted(house: House, ada: Client) -> None:
+    """Their list would be as long as the size says that a client gives: gigabytes of memory."""
+    push = ada.start("ada/iris", CONTENTS.manifest)["push"]
+    size = house.settings.max_object_bytes + 1
+    refused = ada.put(f"{wire.PACKAGES}/ada/iris/pushes/{push}/objects/{sha256(LARGE)}/direct?size={size}")
+    assert isinstance(refused.error, QuotaExceeded), refused.text
 
 
 def built(home: Home, folder: Path, size: int) -> bytes:
