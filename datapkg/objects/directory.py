@@ -299,7 +299,11 @@ def _opened_alone(path: Path, hash: str, offset: int) -> IO[bytes]:
     """
     begun_at = time.monotonic()
     while time.monotonic() < begun_at + LOCK_WAIT_S + _work_s(path, offset):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except PermissionError:
+            _unseal(path)
+            continue
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(os.fdopen(fd, "r+b", buffering=0))
             try:
@@ -313,6 +317,18 @@ def _opened_alone(path: Path, hash: str, offset: int) -> IO[bytes]:
             except BlockingIOError:
                 time.sleep(0.1)
     raise Conflict(f"object {hash} is being written by another process")
+
+
+def _unseal(path: Path) -> None:
+    """Make a file writable that is sealed and has no name: whoever sealed it was killed, or could not sync it."""
+    with contextlib.suppress(FileNotFoundError), open(path, "rb", buffering=0) as file:
+        try:
+            # Whoever is about to give it its name holds the lock; as an object it must stay sealed.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                os.fchmod(file.fileno(), 0o600)
+        except BlockingIOError:
+            time.sleep(0.1)
 
 
 def _work_s(path: Path, offset: int) -> float:

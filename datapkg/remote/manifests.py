@@ -38,21 +38,26 @@ def fetch_by_chunks(
     with session.request("GET", chunks_path, headers=IDENTITY) as response:
         chunks = decode_chunks(session.body(response, min(MAX_MAP_BYTES, max_map_bytes(limit))))
     size = chunks[-1].stop if chunks else 0
-    known = {chunk.digest: chunk for chunk in older.chunks}
-    ranges = _ranges([chunk for chunk in chunks if chunk.digest not in known])
+    # By size too: a map of short chunks, each with the hash of a long one that is here, would fill the disk.
+    known = {_key(chunk): chunk for chunk in older.chunks}
+    ranges = _ranges([chunk for chunk in chunks if _key(chunk) not in known])
     if not 0 < size <= limit or len(ranges) > MAX_RANGES or 2 * _total(ranges) > size:
         raise Unreachable(f"{session.url} has little of the manifest {hash} in chunks that are here")
     here, at = older.view, 0
     for chunk in chunks:
         if chunk.start < at:  # it came with the one before
             continue
-        if before := known.get(chunk.digest):
+        if before := known.get(_key(chunk)):
             file.write(here[before.start : before.stop])
             give_back(here, before.start, before.stop)
             continue
         start, at = ranges.pop(0)
         file.write(session.retried(partial(_fetch, session, path, start, at)))
     check_file(file, hash, "manifest")
+
+
+def _key(chunk: Chunk) -> tuple[bytes, int]:
+    return chunk.digest, chunk.stop - chunk.start
 
 
 def _ranges(lacking: Sequence[Chunk]) -> list[tuple[int, int]]:

@@ -77,6 +77,27 @@ class TestDirectory(ObjectsContract):
         assert target.put_rest(io.BytesIO(), hash, begun, len(data)) == hash
         assert (target.read(hash), begun.exists()) == (data, False)
 
+    def test_upload_that_was_killed_before_it_got_its_name_goes_on(
+        self, target: DirectoryObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its file is read-only by then, and only root may write to such a one."""
+        data = b"0123456789"
+        hash, begun = hash_bytes(data), tmp_path / "tmp" / "begun"
+        with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+            patched.setattr("datapkg.objects.directory.sync_file", _fails)
+            target.put_rest(io.BytesIO(data), hash, begun, 0)
+        opened = os.open
+
+        def for_users(path: Any, flags: int, *mode: int, **options: Any) -> int:
+            if flags & os.O_RDWR and os.path.exists(path) and not os.stat(path).st_mode & 0o200:
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return opened(path, flags, *mode, **options)
+
+        monkeypatch.setattr(os, "open", for_users)
+        assert target.put_rest(io.BytesIO(), hash, begun, len(data)) == hash
+        assert (target.read(hash), begun.exists()) == (data, False)
+        assert not target.path(hash).stat().st_mode & 0o222
+
     def test_first_new_byte_is_taken_before_the_earlier_ones_are_read(
         self, target: DirectoryObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

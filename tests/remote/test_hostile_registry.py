@@ -7,6 +7,7 @@ accepts.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import tracemalloc
 import zlib
@@ -21,11 +22,13 @@ from datapkg.api.search import search
 from datapkg.errors import DatapkgError, IntegrityError, Unreachable
 from datapkg.format.frames import encode_frames
 from datapkg.format.hashing import hash_bytes
+from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.remote import http_client as client_module
 from datapkg.remote.download import download
 from datapkg.remote.http_client import HttpClient
+from datapkg.remote.manifests import fetch_by_chunks
 from datapkg.remote.session import MAX_JSON_BYTES, RegistrySession
 from tests.remote.malicious_registry import BIG, OTHER, PIECE, SMALL, MaliciousRegistry, answer, package, server
 
@@ -248,6 +251,17 @@ def test_false_answer_for_a_range(tmp_path: Path, measured: None, name: str) -> 
     assert malicious.sent < BUFFERS
     is_here = not home.store.objects.missing([hash_bytes(BIG)])
     assert is_here == (name == "a chunk map of wrong hashes")  # the bytes themselves were correct
+
+
+def test_manifest_of_short_chunks_that_are_long_here_is_not_assembled() -> None:
+    """Each entry of the map would stand for a megabyte that is here, and the sum of the sizes is small."""
+    line = b"x" * ((1 << 20) - 1) + b"\n"
+    older = MappedManifest(line, hash_bytes(line))
+    (chunk,) = older.chunks
+    stated, file = (chunk.digest + (1).to_bytes(4, "little")) * 200, io.BytesIO()
+    with MaliciousRegistry(replaced={"chunks": answer(stated)}).serving() as url, pytest.raises(Unreachable):
+        fetch_by_chunks(RegistrySession(url, tries=1), "/manifests/0", "/chunks", "0" * 64, older, 1 << 20, file)
+    assert not file.getvalue()
 
 
 @pytest.mark.parametrize("length", [b"", "²".encode(), b"-1", b"1_0"])
