@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -33,6 +35,7 @@ from datapkg.resolve import LATEST, find_installed, not_installed
 from datapkg.store.refs import LogEvent, Refs
 
 SHOWN_DIGITS = 12
+_MOST_EVENTS, _MOST_OLDER = 20, 2
 
 
 def push_package(
@@ -101,7 +104,8 @@ def _push(
     asked = joined(own, new_objects(before, manifest))
     begun = _begin(home, client, ref, manifest, request, first_hashes(asked))
     started, request, manifest = begun.started, begun.request, begun.manifest
-    sending = PushPlan(home.store.objects, client.objects(ref, started.push), started, before, begun.theirs)
+    older = _older_states(home, ref, client.url, started.latest)
+    sending = PushPlan(home.store.objects, client.objects(ref, started.push), started, before, begun.theirs, older)
     records = record_sizes(home, request)
     planned = _planned(sending, begun, asked, records)
     _check_here(home, ref, planned)
@@ -226,6 +230,15 @@ def _state_before(home: Home, ref: Ref, parent: str | None, manifest: Manifest) 
     if hash == manifest.hash:
         return manifest
     return home.store.manifest(hash) if hash and is_hash(hash) and home.store.has(hash) else None
+
+
+def _older_states(home: Home, ref: Ref, url: str, latest: str | None) -> Iterator[Manifest]:
+    """Yield the newest states that were pushed to a registry or installed from it, without its latest one."""
+    events = (each for each in islice(home.store.refs.log(ref), _MOST_EVENTS) if each.event in ("push", "install"))
+    hashes = dict.fromkeys(each.hash for each in events if each.origin == url and each.hash != latest)
+    for hash in islice(filter(home.store.has, hashes), _MOST_OLDER):
+        with suppress(DatapkgError):  # a damaged manifest: more is sent, and nothing is wrong
+            yield home.store.open_manifest(hash)
 
 
 def _check_here(home: Home, ref: Ref, planned: TransferPlan) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from mmap import ACCESS_READ, mmap
 from typing import cast
 
@@ -62,6 +62,8 @@ class PushPlan:
     started: push_wire.PushStarted
     before: Manifest | None
     latest: Manifest | None
+    older: Iterable[Manifest] = ()
+    """Other states that the registry had when this machine last saw them: a file may be as it was in one of them."""
 
     @property
     def _is_held(self) -> bool:
@@ -108,7 +110,8 @@ class PushPlan:
             return deltas
         damaged = set(self.started.damaged)
         guesses = Guesses(self.objects, partial(sample, self.objects))
-        for removed, added, is_guess in (Replacement(*records), *replaced_objects(self.latest, manifest)):
+        replaced = chain(replaced_objects(self.latest, manifest), self._replaced_of_older(manifest, planned, deltas))
+        for removed, added, is_guess in chain([Replacement(*records)], replaced):
             wanted = {hash: size for hash, size in long_ones(added).items() if hash in planned.needed}
             wanted = {hash: size for hash, size in wanted.items() if not is_guess or hash not in deltas}
             absent = self.objects.missing(removed) if wanted else set()
@@ -120,6 +123,18 @@ class PushPlan:
                 if steps := steps_from(self.objects.chunks(hash, size) or [], known):
                     deltas[hash] = steps
         return deltas
+
+    def _replaced_of_older(
+        self, manifest: Manifest, planned: TransferPlan, deltas: Mapping[str, list[Step]]
+    ) -> Iterator[Replacement]:
+        """Yield what is replaced of older states by long objects that have no delta yet, once it is asked for."""
+        if not any(hash not in deltas for hash in long_ones(planned.needed)):
+            return
+        for before in self.older:
+            for removed, added, is_guess in replaced_objects(before, manifest):
+                left = {hash: size for hash, size in added.items() if hash not in deltas}
+                if left and not is_guess:
+                    yield Replacement(removed, left)
 
     def arrived(self, planned: TransferPlan, manifest: str, deltas: Mapping[str, list[Step]]) -> dict[str, int]:
         """Return, by hash, the bytes of objects that arrived in an interrupted upload, which goes on from there."""

@@ -98,6 +98,20 @@ def test_a_line_added_to_a_raw_file_costs_a_chunk_or_two(person: Person, tmp_pat
     assert verify(theirs, ref).damaged == []
 
 
+def test_a_file_as_it_was_two_pushes_ago_costs_what_changed_since(person: Person, tmp_path: Path) -> None:
+    """The registry keeps the objects of all states, not only of its latest one."""
+    mine, ref, folder = person.home("mine"), person.ref("raw"), tmp_path / "data"
+    folder.mkdir()
+    data = random.Random(9).randbytes(3 << 20)
+    for version in (data, random.Random(10).randbytes(3 << 20)):
+        (folder / "raw.bin").write_bytes(version)
+        pushed(mine, ref, folder)
+    (folder / "raw.bin").write_bytes(data + b"one more line\n")
+    sent, foretold = pushed(mine, ref, folder)
+    assert sent < 600_000
+    assert abs(sent - foretold) < 10_000
+
+
 def changed_file(person: Person, folder: Path) -> tuple[Home, Ref]:
     """Push two versions of a file, and return a home that has the first one."""
     mine, theirs, ref = person.home("mine"), person.home("theirs"), person.ref("raw")
