@@ -28,6 +28,8 @@ KINDS: list[dict[str, Any]] = [
     {"foreign_key": "keys.n"},
     {"row_count": (2, 6)},
     {"sql": "n < 4"},
+    {"sql": "n <= (FROM This SELECT avg(n)) + 1"},
+    {"sql": "n <= (select min(n) from query('from th' || 'is')) + 3"},
     {"sql": "select n from this group by n having count(*) > 2"},
     {"type": ("int",)},
 ]
@@ -40,7 +42,9 @@ class Blocks:
         self.bench, self.random = Bench(), random
 
     def block(self) -> TableNode:
-        values = [self.random.choice([*range(6), None]) for _ in range(self.random.randint(1, 3))]
+        return self.of([self.random.choice([*range(6), None]) for _ in range(self.random.randint(1, 3))])
+
+    def of(self, values: list[int | None]) -> TableNode:
         node = self.bench.build({"t": pa.table({"n": pa.array(values, pa.int64())})}).manifest.get("t")
         assert isinstance(node, TableNode)
         return node
@@ -77,6 +81,19 @@ def test_carried_checks_equal_a_full_check(seed: int) -> None:
         whole = run_carried_checks(fresh(checks, after), after, blocks.bench.objects)
         assert carried.entries == whole.entries
         record, before = packed(carried.entries), after
+
+
+@pytest.mark.parametrize("text", ["n <= 1 + (select avg(n) from this)", "n <= (from THIS select min(n)) + 2"])
+def test_expression_with_a_query_is_checked_on_all_rows(text: str) -> None:
+    blocks = Blocks(random.Random(1))
+    parts = [blocks.of([1, 2]), blocks.of([2, 3])]
+    before = Manifest.make([blocks.table("t", parts)])
+    record = packed(
+        run_carried_checks(fresh([Check("c", {"sql": text})], before), before, blocks.bench.objects).entries
+    )
+    after = Manifest.make([blocks.table("t", [*parts, blocks.of([100, 101])])])
+    found = run_carried_checks(carried_checks_of(unpacked(record), before.get), after, blocks.bench.objects)
+    assert [each["outcome"] for each in (*unpacked(record), *found.entries)] == ["ok", "failed"]
 
 
 def test_unchanged_tables_are_not_read() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from datapkg.building.checks.definitions import Entry, definition_of, read_definition
 from datapkg.building.checks.report import recorded
 from datapkg.building.checks.run import Asked, CheckResult, run_asked
-from datapkg.building.checks.sql_text import is_query
+from datapkg.building.checks.sql_text import is_of_one_row
 from datapkg.building.spec.model import Check
 from datapkg.format.manifest.parsed import Manifest, Node, TableNode
 from datapkg.objects.base import Readable
@@ -193,4 +193,4 @@ def _common(old: TableNode, new: TableNode) -> Iterator[str]:
 
 
 def _is_of_rows(kind: str, argument: Any) -> bool:
-    return kind in _OF_ROWS or (kind == "sql" and not is_query(argument))
+    return kind in _OF_ROWS or (kind == "sql" and is_of_one_row(argument))

@@ -36,6 +36,8 @@ _DIGITS = {unit: digits for digits, unit in _UNITS.items()}
 _SAMPLE = 4_096
 _WORTH_ENCODING = 0.7  # with fewer distinct values in the sample, each is formatted once for all its cells
 _NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+# Liberia was the last to give up an offset with seconds, in January 1972.
+_WHOLE_MINUTES_SINCE = 2 * 366 * 86_400
 DAYS = -1
 _BOTH = boolean_array(np.array([False, True]))
 _FALSE = _BOTH[0]
@@ -175,8 +177,30 @@ def _times(array: pa.Array, digits: int | None) -> pa.Array:
     text = _with_far_years(array, array.cast(pa.string()))
     if digits == DAYS or array.type.tz is None:
         return text
+    text = _at_whole_minutes(array, text)
     text = pc.replace_substring_regex(text, "([+-][0-9]{2})([0-9]{2})$", r"\1:\2")
     return pc.replace_substring_regex(text, "Z$", "+00:00")
+
+
+def _at_whole_minutes(array: pa.Array, text: pa.Array) -> pa.Array:
+    """Return the text of zoned times whose local offset has seconds, at the same moment beside one of whole minutes.
+
+    Arrow's text leaves out the seconds of an offset, which is then another moment. RFC 3339 (section 5.8) asks for a
+    close offset that can be written.
+    """
+    width = 10**9 // _NS[array.type.unit]
+    moments = zero_for_null(array.cast(pa.int64()), np.int64)
+    if not len(moments) or moments.min() >= _WHOLE_MINUTES_SINCE * width:
+        return text
+    seconds = (zero_for_null(pc.local_timestamp(array).cast(pa.int64()), np.int64) - moments) // width
+    odd = seconds % 60 != 0
+    if not odd.any():
+        return text
+    minutes = seconds[odd] // 60
+    local = pa.array(moments[odd] + minutes * 60 * width).view(pa.timestamp(array.type.unit)).cast(pa.string())
+    offsets = [f"{'-' if each < 0 else '+'}{abs(each) // 60:02}{abs(each) % 60:02}" for each in minutes.tolist()]
+    found = [time + offset for time, offset in zip(local.to_pylist(), offsets, strict=True)]
+    return pc.replace_with_mask(text, boolean_array(odd), pa.array(found, text.type))
 
 
 def _with_far_years(array: pa.Array, text: pa.Array) -> pa.Array:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datapkg.home import Home
+from datapkg.reading.tables.cell_text import cell_text, json_values
 from datapkg.reading.tables.delimited_text import Dialect, write_text
 from datapkg.tables.storage_types import to_storage_types
 from tests.examples import examples
@@ -84,6 +87,18 @@ DIALECTS = st.builds(
 def test_text_is_what_the_definition_gives(home: Home, table: pa.Table, dialect: Dialect) -> None:
     node = stored(home, to_storage_types(table))
     assert b"".join(write_text(node.__stored__, dialect)).decode() == slow_text(node.arrow(), dialect)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", ["Europe/Amsterdam", "America/New_York", "Africa/Monrovia", "Asia/Kolkata", "+05:30"])
+def test_offsets_with_seconds_keep_the_moment(unit: str, zone: str) -> None:
+    width = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    seconds = [-2_208_988_800, None, -30 * 86_400, -1, 0, 3_660 * 86_400, -5_000_000_000]
+    times = pa.array([each and each * width for each in seconds], pa.timestamp(unit, zone))
+    for texts in (cell_text(times).to_pylist(), json_values(times)):
+        found = [each and round(dt.datetime.fromisoformat(each).timestamp()) for each in texts]
+        assert found == seconds
+    assert cell_text(times[-1:]).to_pylist()[0][-3] == ":"
 
 
 def test_first_text_of_a_table_needs_no_pandas(home: Home) -> None:
