@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as types
 
 from datapkg.building.checks.columns import Unfit
 from datapkg.format.texts import quoted
 
-_WIDEST_DECIMAL = 76  # the most digits of Arrow's decimal256
+WIDEST_DECIMAL = 76  # the most digits of Arrow's decimal256
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def beside(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -35,8 +37,24 @@ def beside(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Return a column's values in the type of the comparison; integers beyond 2^53 may be rounded."""
-    return values if values.type == kind else values.cast(kind, safe=False)
+    """Return a column's values in the type of the comparison; beside fractions, integers beyond 2^53 may be rounded.
+
+    Times beyond the range of a finer unit become the first or last time in it, which is beyond any limit too.
+    """
+    if values.type == kind:
+        return values
+    if types.is_timestamp(kind) and types.is_timestamp(values.type):
+        values = _within(values, _PER_SECOND[kind.unit] // _PER_SECOND[values.type.unit])
+    return values.cast(kind, safe=False)
+
+
+def _within(times: pa.Array, steps: int) -> pa.Array:
+    """Return times such that each, in a unit so many times as fine, fits into 64 bits."""
+    most = (2**63 - 1) // max(steps, 1)
+    numbers = times.cast(pa.int64())
+    numbers = pc.min_element_wise(numbers, pa.scalar(most), skip_nulls=False)
+    numbers = pc.max_element_wise(numbers, pa.scalar(-most), skip_nulls=False)
+    return numbers.cast(times.type)
 
 
 def plainly(value: Any) -> str:
@@ -47,6 +65,7 @@ def plainly(value: Any) -> str:
 def _integers(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
     if not all(_is_number(each) for each in values):
         return None
+    values = [int(each) if isinstance(each, float) and each.is_integer() else each for each in values]
     whole = all(isinstance(each, int) for each in values)
     wide = pa.uint64() if kind == pa.uint64() else pa.int64()
     low, high = (0, 2**64 - 1) if kind == pa.uint64() else (-(2**63), 2**63 - 1)
@@ -69,7 +88,7 @@ def _decimals(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
     # Through the text: the float 0.1 is not exactly the decimal 0.1 that the build file has.
     exact = [decimal.Decimal(str(each)) for each in values]
     places = [max(0, -int(each.as_tuple().exponent)) for each in exact]
-    return pa.array(exact, pa.decimal256(_WIDEST_DECIMAL, max(kind.scale, *places)))
+    return pa.array(exact, pa.decimal256(WIDEST_DECIMAL, max(kind.scale, *places)))
 
 
 def _texts(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:

@@ -33,3 +33,11 @@ def short(value: Any) -> str:
         return ""
     text = quoted(value) if isinstance(value, str) else str(value)
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
+
+
+def python_value(value: Any) -> Any:
+    """Return an Arrow value as Python's, or its number for times beyond the years of Python."""
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return f"{value.value} ({value.type})"

@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.types as types
 
 from datapkg.building.checks.columns import CheckedColumn, Unfit
-from datapkg.building.checks.comparing import beside, cast, is_text, plainly
+from datapkg.building.checks.comparing import WIDEST_DECIMAL, beside, cast, is_text, plainly
 from datapkg.building.checks.value_hashes import (
     all_value_hashes,
     are_among,
+    comparable,
     distinct,
     hash_type,
     present,
@@ -94,16 +95,21 @@ def regex(argument: str, column: CheckedColumn) -> Test:
 
 def isin(argument: list[Any], column: CheckedColumn) -> Test:
     """Return a test for values that are not in a list."""
-    allowed = beside(argument, column.kind)
+    allowed = _one_zero(beside(argument, column.kind))
 
     def test(values: Any) -> Mask:
         mask = np.zeros(len(values), dtype=np.bool_)
         there = present(values)
-        known = pc.is_in(cast(values.take(pa.array(there)), allowed.type), value_set=allowed)
+        known = pc.is_in(_one_zero(cast(values.take(pa.array(there)), allowed.type)), value_set=allowed)
         mask[there] = ~known.to_numpy(zero_copy_only=False)
         return mask
 
     return test
+
+
+def _one_zero(values: pa.Array) -> pa.Array:
+    """Return the values with 0.0 for -0.0, which is equal, but another value for Arrow's `is_in`."""
+    return pc.add(values, pa.scalar(0, values.type)) if types.is_floating(values.type) else values
 
 
 def monotonic(argument: str, column: CheckedColumn) -> Test:
@@ -138,8 +144,10 @@ def foreign_key(argument: str, column: CheckedColumn) -> Test:
     known = distinct(all_value_hashes(other, kind)[0])
 
     def test(values: Any) -> Mask:
-        mask = np.zeros(len(values), dtype=np.bool_)
         there = present(values)
+        mask = np.zeros(len(values), dtype=np.bool_)
+        mask[there] = True
+        there = comparable(values, kind)
         mask[there] = ~are_among(value_hashes(values.take(pa.array(there)), kind), known)
         return mask
 
@@ -148,7 +156,11 @@ def foreign_key(argument: str, column: CheckedColumn) -> Test:
 
 def _common(one: CheckedColumn, other: CheckedColumn) -> pa.DataType:
     kinds = {hash_type(one.kind), hash_type(other.kind)}
-    if len(kinds) == 1 and types.is_decimal(one.kind) == types.is_decimal(other.kind):
+    if types.is_decimal(one.kind) and types.is_decimal(other.kind):
+        scale = max(one.kind.scale, other.kind.scale)
+        if max(each.kind.precision - each.kind.scale for each in (one, other)) + scale <= WIDEST_DECIMAL:
+            return pa.decimal256(WIDEST_DECIMAL, scale)
+    elif len(kinds) == 1 and not types.is_decimal(one.kind) and not types.is_decimal(other.kind):
         return kinds.pop()
     if all(types.is_integer(each) or types.is_floating(each) for each in (one.kind, other.kind)):
         return pa.float64() if pa.float64() in kinds else pa.int64()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from datapkg.building.checks.finding import SAMPLE_ROWS, Finding, short
+from datapkg.building.checks.finding import SAMPLE_ROWS, Finding, python_value, short
 from datapkg.building.spec.model import Check, NodeSpec
 from datapkg.building.spec.rule_schema import TYPES
 from datapkg.errors import NodeNotFound
@@ -181,7 +181,7 @@ class _Watch:
         wrong = self.test(values).nonzero()[0]
         self.finding.rows += len(wrong)
         for at in wrong[: SAMPLE_ROWS - len(self.finding.samples)]:
-            self.finding.samples.append((first + int(at), short(values[int(at)].as_py())))
+            self.finding.samples.append((first + int(at), short(python_value(values[int(at)]))))
 
 
 def _nothing(values: Any) -> Any:

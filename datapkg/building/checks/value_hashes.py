@@ -12,6 +12,7 @@ import pyarrow.types as types
 
 from datapkg.building.checks.columns import CheckedColumn, Unfit
 from datapkg.building.checks.comparing import cast, is_text
+from datapkg.tables.arrow_values import numbers_of
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -23,6 +24,23 @@ def present(values: pa.Array) -> Rows:
     """Return the positions of the values that are neither null nor NaN."""
     missing = pc.is_null(values, nan_is_null=types.is_floating(values.type))
     return np.flatnonzero(~missing.to_numpy(zero_copy_only=False))
+
+
+def comparable(values: pa.Array, kind: pa.DataType) -> Rows:
+    """Return the positions of the values that are present and exact in another type; others equal none of its values.
+
+    Integers are rounded beyond 2^53 in floats, and unsigned ones become negative beyond 2^63.
+    """
+    there = present(values)
+    if kind == pa.int64() and values.type == pa.uint64():
+        return there[numbers_of(values, np.uint64)[there] < 2**63]
+    if not types.is_floating(kind) or not types.is_integer(values.type):
+        return there
+    dtype = np.dtype(values.type.to_pandas_dtype())
+    numbers = numbers_of(values, dtype)[there]
+    floats = numbers.astype(np.float64)
+    is_within = floats < 2.0 ** (dtype.itemsize * 8 - (dtype.kind == "i"))
+    return there[is_within & (np.where(is_within, floats, 0).astype(dtype) == numbers)]
 
 
 def hash_type(kind: pa.DataType) -> pa.DataType:
@@ -43,8 +61,10 @@ def hash_type(kind: pa.DataType) -> pa.DataType:
 def value_hashes(values: pa.Array, kind: pa.DataType) -> Words:
     """Return one 64-bit word for each value; there must be no missing values.
 
-    Except for text and binary, different values have different words.
+    Except for text, binary and decimals, different values have different words.
     """
+    if types.is_decimal(kind):  # one text for each value of the type
+        values, kind = values.cast(kind), pa.large_string()
     if types.is_large_string(kind) or types.is_large_binary(kind):
         import pandas
 
@@ -59,12 +79,12 @@ def value_hashes(values: pa.Array, kind: pa.DataType) -> Words:
 
 
 def all_value_hashes(column: CheckedColumn, kind: pa.DataType) -> tuple[Words, Rows]:
-    """Return the hashes of all values of a column that are not missing, and their rows, from 0."""
+    """Return the hashes of all values of a column that are present and exact in this type, and their rows, from 0."""
     found: list[Words] = [np.empty(0, np.uint64)]
     rows: list[Rows] = [np.empty(0, np.int64)]
     first = 0
     for values in column.pieces():
-        there = present(values)
+        there = comparable(values, kind)
         found.append(value_hashes(values.take(pa.array(there)), kind))
         rows.append(there + first)
         first += len(values)
