@@ -13,7 +13,7 @@ from datapkg import __version__
 from datapkg.api.build_result import BuildResult
 from datapkg.api.build_tools import fetcher, find_package, objects_for, runner_for, stage_tools
 from datapkg.building.spec.options import BuildOptions
-from datapkg.errors import InvalidInput
+from datapkg.errors import InvalidInput, ObjectNotFound
 from datapkg.format.object_sizes import MANY, in_groups
 from datapkg.format.texts import quoted
 from datapkg.objects.progress import Progress, silent
@@ -255,10 +255,13 @@ def _remember(
     if seen is None or built.left_out or len(paths) < len(spec.nodes) or not seen.holds(paths):
         return
     objects = home.store.objects
-    files = objects.files([built.manifest.hash])
-    # Their files are kept too: if one is gone or damaged, the next build has to make it again.
-    for some in in_groups(built.manifest.objects()):
-        files |= objects.files(some)
+    try:
+        files = objects.files([built.manifest.hash])
+        # Their files are kept too: if one is gone or damaged, the next build has to make it again.
+        for some in in_groups(built.manifest.objects()):
+            files |= objects.files(some)
+    except ObjectNotFound:  # the package was removed meanwhile, or the space of a shared store was freed
+        return
     result = {
         "package": ref.package,
         "hash": built.manifest.hash,

@@ -106,6 +106,17 @@ class SharingObjects(VerifiedObjects):
         """Return the size of an object in bytes."""
         return self._home(hash).packed.size(hash)
 
+    def files(self, hashes: Iterable[str]) -> set[Path]:
+        """Return the files, here or in shared stores, that contain these objects; raise `ObjectNotFound`."""
+        absent = self.packed.missing(hashes := set(hashes))
+        found = super().files(hashes - absent)
+        for other in self._others:
+            with contextlib.suppress(OSError):
+                there = absent - other.packed.missing(absent)
+                found |= other.files(there)
+                absent -= there
+        return found | super().files(absent)
+
     def chunks(self, hash: str, size: int) -> list[Chunk] | None:
         """Return the chunks of an object that is here or in a shared store."""
         home = self._home(hash)

@@ -22,6 +22,7 @@ from datapkg.api.push import push_package
 from datapkg.api.results import GcResult
 from datapkg.api.verify import verify
 from datapkg.errors import Conflict, InvalidInput, NotFound, ObjectNotFound
+from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading import source as sources
@@ -103,6 +104,20 @@ def test_builds_stay_private(member: Member, shared: Path, tmp_path: Path) -> No
     (tmp_path / "secret").write_bytes(BIG)
     build_package(member("first"), Ref("me", "p"), tmp_path / "secret")
     assert [each.name for each in shared.rglob("*") if each.is_file()] == ["format"]
+
+
+def test_a_build_of_files_that_only_it_has_is_kept_and_remembered(
+    member: Member, shared: Path, pushed: Ref, tmp_path: Path
+) -> None:
+    home, ref = member("second"), Ref("me", "x")
+    build_package(home, ref, tmp_path / "source")
+    install_packages(member("first"), [pushed])
+    remove(home, ref, now=True)
+    for reused in (2, 2):
+        built = build_package(home, ref, tmp_path / "source")
+        assert (built.built, built.reused) == (0, reused)
+    assert home.store.objects.packed.missing([hash_bytes(BIG)]), "it is read where it is"
+    assert verify(home, ref).damaged == []
 
 
 def test_a_corrupt_object_is_not_used_and_is_replaced(member: Member, shared: Path, pushed: Ref) -> None:
