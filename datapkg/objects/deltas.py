@@ -17,6 +17,7 @@ from datapkg.errors import DatapkgError
 from datapkg.format.chunks import LONG_BYTES, Chunk, Step
 from datapkg.format.frames import FRAME_HEAD_BYTES
 from datapkg.format.manifest.delta import MAX_STEPS
+from datapkg.format.mapped_pages import give_back
 from datapkg.objects.base import Readable
 from datapkg.objects.transfer import SMALL_BYTES, TransferPlan
 
@@ -120,6 +121,7 @@ class NewBytes(io.RawIOBase):
         view = memoryview(buffer)  # type: ignore[arg-type]
         size = min(len(view), self._starts[number + 1] - self._at)
         view[:size] = self._new[start : start + size]
+        give_back(self._new, start, start + size)  # else mapped pages of all that was sent count as memory
         self._at += size
         return size
 
