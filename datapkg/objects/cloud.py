@@ -251,7 +251,7 @@ class CloudRecipes(Recipes):
         known = self._read.get(hash)
         if known is None:
             try:
-                known = 0, decode_recipe(self._blobs.read(recipe_key(hash), MAX_RECIPE_BYTES), recipe_key(hash))
+                known = 0, decode_recipe(self._blobs.read(recipe_key(hash), MAX_RECIPE_BYTES), hash)
             except NotFound:
                 return []
         self._remember(hash, known)

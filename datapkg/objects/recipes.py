@@ -49,7 +49,7 @@ class Recipes:
             known = self._read.get(hash)
             # A recipe is replaced and never changed in place, so a new one has another change time.
             if known is None or known[0] != changed:
-                known = changed, read_recipe(Path(path))
+                known = changed, read_recipe(Path(path), hash)
         except (FileNotFoundError, NotADirectoryError):
             return []
         self._remember(hash, known)
@@ -114,17 +114,20 @@ def encode_recipe(ranges: Iterable[Step]) -> bytes:
     return body + hashlib.sha256(body).digest()
 
 
-def read_recipe(path: Path) -> list[Step]:
-    """Return the ranges in a file; raise `CorruptObject`."""
-    return decode_recipe(path.read_bytes(), str(path))
+def read_recipe(path: Path, hash: str) -> list[Step]:
+    """Return the ranges of an object in a file; raise `CorruptObject`."""
+    return decode_recipe(path.read_bytes(), hash)
 
 
-def decode_recipe(data: bytes, where: str) -> list[Step]:
-    """Return the ranges of a recipe; raise `CorruptObject`."""
+def decode_recipe(data: bytes, hash: str, where: str = "") -> list[Step]:
+    """Return the ranges of an object; raise `CorruptObject`, which names the object and `where` its recipe is.
+
+    A registry sends its message to readers, who are not told in which folder it keeps its objects.
+    """
     body, digest = data[:-32], data[-32:]
     count, rest = divmod(len(body) - len(MAGIC), RANGE_BYTES)
     if not body.startswith(MAGIC) or rest or not 0 < count <= MAX_RANGES or hashlib.sha256(body).digest() != digest:
-        raise CorruptObject(f"the recipe {where} is damaged", hint="datapkg verify")
+        raise CorruptObject(f"the recipe of object {hash}{where} is damaged", hint="datapkg verify", hash=hash)
     return [
         Step(body[at : at + 32].hex(), *(int.from_bytes(body[at + to : at + to + 8], "little") for to in (32, 40)))
         for at in range(len(MAGIC), len(body), RANGE_BYTES)

@@ -90,7 +90,7 @@ class _Moved:
             return set()
         # A damaged recipe names no bases; its object is lost with or without them.
         with contextlib.suppress(CorruptObject):
-            return {str(each.source) for each in read_recipe(self.trash)}
+            return {str(each.source) for each in read_recipe(self.trash, self.trash.name)}
         return set()
 
 

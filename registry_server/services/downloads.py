@@ -31,6 +31,8 @@ from registry_server.settings import setting_name
 
 MAX_LISTED = 100
 ReadObject = Callable[[str], bytes]
+# The second is raised for a recipe that cannot be read.
+_DAMAGED = (ObjectNotFound, CorruptObject)
 logger = logging.getLogger(__name__)
 
 
@@ -90,7 +92,7 @@ def read_checked(registry: Registry, hash: str, read: ReadObject | None = None) 
     """Return a manifest or a small object; raise `CorruptObject` and mark it as damaged if its hash is wrong."""
     try:
         data = (read or registry.objects.read)(hash)
-    except ObjectNotFound:
+    except _DAMAGED:
         data = None
     if data is None or hash_bytes(data) != hash:
         raise _corrupt(registry, hash)
@@ -101,7 +103,7 @@ def map_checked(registry: Registry, hash: str) -> bytes | mmap:
     """Return a manifest as `read_checked` does; a long one is mapped into memory, so that it takes little of that."""
     try:
         data = _mapped(registry, hash)
-    except ObjectNotFound:
+    except _DAMAGED:
         raise _corrupt(registry, hash) from None
     if hash_bytes(data) != hash:
         raise _corrupt(registry, hash)
@@ -139,7 +141,7 @@ def check_lists(registry: Registry, hash: str) -> dict[str, list[Any]]:
     except (ObjectNotFound, ValueError):
         try:
             chunks_of_object(registry.objects, hash)  # hashes it
-        except (HashMismatch, ObjectNotFound) as error:
+        except (HashMismatch, *_DAMAGED) as error:
             raise _corrupt(registry, hash) from error
         return {}
 
@@ -180,7 +182,7 @@ def object_chunks(served: Served) -> bytes:
     def make() -> list[Chunk]:
         try:
             return chunks_of_object(served.registry.objects, served.hash)
-        except (HashMismatch, ObjectNotFound) as error:
+        except (HashMismatch, *_DAMAGED) as error:
             raise _corrupt(served.registry, served.hash) from error
 
     return _chunk_map(served, "object", make)
@@ -213,7 +215,7 @@ def object(request: PackageRequest, hash: str) -> Served:
 def _served(registry: Registry, hash: str, size: int, public: bool) -> Served:
     try:
         actual = registry.objects.size(hash)
-    except ObjectNotFound:
+    except _DAMAGED:
         actual = -1
     if actual != size:
         raise _corrupt(registry, hash)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 
 import pytest
 from sqlalchemy import select
 
+from datapkg.errors import CorruptObject
 from datapkg.format import wire
 from datapkg.format.chunks import Step
 from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.delta import encode_delta
+from registry_server.db import objects
 from registry_server.db.tables import recipe_bases
 from registry_server.services import recipes
 from registry_server.services.check import check
+from registry_server.services.exports import export
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.sweep import GRACE, sweep
 from tests.registry_server.asgi import Client, Contents, House, sha256, wheel_objects
@@ -142,3 +146,34 @@ def test_a_kill_before_the_whole_is_deleted_is_made_good_by_the_sweep(house: Hou
     sweep(house.registry, THE_OPERATOR)
     assert not is_whole(house, VERSIONS[4])
     assert owner.get(f"{DATA}/objects/{sha256(VERSIONS[4])}").body == VERSIONS[4]
+
+
+def test_damaged_recipe_is_noted_and_sent_again(house: House, owner: Client) -> None:
+    """Its readers are not told where the registry keeps its files."""
+    bad = sha256(VERSIONS[3])
+    path = house.registry.objects.recipes.path(bad)
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-1])
+    for address in (f"{DATA}/objects/{bad}", f"{DATA}/objects/{bad}/chunks"):
+        with house.registry.db.write() as connection:
+            objects.set_whole(connection, [bad])
+        refused = owner.get(address)
+        assert isinstance(refused.error, CorruptObject)
+        assert str(house.settings.data) not in refused.text
+        assert "datapkg verify" not in refused.text
+        assert owner.start("ada/data", Contents({"raw/a": VERSIONS[3]}).manifest)["damaged"] == [bad]
+    parent = owner.get(DATA).json()["latest"]
+    assert owner.publish("ada/data", {"raw/a": VERSIONS[3]}, parent=parent)
+    assert owner.get(f"{DATA}/objects/{bad}").body == VERSIONS[3]
+
+
+def test_registry_with_a_damaged_recipe_is_exported_without_its_object(
+    house: House, owner: Client, tmp_path: Path
+) -> None:
+    bad = sha256(VERSIONS[3])
+    path = house.registry.objects.recipes.path(bad)
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptObject, match=f"object {bad} of the registry is damaged"):
+        export(house.registry, THE_OPERATOR, tmp_path / "export")
+    assert export(house.registry, THE_OPERATOR, tmp_path / "export").left_out == [bad]

@@ -108,8 +108,8 @@ class ObjectPlaces:
 
     def recipe(self, hash: str) -> list[Step]:
         """Return the ranges that an object is kept as; raise `NotFound`, `CorruptObject`."""
-        key = layout.recipe_key(hash)
-        return decode_recipe(self._blobs.read(key, MAX_RECIPE_BYTES), f"{self._blobs.url}/{key}")
+        data = self._blobs.read(layout.recipe_key(hash), MAX_RECIPE_BYTES)
+        return decode_recipe(data, hash, f" at {self._blobs.url}")
 
     def resume(self, state: str) -> None:
         """Add what an earlier push of this state has stored that did not end; packs that are gone are passed over."""
