@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from datapkg.errors import DatapkgError, NotLoggedIn, Unreachable
+from datapkg.errors import DatapkgError, NotLoggedIn, PackageNotFound, TagNotFound, Unreachable
 from datapkg.format import push_wire, run_cache_wire, static_registry, wire
 from datapkg.format.chunks import LONG_BYTES
 from datapkg.format.hashing import check_bytes, check_file, check_hash
@@ -25,8 +25,9 @@ from datapkg.objects.transfer import twice
 from datapkg.remote.client import Client
 from datapkg.remote.manifests import MAX_MANIFEST_BYTES, fetch_by_chunks
 from datapkg.remote.objects import IDENTITY, RegistryObjects
-from datapkg.remote.session import RegistrySession
+from datapkg.remote.session import MAX_JSON_BYTES, RegistrySession
 
+GATEWAY_FAILURES = (502, 504)
 MAX_PAGES = 10_000
 ROW_BYTES = 4_000
 """A registry that writes rows for many objects takes as long as for so many bytes each: 5,000 objects a second."""
@@ -87,7 +88,27 @@ class HttpClient(Client):
         return self.session.reply(wire.PackageInfo, "GET", _path(wire.PACKAGE, ref))
 
     def delete(self, ref: Ref) -> None:
-        self.session.reply(wire.Deleted, "DELETE", _path(wire.PACKAGE, ref))
+        self._remove(_path(wire.PACKAGE, ref), PackageNotFound)
+
+    def _remove(self, path: str, gone: type[DatapkgError]) -> None:
+        """Remove what is at a path; where an earlier try may have done that, it is no error that it is gone."""
+        may_be_done = False
+
+        def attempt() -> None:
+            nonlocal may_be_done
+            try:
+                with self.session.request("DELETE", path) as response:
+                    self.session.body(response, MAX_JSON_BYTES)
+            except gone:
+                if not may_be_done:
+                    raise
+            except DatapkgError as error:
+                # Without an answer (of which only a server's has this detail), or with that of a proxy which got none.
+                is_lost = "retry_after_s" not in error.detail or error.detail.get("status") in GATEWAY_FAILURES
+                may_be_done = may_be_done or is_lost
+                raise
+
+        self.session.retried(attempt)
 
     def resolve(self, ref: Ref, *, with_packages: bool = False) -> wire.Resolved:
         params = {"state": str(ref.state)} if ref.state else {}
@@ -186,7 +207,8 @@ class HttpClient(Client):
         return self.session.reply(wire.TagList, "PUT", _path(wire.TAG, ref, tag=tag), {"hash": hash})
 
     def remove_tag(self, ref: Ref, tag: str) -> wire.TagList:
-        return self.session.reply(wire.TagList, "DELETE", _path(wire.TAG, ref, tag=tag))
+        self._remove(_path(wire.TAG, ref, tag=tag), TagNotFound)
+        return self.tag_list(ref)
 
     def versions(self, ref: Ref) -> list[wire.VersionEntry]:
         return self.session.reply(wire.VersionList, "GET", _path(wire.VERSIONS, ref)).versions

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from datapkg.errors import InvalidInput
 from datapkg.format import wire
 from datapkg.format.dates import check_past, moment, no_state_then
+from datapkg.format.hashing import hash_bytes
 from datapkg.format.names import State
 from datapkg.format.record_lists import LISTS
 from datapkg.format.record_packages import packages_of
@@ -232,6 +233,13 @@ def checks(request: PackageRequest, hash: str) -> wire.StateChecks:
         checks=[each for each in entries["checks"] if isinstance(each, dict)],
         rules=[each if isinstance(each, str) else "" for each in entries["rules"]],
     )
+
+
+def record_key(request: PackageRequest, hash: str) -> str:
+    """Return a key of the record of a state, another one after each change of it: a push may change only the record."""
+    with request.registry.db.read() as connection:
+        found = states.record_of(connection, policy.readable(connection, request).id, hash)
+    return hash_bytes(json.dumps(found).encode())
 
 
 def _summary(line: PackageLine, matches: list[wire.SearchMatch]) -> wire.PackageSummary:

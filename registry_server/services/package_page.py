@@ -106,12 +106,16 @@ class PageModel:
 
 @dataclass(frozen=True)
 class ShownState:
-    """The part of a package's page that changes: the requested state, tags, versions and the log."""
+    """The part of a package's page that changes: the requested state, tags, versions and the log.
+
+    `record_key` differs after each change of the record of the state, which has its checks.
+    """
 
     info: wire.PackageInfo
     resolved: wire.Resolved
     log: wire.LogPage
     asked: str | None
+    record_key: str
 
     def typed_ref(self, node: str = "") -> str:
         """Return the ref of the package, or of a node, in the requested state; quoted for a shell."""
@@ -155,6 +159,7 @@ def find_shown(request: PackageRequest, state: str | None) -> ShownState:
         resolved=resolved,
         log=browse.log(request, limit=SHOWN_PUSHES),
         asked=state or None,
+        record_key=browse.record_key(request, resolved.hash),
     )
 
 

@@ -74,7 +74,7 @@ def _setup(registry: Registry) -> dict[str, Any]:
 
 
 class _Content(NamedTuple):
-    """The part of a page that takes long to make and never changes for a state of a package."""
+    """The part of a page that takes long to make and stays the same for a state of a package and its record."""
 
     model: PageModel
     readme: Markup
@@ -88,7 +88,7 @@ async def package(request: Request, registry: TheRegistry, user: str, name: str)
     found = await run_in_threadpool(find_shown, PackageRequest(registry, ANONYMOUS, user, name), state or None)
     pages: Makers[_Content] = request.app.state.pages
     package, hash = found.info.package, found.resolved.hash
-    content = await pages.get(f"{package}@{hash}", lambda: _content(registry, package, hash))
+    content = await pages.get(f"{package}@{hash} {found.record_key}", lambda: _content(registry, package, hash))
     return await run_in_threadpool(_page, registry, found, content)
 
 

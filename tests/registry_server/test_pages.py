@@ -613,6 +613,17 @@ def test_checks_and_dtypes_are_shown(house: House, iris: Client) -> None:
     assert check_counts(wire.StateChecks()) == ""
 
 
+def test_checks_of_a_page_are_those_of_the_last_push(house: House, ada: Client) -> None:
+    """A state may be pushed again with other checks, after its page was shown."""
+    first, then = ({"checks": [{"outcome": each}]} for each in ("failed", "ok"))
+    parent = ada.publish("ada/checked", {"a": b"1"}, public=True, record=first)
+    assert "1 failed" in page(house.nobody, "/ada/checked").text
+    ada.publish("ada/checked", {"a": b"1"}, parent=parent, record=then)
+    text = page(house.nobody, "/ada/checked").text
+    assert "1 ok" in text
+    assert "1 failed" not in text
+
+
 def test_many_tags_are_folded_but_all_listed(house: House, iris: Client) -> None:
     hash = iris.get(f"{wire.PACKAGES}/ada/iris").json()["latest"]
     names = {f"t{number}" for number in range(40)}

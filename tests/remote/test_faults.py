@@ -15,7 +15,15 @@ from datapkg.api.install import install_packages
 from datapkg.api.install_result import PackageOutcome
 from datapkg.api.push import push_package
 from datapkg.api.verify import verify
-from datapkg.errors import DatapkgError, HashMismatch, IntegrityError, InvalidInput, PackageNotFound, Unreachable
+from datapkg.errors import (
+    DatapkgError,
+    HashMismatch,
+    IntegrityError,
+    InvalidInput,
+    PackageNotFound,
+    TagNotFound,
+    Unreachable,
+)
 from datapkg.format import wire
 from datapkg.format.names import Ref
 from datapkg.home import Home
@@ -292,6 +300,22 @@ def test_upload_whose_answer_was_lost_is_not_sent_again(
     assert push_package(home, person.ref("p")).bytes_sent < 1.5 * size
     assert way.happened == ["lost"]
     assert install_packages(person.home("theirs"), [person.ref("p")])[0].installed
+
+
+@pytest.mark.parametrize("kind", ["lost", "504"])
+def test_removal_whose_answer_was_lost_is_done(person: Person, way: Way, pushed: str, kind: str) -> None:
+    """The next try finds nothing; where the first one was not passed on, that is reported."""
+    client, ref = person.home("mine", way.url).client(), person.ref("things")
+    client.set_tag(ref, "t", pushed)
+    way.faults.append(Fault(kind, "/tags/t", times=1, method="DELETE"))
+    assert set(client.remove_tag(ref, "t").tags) == {"latest"}
+    way.faults.append(Fault("503", "/tags/t", times=1, method="DELETE"))
+    with pytest.raises(TagNotFound):
+        client.remove_tag(ref, "t")
+    way.faults.append(Fault(kind, "/things", times=1, method="DELETE"))
+    client.delete(ref)
+    with pytest.raises(PackageNotFound):
+        client.delete(ref)
 
 
 def test_objects_that_a_killed_push_sent_are_not_sent_again(person: Person, way: Way, tmp_path: Path) -> None:
