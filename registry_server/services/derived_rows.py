@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from datapkg.errors import DatapkgError, ObjectNotFound
+from datapkg.errors import CorruptObject, DatapkgError, ObjectNotFound
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from registry_server.db import objects, recipes, states
@@ -99,5 +99,5 @@ def _make_anew(registry: Registry, connection: Connection, package_id: int, pack
 def _size(registry: Registry, hash: str) -> int:
     try:
         return registry.objects.size(hash)
-    except ObjectNotFound:
+    except (ObjectNotFound, CorruptObject):
         return -1

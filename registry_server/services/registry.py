@@ -24,6 +24,7 @@ from datapkg.errors import (
     ResourceExhausted,
     exhausted,
 )
+from datapkg.objects.cloud import CloudObjects
 from datapkg.objects.files import remove_tree
 from datapkg.objects.packs import PackedObjects
 from datapkg.objects.trash import Trash
@@ -84,6 +85,11 @@ class Registry:
     def sweep_lock(self) -> Path:
         """The file that the one process that sweeps has locked."""
         return self.settings.data / "sweep.lock"
+
+    @property
+    def has_storage(self) -> bool:
+        """Whether the objects are not in the data folder, so that whoever asks for one may have to wait."""
+        return isinstance(self.objects, CloudObjects)
 
     @property
     def temporary(self) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from functools import partial
+from typing import TypeVar
 
 import anyio.to_thread
 from fastapi import APIRouter, Request
@@ -22,6 +24,7 @@ from registry_server.web.schemas import Reply, Sent
 
 router = APIRouter(tags=["objects"])
 
+T = TypeVar("T")
 MAPS_AT_ONCE = 4
 YEAR_S = 365 * 24 * 3600  # the longest time that HTTP/1.1 allowed (RFC 2616, 14.21); an object never changes
 BYTES = "application/octet-stream"
@@ -35,22 +38,23 @@ def _gives(content_type: str) -> dict[int | str, dict[str, object]]:
 @router.get(wire.MANIFEST, response_class=Response, responses=_gives(wire.MANIFEST_TYPE))
 async def read_manifest(request: Request, package: ThePackage, hash: TheHash) -> Response:
     """Return a manifest, which is one state of the package."""
-    served = downloads.manifest(package, hash)
+    served = await asked(package.registry, partial(downloads.manifest, package, hash))
     return await reply(request, served, wire.MANIFEST_TYPE)
 
 
 @router.get(wire.MANIFEST_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
 async def read_manifest_chunks(request: Request, package: ThePackage, hash: TheHash) -> Response:
     """Return the chunk map of a manifest, to download only its new chunks; empty for a short one."""
-    served = downloads.manifest(package, hash)
+    served = await asked(package.registry, partial(downloads.manifest, package, hash))
     return await _chunk_map(request, served, "manifest", downloads.manifest_chunks)
 
 
 @router.get(wire.OBJECT, response_class=Response, responses=_gives(BYTES))
 async def read_object(request: Request, package: TheSignedPackage, hash: TheHash) -> Response:
     """Return an object of the package, or a range of its bytes; or 307 to an address of the registry's storage."""
-    served = downloads.object(package, hash)
-    if request.method == "GET" and not request.scope.get("asked_by_head") and (url := served.signed_url()):
+    served = await asked(package.registry, partial(downloads.object, package, hash))
+    may_redirect = request.method == "GET" and not request.scope.get("asked_by_head")
+    if may_redirect and (url := await asked(package.registry, served.signed_url)):
         return Response(status_code=307, headers={"location": url, "cache-control": "no-store"})  # the address expires
     return await reply(request, served, BYTES)
 
@@ -58,8 +62,16 @@ async def read_object(request: Request, package: TheSignedPackage, hash: TheHash
 @router.get(wire.OBJECT_CHUNKS, response_class=Response, responses=_gives(wire.CHUNKS_TYPE))
 async def read_object_chunks(request: Request, package: ThePackage, hash: TheHash) -> Response:
     """Return the chunk map of an object, which verifies ranges of its bytes."""
-    served = downloads.object(package, hash)
+    served = await asked(package.registry, partial(downloads.object, package, hash))
     return await _chunk_map(request, served, "object", downloads.object_chunks)
+
+
+async def asked(registry: Registry, ask: Callable[[], T]) -> T:
+    """Return what a function returns that looks for an object: at once, or in a thread where a storage is asked.
+
+    All other requests would wait for that storage.
+    """
+    return await anyio.to_thread.run_sync(ask) if registry.has_storage else ask()
 
 
 async def _chunk_map(request: Request, served: Served, kind: str, make: Callable[[Served], bytes]) -> Response:
@@ -106,7 +118,8 @@ async def reply(request: Request, served: Served, content_type: str) -> Response
         return Response(status_code=status, headers=headers, media_type=content_type)
     pieces = served.pieces(part.start, part.stop)
     # Read the first piece before the headers are sent: a damaged object becomes an error response.
-    first = await _next(pieces) if served.size > SLOW_BYTES else next(pieces, b"")
+    is_slow = served.size > SLOW_BYTES or served.registry.has_storage
+    first = await _next(pieces) if is_slow else next(pieces, b"")
     if len(first) == part.stop - part.start:
         pieces.close()
         return Response(first, status, headers=headers, media_type=content_type)

@@ -32,7 +32,7 @@ from registry_server.services.registry import Registry
 from registry_server.web.concurrency_limits import Makers, search
 from registry_server.web.dependencies import TheHash, TheRegistry
 from registry_server.web.middleware import API_POLICY
-from registry_server.web.objects import reply
+from registry_server.web.objects import asked, reply
 from registry_server.web.readme import Link, readme_html
 from registry_server.web.rendering import render
 
@@ -95,7 +95,8 @@ async def package(request: Request, registry: TheRegistry, user: str, name: str)
 @router.get(IMAGE)
 async def image(request: Request, registry: TheRegistry, user: str, name: str, hash: TheHash) -> Response:
     """Return an image of a public package that its README shows."""
-    served, media_type = find_image(PackageRequest(registry, ANONYMOUS, user, name), hash)
+    wanted = PackageRequest(registry, ANONYMOUS, user, name)
+    served, media_type = await asked(registry, partial(find_image, wanted, hash))
     response = await reply(request, served, media_type)
     response.headers["content-security-policy"] = API_POLICY  # the same policy as for all foreign bytes
     return response

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -202,6 +204,32 @@ def test_a_registry_moves_from_a_folder_to_a_bucket_and_back(
     assert check(other, THE_OPERATOR).is_clean
     assert other.objects.read(parent) == Contents({"raw/a": FIRST, **FILES}).manifest.data
     other.close()
+
+
+def test_other_requests_do_not_wait_for_the_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked in threads, never in the one that serves all requests."""
+    image, large = b"\x89PNG\r\n\x1a\n" + bytes(100), FIRST[:900_000]
+    house = House(tmp_path, objects=(tmp_path / "bucket").as_uri(), signed_urls_s=60)
+    state = house.user("ada").publish("ada/iris", {"a.png": image, "large": large}, public=True)
+    waited = set()
+
+    def watched(name: str, plain: Any) -> Any:
+        def method(*args: Any, **options: Any) -> Any:
+            with suppress(RuntimeError):
+                asyncio.get_running_loop()
+                waited.add((name, path))
+            return plain(*args, **options)
+
+        return method
+
+    for name in ("size", "open", "read", "read_ranges", "list", "signed_url"):
+        monkeypatch.setattr(FolderBlobs, name, watched(name, getattr(FolderBlobs, name)))
+    objects = [f"{IRIS}/objects/{sha256(each)}" for each in (image, large)]
+    paths = [f"{IRIS}/manifests/{state}", *objects, "/ada/iris", f"/ada/iris/images/{sha256(image)}"]
+    for path in [*paths, *(f"{each}/chunks" for each in (paths[0], *objects))]:
+        assert house.nobody.get(path).status == 200
+    assert not waited
+    house.close()
 
 
 class TestWhereTheObjectsAre:
