@@ -100,6 +100,13 @@ def test_columns_of_any_name_and_type() -> None:
     assert found("nothing > 1", None, table) == []
 
 
+def test_names_that_differ_in_case_are_not_mixed_up() -> None:
+    table = pa.table({"A": [1], "a": [-1], "bat": [1]})
+    (found,) = findings(table, {"sql": "a > 0"}, None)
+    assert "cannot tell apart the columns 'A' and 'a'; rename one of them" in found
+    assert findings(table, {"sql": "bat > 0"}, None) == []
+
+
 def test_rows_stream_and_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE_ROWS", 1_000)
     table = pa.table({"x": range(100_000), "y": ["text"] * 100_000})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import decimal
 import io
 import json
@@ -162,6 +163,10 @@ class TestPolars:
             node.polars(filters=[("n", ">", 1)], lazy=True)
 
 
+def us(count: int) -> dt.timedelta:
+    return dt.timedelta(microseconds=count)
+
+
 class TestDuckdb:
     def test_a_relation_reads_the_objects(self, node: Table) -> None:
         found = node.duckdb()
@@ -179,6 +184,23 @@ class TestDuckdb:
     def test_half_floats_become_single(self, home: Home) -> None:
         node = stored(home, pa.table({"h": pa.array([1.5, None], pa.float16())}))
         assert node.duckdb().fetchall() == [(1.5,), (None,)]
+
+    def test_durations_keep_their_digits(self, home: Home) -> None:
+        spans = pa.array([1_000, None, -2_000], pa.duration("ns"))
+        nested = pa.array([[5_000], None, []], pa.list_(pa.duration("ns")))
+        node = stored(home, pa.table({"s": spans, "l": nested}))
+        assert node.duckdb().fetchall() == [(us(1), [us(5)]), (None, None), (us(-2), [])]
+        fine = pa.table({"s": pa.array([1_500], pa.duration("ns")), "n": [1]})
+        node = stored(home, fine, path="fine")
+        with pytest.raises(WrongType, match="fine: duckdb has durations of whole microseconds"):
+            node.duckdb()
+        assert node.duckdb(["n"]).fetchall() == [(1,)]
+
+    def test_names_that_differ_in_case(self, home: Home) -> None:
+        node = stored(home, pd.DataFrame({"A": [1], "a": [-1], "b": [0]}))
+        assert node.duckdb(["a"]).fetchall() == [(-1,)]
+        assert node.duckdb(["b", "a"], [("a", "<", 0)]).fetchall() == [(0, -1)]
+        assert node.duckdb().fetchall() == [(1, -1, 0)]
 
     def test_own_connection(self, node: Table) -> None:
         with duckdb.connect() as connection:
@@ -214,6 +236,13 @@ class TestDask:
         frame = node.dask()
         assert frame[frame.x > 4].n.sum().compute(scheduler="sync") == 9
         assert sorted(asked[0]) == ["n", "x"]
+
+    def test_python_objects_are_not_made_text(self, home: Home) -> None:
+        days = [dt.date(1, 1, 1), None, dt.date(2024, 2, 29)]
+        exact = pa.array([decimal.Decimal("1.50"), None, decimal.Decimal(2)], pa.decimal128(5, 2))
+        columns = {"d": days, "e": exact, "b": [True, None, False], "y": [b"\xff", None, b""], "t": ["a", None, "b"]}
+        node = stored(home, pa.table(columns))
+        pd.testing.assert_frame_equal(node.dask().compute(scheduler="sync"), node())
 
     def test_labels_that_are_not_text(self, home: Home) -> None:
         node = stored(home, table_from_frame(numbered().set_axis([0, 1, "n"], axis=1)))

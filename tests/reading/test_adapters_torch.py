@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from datapkg.errors import InvalidInput, NodeNotFound
+from datapkg.errors import InvalidInput, NodeNotFound, WrongType
 from datapkg.home import Home
 from datapkg.reading.nodes.tables import Table
 from tests.reading.example_tables import in_blocks, stored
@@ -172,6 +172,9 @@ def test_nulls_lists_and_times(home: Home) -> None:
         assert (data[0]["t"], data[1]["t"]) == (pd.Timestamp("2020-01-01"), None)
         assert data[1]["k"] == "b"
         assert data[0]["m"] == [("a", 1)]
+    large = stored(home, pa.table({"n": [2**60 + 1, None]}), path="large")
+    with pytest.raises(WrongType, match=r"integers above 2\^53"):
+        large.torch()[0]
 
 
 def test_invalid_arguments_are_rejected(node: Table) -> None:

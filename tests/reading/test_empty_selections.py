@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import datapkg
 from datapkg.api.build import build_package
 from datapkg.api.push import push_package
+from datapkg.errors import WrongType
 from datapkg.reading.load import load
 from datapkg.reading.tables import arrow_cache_writer
 from tests.conftest import Person
@@ -106,6 +107,29 @@ def test_integers_and_booleans_with_nulls_of_a_foreign_file(tmp_path: Path) -> N
     node: Any = datapkg.build("me/e", tmp_path).t
     assert [str(each) for each in node.head(0).dtypes] == ["int64", "float64", "object", "float64"]
     same_types(node(filters=NO_ROW), node())
+
+
+@pytest.mark.parametrize("rows", [3, 200_000])
+def test_integers_with_nulls_that_floats_would_round(tmp_path: Path, rows: int) -> None:
+    numbers: list[int | None] = [None, 2**53 + 1, *range(rows - 2)]
+    table = pa.table(
+        {"n": numbers, "u": pa.array([*numbers[:-1], 2**64 - 1], pa.uint64()), "k": [None, *range(1, rows)]}
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    node: Any = datapkg.build("me/e", tmp_path).t
+    for form in ({}, {"frozen": True}):
+        frame = node(**form)
+        assert [str(each) for each in frame.dtypes] == ["Int64", "UInt64", "float64"]
+        assert frame["n"].head(3).tolist() == [pd.NA, 2**53 + 1, 0]
+        assert frame["u"].iloc[-1] == 2**64 - 1
+    assert node["n"][1] == 2**53 + 1
+    same_types(node(filters=NO_ROW), node())
+    with pytest.raises(WrongType, match="column 'n' holds integers above 2\\^53"):
+        node.numpy()
+    assert (
+        datapkg.build("me/f", {"t": table.append_column("text", table["n"].cast("string"))}).t.numpy()["n"][1]
+        == 2**53 + 1
+    )
 
 
 @settings(max_examples=25, deadline=None)

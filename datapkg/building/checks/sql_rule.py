@@ -18,6 +18,7 @@ from datapkg.building.checks.columns import CheckedColumn, Unfit, plain
 from datapkg.building.checks.finding import SAMPLE_ROWS, Finding, short
 from datapkg.building.checks.sql_text import is_query
 from datapkg.errors import MissingDependency
+from datapkg.format.texts import quoted
 
 TABLE = "this"
 _SETTINGS = {
@@ -44,6 +45,7 @@ def find(text: str, columns: Sequence[CheckedColumn], chosen: Sequence[CheckedCo
     duckdb = _duckdb()
     used = list(columns) if is_query(text) else [each for each in columns if _may_use(text, each)]
     used += [each for each in chosen if each not in used]
+    _check_names(text, used)
     rows = _ArrowRows(columns[0], used)
     with duckdb.connect(":memory:", config=_SETTINGS) as connection:
         connection.execute("SET lock_configuration = true")
@@ -54,6 +56,17 @@ def find(text: str, columns: Sequence[CheckedColumn], chosen: Sequence[CheckedCo
             return _by_expression(connection, text, rows.number, chosen or used)
         except duckdb.Error as error:
             raise Unfit(_reason(error)) from error
+
+
+def _check_names(text: str, used: Sequence[CheckedColumn]) -> None:
+    """Raise `Unfit` for names in the text that differ in case alone: DuckDB finds the first of them for each."""
+    known: dict[str, str] = {}
+    for column in used:
+        other = known.setdefault(column.name.lower(), column.name)
+        word = rf"(?<!\w){re.escape(column.name)}(?!\w)"
+        if other != column.name and re.search(word, text, re.IGNORECASE):
+            names = f"{quoted(other)} and {quoted(column.name)}"
+            raise Unfit(f"SQL ignores case, and cannot tell apart the columns {names}; rename one of them")
 
 
 def _duckdb() -> Any:

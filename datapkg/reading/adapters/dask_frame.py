@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import dask
 import dask.dataframe as dd
 from dask.dataframe.utils import clear_known_categories
 
@@ -15,14 +16,23 @@ from datapkg.tables.pandas_metadata import forgotten_categories
 if TYPE_CHECKING:
     from datapkg.reading.protocols import TableLike
 
+_TO_TEXT = "dataframe.convert-string"
+
 
 def convert(table: TableLike, columns: Sequence[str] | None = None) -> Any:
     """Return a DataFrame whose partitions are read where they are computed; a worker needs the package installed."""
     chosen = None if columns is None else files.known(table, columns)
     numbers = list(range(len(table.__entry__.blocks)))
-    return dd.from_map(
-        read_block, numbers, args=[table, chosen], meta=_meta(table, chosen), label="datapkg", enforce_metadata=False
-    )
+    # By default, dask would make text of all Python objects: dates, decimals, booleans beside nulls, bytes.
+    with dask.config.set({_TO_TEXT: dask.config.get(_TO_TEXT, None) or False}):
+        return dd.from_map(
+            read_block,
+            numbers,
+            args=[table, chosen],
+            meta=_meta(table, chosen),
+            label="datapkg",
+            enforce_metadata=False,
+        )
 
 
 def read_block(number: int, table: TableLike, chosen: list[str] | None, columns: list[Any] | None = None) -> Any:

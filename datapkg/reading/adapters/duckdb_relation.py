@@ -11,6 +11,7 @@ import pyarrow.types as types
 
 from datapkg.errors import WrongType
 from datapkg.reading.adapters import files
+from datapkg.tables.extension_types import with_children
 
 if TYPE_CHECKING:
     from datapkg.reading.protocols import TableLike
@@ -29,6 +30,11 @@ def convert(
     connection = connection or duckdb.default_connection()
     try:
         return _relation(table, columns, filters, connection)
+    except pa.ArrowInvalid as error:
+        raise WrongType(
+            f"{table.__stored__.place}: duckdb has durations of whole microseconds, and here are finer ones, so choose "
+            f"other columns: {error}"
+        ) from error
     except duckdb.NotImplementedException as error:
         raise WrongType(
             f"{table.__stored__.place}: duckdb does not support all of its types, so choose other columns: {error}"
@@ -38,15 +44,27 @@ def convert(
 def _relation(
     table: TableLike, columns: Sequence[str] | None, filters: Any, connection: duckdb.DuckDBPyConnection
 ) -> duckdb.DuckDBPyRelation:
-    if filters is None and (found := _scan(table, connection)) is not None:
-        return found if columns is None else found.select(*map(_column, files.known(table, columns)))
+    names = None if columns is None else files.known(table, columns)
+    # duckdb ignores case: of two names that only differ in it, the first column would be found for both.
+    is_clear = names is None or len({name.lower() for name in table.columns}) == len(table.columns)
+    if filters is None and is_clear and (found := _scan(table, connection)) is not None:
+        return found if names is None else found.select(*map(_column, names))
     return connection.from_arrow(_known(table.arrow(columns, filters)))
 
 
 def _known(found: pa.Table) -> pa.Table:
-    """Return the same values in types that duckdb has: it has no half-precision floats."""
-    kinds = [field.with_type(pa.float32()) if types.is_float16(field.type) else field for field in found.schema]
+    """Return the same values in types that duckdb has: no half-precision floats, no durations below a microsecond.
+
+    Raise ArrowInvalid for such a duration, which duckdb would round.
+    """
+    kinds = [field.with_type(_known_type(field.type)) for field in found.schema]
     return found.cast(pa.schema(kinds, found.schema.metadata))
+
+
+def _known_type(kind: pa.DataType) -> pa.DataType:
+    if types.is_float16(kind):
+        return pa.float32()
+    return pa.duration("us") if kind == pa.duration("ns") else with_children(kind, _known_type)
 
 
 def _scan(table: TableLike, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation | None:

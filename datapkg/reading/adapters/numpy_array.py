@@ -13,18 +13,17 @@ import pyarrow.types as types
 from datapkg.errors import InvalidInput, WrongType
 from datapkg.format.texts import quoted
 from datapkg.reading.tables import arrow_reader
+from datapkg.reading.tables.exact_integers import is_rounded
 
 if TYPE_CHECKING:
     from datapkg.reading.protocols import TableLike
-
-_EXACT = 2**53  # up to here, a float of 64 bits holds every integer
 
 
 def convert(table: TableLike, columns: Sequence[str] | None = None, filters: Any = None) -> np.ndarray[Any, Any]:
     """Return rows by columns in the one type that holds all numbers; else an array of records with named fields.
 
     A pandas index is not a column here, unless it is asked for. A null is NaN among numbers and NaT among times; in
-    other columns it is None.
+    other columns, and beside integers that floats would round, it is None.
     """
     found = _read(table, columns, filters)
     if all(map(is_number, found.schema.types)) and found.num_columns:
@@ -88,25 +87,30 @@ def _matrix(table: TableLike, read: pa.Table, dtype: Any = None) -> np.ndarray[A
     columns = [values(column) for column in read.columns]
     kind = np.dtype(dtype) if dtype is not None else np.result_type(*columns) if columns else np.dtype(float)
     if dtype is None and kind.kind == "f":
-        _check_exact(table, read)
+        for name, column in zip(read.column_names, read.columns, strict=True):
+            check_exact(table, name, column)
     found = np.empty((len(read), len(columns)), kind)
     for at, column in enumerate(columns):
         found[:, at] = column
     return found
 
 
-def _check_exact(table: TableLike, read: pa.Table) -> None:
-    for name, column in zip(read.column_names, read.columns, strict=True):
-        if types.is_int64(column.type) or types.is_uint64(column.type):
-            ends = pc.min_max(column).as_py().values()
-            if any(each is not None and abs(each) > _EXACT for each in ends):
-                what = f"column {quoted(name)} holds integers above 2^53, which an array of floats rounds"
-                raise WrongType(
-                    f"{table.__stored__.place}: {what}; choose columns with node[[…]], or load it with node()"
-                )
+def check_exact(table: TableLike, name: str, column: pa.ChunkedArray) -> None:
+    """Raise `WrongType` for a column with integers that floats would round."""
+    if _is_rounded(column):
+        what = f"column {quoted(name)} holds integers above 2^53, which an array of floats rounds"
+        raise WrongType(f"{table.__stored__.place}: {what}; choose columns with node[[…]], or load it with node()")
+
+
+def _is_rounded(column: pa.ChunkedArray) -> bool:
+    if not (types.is_int64(column.type) or types.is_uint64(column.type)):
+        return False
+    return is_rounded(*pc.min_max(column).as_py().values())
 
 
 def _field(table: TableLike, name: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    if column.null_count and _is_rounded(column):
+        return np.array(column.to_pylist(), object)
     try:
         return values(column) if is_number(column.type) else column.to_numpy()
     except pa.ArrowException as error:

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from datapkg.errors import InvalidInput
 from datapkg.reading.adapters import blocks, files
-from datapkg.reading.adapters.numpy_array import is_number, values
+from datapkg.reading.adapters.numpy_array import check_exact, is_number, values
 
 if TYPE_CHECKING:
     from datapkg.reading.protocols import TableLike
@@ -56,7 +56,7 @@ class RowDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, number: int) -> dict[str, Any]:
         at = self._part[number]
         if self._read is None:
-            self._read = _columns(self._table.arrow(self._columns))
+            self._read = _columns(self._table, self._table.arrow(self._columns))
         return {name: _one(column, at) for name, column in self._read.items()}
 
     def shard(self, rank: int, world: int) -> RowDataset:
@@ -111,7 +111,7 @@ class RowStream(IterableDataset[dict[str, Any]]):
     def _rows(self, number: int, epoch: int, part: range) -> Iterator[dict[str, Any]]:
         """Yield the rows at these positions of a block, in its shuffled order."""
         block = blocks.read(self._table, number, self._columns)
-        columns = _columns(block)
+        columns = _columns(self._table, block)
         # Of the whole block, in every process alike: the parts of two of them may meet inside it.
         order = range(len(block)) if self._seed is None else _shuffled(len(block), self._seed, epoch, number)
         for place in part:
@@ -123,13 +123,16 @@ def _shuffled(count: int, *seed: int) -> list[int]:
     return order
 
 
-def _columns(table: pa.Table) -> dict[str, Any]:
-    return {name: _column(column) for name, column in zip(table.column_names, table.columns, strict=True)}
+def _columns(table: TableLike, read: pa.Table) -> dict[str, Any]:
+    columns = zip(read.column_names, read.columns, strict=True)
+    return {name: _column(table, name, column) for name, column in columns}
 
 
-def _column(column: pa.ChunkedArray) -> Any:
+def _column(table: TableLike, name: str, column: pa.ChunkedArray) -> Any:
     """Return numbers as a tensor, other values as Arrow has them."""
     if is_number(column.type):
+        if column.null_count:
+            check_exact(table, name, column)
         return torch.from_numpy(values(column))
     return column.combine_chunks()
 

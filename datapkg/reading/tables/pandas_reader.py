@@ -15,6 +15,7 @@ from datapkg.errors import InvalidInput, exhausted
 from datapkg.format.texts import quoted
 from datapkg.reading.tables import arrow_reader, statistics
 from datapkg.reading.tables.arrow_reader import index_columns
+from datapkg.reading.tables.exact_integers import integers_beside_nulls, is_rounded
 from datapkg.reading.tables.row_filters import Filters
 from datapkg.reading.tables.row_selection import Picks
 from datapkg.reading.tables.stored_table import StoredTable
@@ -32,6 +33,7 @@ _LONG, _MANY_COLUMNS = 65_536, 90
 
 # The dtypes that pandas gives booleans and integers with nulls, by the kinds of their dtypes.
 _DTYPES_WITH_NULLS: dict[str, Any] = {"b": object, "i": "float64", "u": "float64"}
+_EXACT_DTYPES: dict[str, Any] = {"i": "Int64", "u": "UInt64"}  # if floats would round the integers
 
 _BACKENDS = (None, "pyarrow", "numpy_nullable")
 
@@ -132,7 +134,11 @@ def _with_dtypes_of_nulls(question: arrow_reader.Question, schema: pa.Schema, em
     with_nulls = {name for name, each in found.items() if each.nulls}
     for at, name in enumerate(shown):
         if name in with_nulls and _changes_with_nulls(empty.dtypes.iloc[at]):
-            empty.isetitem(at, np.empty(0, _DTYPES_WITH_NULLS[empty.dtypes.iloc[at].kind]))
+            kind = empty.dtypes.iloc[at]
+            if is_rounded(found[name].least, found[name].greatest):
+                empty.isetitem(at, pd.Series([], dtype=_EXACT_DTYPES[kind.kind]).array)
+            else:
+                empty.isetitem(at, np.empty(0, _DTYPES_WITH_NULLS[kind.kind]))
     if with_nulls & set(index):
         empty.index = empty.index.astype(_DTYPES_WITH_NULLS[empty.index.dtype.kind])
     return empty
@@ -233,7 +239,7 @@ def _frame(table: pa.Table, form: Form) -> pd.DataFrame:
         backed: pd.DataFrame = table.to_pandas(types_mapper=_types_mapper(form.dtype_backend))
         return backed
     table = convertible(table)
-    whole, levels = _nested_integers(table), _extension_levels(table)
+    whole, levels = integers_beside_nulls(table), _extension_levels(table)
     if form.frozen:
         return _read_only(_with_levels(_with_whole(table.to_pandas(split_blocks=True), whole), levels))
     apart = len(table) >= _LONG and table.num_columns <= _MANY_COLUMNS
@@ -252,9 +258,11 @@ def _frame(table: pa.Table, form: Form) -> pd.DataFrame:
     return frame
 
 
-def _with_whole(frame: pd.DataFrame, whole: dict[int, pd.Series]) -> pd.DataFrame:
+def _with_whole(frame: pd.DataFrame, whole: dict[int, Any]) -> pd.DataFrame:
     for at, column in whole.items():
-        frame.isetitem(at, column.array)
+        # A dtype of the metadata, such as `int64[pyarrow]`, holds nulls by itself.
+        if isinstance(frame.dtypes.iloc[at], np.dtype):
+            frame.isetitem(at, column)
     return frame
 
 
@@ -337,36 +345,6 @@ def _memory(table: pa.Table) -> dict[int, Any]:
             values = np.frombuffer(chunk.buffers()[1], f"V{width}", len(chunk), chunk.offset * width)
             found[values.ctypes.data] = values if values.flags.writeable else values.copy()
     return found
-
-
-def _nested_integers(table: pa.Table) -> dict[int, pd.Series]:
-    """Return columns in which integers occur beside nulls below the top level, by their position in the frame.
-
-    Arrow would make floats of them, and change those beyond 2^53.
-    """
-    index = set(index_columns(table.schema))
-    # `Schema.names` and `Schema.types` are computed at each access: in a loop, quadratic time.
-    shown = [(at, field.type) for at, field in enumerate(table.schema) if field.name not in index]
-    return {
-        place: table.column(at).to_pandas(integer_object_nulls=True)
-        for place, (at, kind) in enumerate(shown)
-        if types.is_nested(kind) and any(_has_null_integers(each) for each in table.column(at).chunks)
-    }
-
-
-def _has_null_integers(array: pa.Array, is_inner: bool = False) -> bool:
-    kind = array.type
-    if isinstance(array, pa.ExtensionArray):
-        return _has_null_integers(array.storage, is_inner)
-    if types.is_struct(kind):
-        return any(_has_null_integers(array.field(at), True) for at in range(kind.num_fields))
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind) or types.is_map(kind):
-        return any(_has_null_integers(each, True) for each in _children(array))
-    return is_inner and types.is_integer(kind) and array.null_count > 0
-
-
-def _children(array: pa.Array) -> list[pa.Array]:
-    return [array.keys, array.items] if types.is_map(array.type) else [array.values]
 
 
 def _metadata_fit(schema: pa.Schema) -> bool:

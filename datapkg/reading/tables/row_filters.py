@@ -23,6 +23,8 @@ Filters: TypeAlias = Any
 Term: TypeAlias = tuple[str, str, Any]
 
 _IN = ("in", "not in")
+_FLOATS = ("half", "float", "double")
+_EXACT = 2**53  # beside floats, pyarrow refuses integers beyond it
 _EXAMPLES = ("2024-01-01", "1", "12:00:00")
 
 
@@ -60,11 +62,21 @@ def _plain_term(table: StoredTable, term: Any) -> Any:
     if not isinstance(term, tuple) or len(term) != 3 or term[1] not in _IN:
         return term
     name, operator, values = term
-    is_objects = isinstance(values, np.ndarray) and values.dtype.kind == "O"
-    if not is_objects and not isinstance(values, list | tuple | set | frozenset):
+    is_array = isinstance(values, np.ndarray) and values.dtype.kind in "Of"
+    if not is_array and not isinstance(values, list | tuple | set | frozenset):
         return term
     place = f"{table.place}: the filter of column {quoted(name)}"
-    return name, operator, ValueKinds(place, of_frame=True, counted="value").see(list(values))
+    found = ValueKinds(place, of_frame=True, counted="value").see(list(values))
+    is_float = dict(table.node.columns).get(name) in _FLOATS
+    return name, operator, _with_both_zeros(found) if is_float and isinstance(found, list) else found
+
+
+def _with_both_zeros(values: list[Any]) -> list[Any]:
+    """Return numbers with 0.0 and -0.0 if they have one of them: these are equal, but two values for Arrow's `isin`."""
+    numbers = [each for each in values if isinstance(each, int | float) and not isinstance(each, bool)]
+    if 0 not in numbers or any(isinstance(each, int) and abs(each) > _EXACT for each in numbers):
+        return values
+    return [*values, 0.0, -0.0]
 
 
 def condition(table: StoredTable, filters: Filters) -> pc.Expression | None:

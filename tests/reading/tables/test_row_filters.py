@@ -8,6 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -113,3 +114,14 @@ def test_rows_with_nan_pass_the_filters_that_hold_for_them(
             continue
         assert node.arrow(filters=filters, columns=["id"])["id"].to_pylist() == wanted
         assert [each for batch in node.iter_batches(2, filters=filters) for each in batch["id"]] == wanted
+
+
+@pytest.mark.parametrize("types", [pa.float64(), pa.float32()], ids=str)
+@pytest.mark.parametrize("zero", [0, 0.0, -0.0], ids=str)
+def test_lists_with_zero_take_both_zeros(home: Home, zero: float, types: pa.DataType) -> None:
+    node = stored(home, pa.table({"x": pa.array([0.0, -0.0, 1.5, None], types), "id": range(4)}))
+    for values in ([zero, 7], (zero,), {zero}, np.array([zero], "f8"), np.array([zero], object)):
+        assert node.arrow(filters=[("x", "in", values)])["id"].to_pylist() == [0, 1]
+        assert node.arrow(filters=[("x", "not in", values)])["id"].to_pylist() == [2, 3]
+    assert node.arrow(filters=[("x", "in", [zero, None])])["id"].to_pylist() == [0, 1, 3]
+    assert node.arrow(filters=[("id", "in", [0, 3])])["id"].to_pylist() == [0, 3]
