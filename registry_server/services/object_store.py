@@ -6,6 +6,7 @@ so that no other one deletes objects there that it does not know.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -102,8 +103,18 @@ def open_blobs(url: str) -> Blobs:
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
             raise InvalidInput(f"{url!r} is not the URL of a folder: expected file:///FOLDER")
-        return FolderBlobs(Path(unquote(parts.path)))
+        return FolderBlobs(_private(Path(unquote(parts.path))))
     return StorageBlobs(url)
+
+
+def _private(folder: Path) -> Path:
+    """Make a folder that only the registry may read, since it has private packages; one that exists is left as it is.
+
+    One that cannot be made is noticed when the first file is written.
+    """
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 class StorageBlobs(BucketBlobs):

@@ -206,6 +206,11 @@ def test_a_registry_moves_from_a_folder_to_a_bucket_and_back(
     other.close()
 
 
+def test_folder_of_the_objects_is_private(tmp_path: Path) -> None:
+    House(tmp_path, objects=(tmp_path / "mount" / "bucket").as_uri()).close()
+    assert not (tmp_path / "mount" / "bucket").stat().st_mode & 0o077
+
+
 def test_other_requests_do_not_wait_for_the_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked in threads, never in the one that serves all requests."""
     image, large = b"\x89PNG\r\n\x1a\n" + bytes(100), FIRST[:900_000]

@@ -126,6 +126,11 @@ class StaticObjects(PushTarget):
         by_pack: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
         for hash in hashes:
             place = self.places.find(hash)
+            if place.size > RUN_BYTES:  # by a file that anybody may have written who can write there
+                raise CorruptObject(
+                    f"object {hash} at {self._blobs.url} would be {place.size:,} bytes, where few were expected",
+                    hash=hash,
+                )
             if place.pack in (WHOLE, RECIPE):
                 yield hash, self.read(hash)
             else:

@@ -13,7 +13,7 @@ import pytest
 from datapkg.errors import CorruptObject
 from datapkg.format.chunks import Step
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.locations import RECIPE, ObjectLocation, decode_locations, encode_locations
+from datapkg.format.locations import RECIPE, WHOLE, ObjectLocation, decode_locations, encode_locations
 from datapkg.format.names import Ref
 from datapkg.format.static_registry import locations_key, object_key, recipe_key
 from datapkg.objects.base import Readable, Writable
@@ -114,6 +114,16 @@ def test_a_small_change_writes_a_small_file_of_locations(blobs: FolderBlobs) -> 
     assert sum(size > 50_000 for size in sizes) == 1 + 39 // (MAX_BASES + 1)
     reader = opened(blobs, [STATES[39]])
     assert dict(reader.read_many(map(hash_bytes, bodies))) == {hash_bytes(body): body for body in bodies}
+
+
+@pytest.mark.parametrize("pack", ["0" * 64, WHOLE, RECIPE])
+def test_a_small_object_with_a_huge_place_is_not_read_into_memory(blobs: FolderBlobs, pack: str) -> None:
+    """A web server could send as many bytes as the file of locations says."""
+    hash = hash_bytes(b"small")
+    blobs.put(locations_key(REF, STATES[0]), io.BytesIO(encode_locations({hash: ObjectLocation(pack, 0, 1 << 40)})))
+    reader = opened(blobs, STATES[:1])
+    with pytest.raises(CorruptObject, match="1,099,511,627,776 bytes, where few were expected"):
+        list(reader.read_many([hash]))
 
 
 def test_what_says_where_objects_are_may_be_lost(blobs: FolderBlobs) -> None:
