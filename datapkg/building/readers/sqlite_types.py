@@ -35,10 +35,12 @@ _AT_ONCE = 100
 # The steps of SQLite's virtual machine between two reports, and the rows by which the steps of all are estimated.
 _STEPS, _FEW_ROWS = 1_000, 5_000
 _DAY, _MOMENT = pa.date32(), pa.timestamp("us")
-# The modifier makes SQLite normalize the date: the 30th of February becomes another day.
-_IS_DAY = "{c} = date({c}, '+0 days')"
+# The modifier makes SQLite normalize the date: the 30th of February becomes another day. Python's dates begin with the
+# year 1, and only SQLite has an hour 24.
+_IS_DAY = "substr({c}, 1, 4) >= '0001' AND {c} = date({c}, '+0 days')"
 _IS_MOMENT = (
-    "substr({c}, 1, 10) = date(substr({c}, 1, 10), '+0 days') AND substr({c}, 11, 1) IN (' ', 'T')"
+    "substr({c}, 1, 4) >= '0001' AND substr({c}, 1, 10) = date(substr({c}, 1, 10), '+0 days')"
+    " AND substr({c}, 11, 1) IN (' ', 'T') AND substr({c}, 12, 2) < '24'"
     " AND substr({c}, 12, 8) = time(substr({c}, 12, 8)) AND (length({c}) = 19"
     " OR (substr({c}, 20, 1) = '.' AND length({c}) BETWEEN 21 AND 26 AND substr({c}, 21) NOT GLOB '*[^0-9]*'))"
 )

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 SPSS_KWARGS = frozenset({"columns", "convert_categoricals", "encoding", "user_missing"})
 XPORT_KWARGS = frozenset({"columns", "encoding"})
+_EXACT = 2**53  # up to here, a float is the integer that it looks like
 
 
 def stata(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
@@ -150,7 +152,7 @@ def _with_text_categories(frame: pandas.DataFrame, warn: Warn) -> pandas.DataFra
     changed: dict[int, Any] = {}
     for at, kind in enumerate(frame.dtypes):
         if isinstance(kind, pandas.CategoricalDtype) and kind.categories.inferred_type.startswith("mixed"):
-            names = [each if isinstance(each, str) else f"{each:g}" for each in kind.categories]
+            names = [each if isinstance(each, str) else _number_text(each) for each in kind.categories]
             changed[at] = frame.iloc[:, at].cat.rename_categories(names)
             warn(f"column {quoted(frame.columns[at])} has values without a label; they are kept as text")
     if changed:
@@ -158,6 +160,14 @@ def _with_text_categories(frame: pandas.DataFrame, warn: Warn) -> pandas.DataFra
         for at, column in changed.items():
             frame.isetitem(at, column)
     return frame
+
+
+def _number_text(value: Any) -> str:
+    """Return a number with all its digits, as different values must not become one category; 3.0 is `3`."""
+    if not isinstance(value, Real):
+        return str(value)
+    number = float(value)
+    return str(int(number)) if number.is_integer() and abs(number) < _EXACT else repr(number)
 
 
 def _text(value: str | bytes) -> str:

@@ -58,6 +58,15 @@ def test_values_without_a_label_beside_labelled_ones_become_text(tmp_path: Path)
     assert warnings == ["p.dta: column 'sex' has values without a label; they are kept as text"]
 
 
+def test_values_without_a_label_keep_all_digits(tmp_path: Path) -> None:
+    values = [1_234_567.0, 1_234_568.0, 0.1 + 0.2, 9_999_999.0, 3.0]
+    pd.DataFrame({"income": values}).to_stata(
+        tmp_path / "p.dta", write_index=False, value_labels={"income": {9_999_999: "refused"}}
+    )
+    found, _, _ = table_of(tmp_path)
+    assert found["income"].tolist() == ["1234567", "1234568", "0.30000000000000004", "refused", "3"]
+
+
 def test_duplicate_labels_are_rejected_with_a_hint(tmp_path: Path) -> None:
     people().to_stata(tmp_path / "p.dta", write_index=False, value_labels={"sex": {1: "f", 2: "f"}})
     with pytest.raises(BuildFailed) as caught:
