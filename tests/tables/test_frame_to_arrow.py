@@ -13,6 +13,7 @@ import pytest
 
 from datapkg.errors import TransformFailed
 from datapkg.format.manifest.parsed import TableNode
+from datapkg.tables.frame_to_arrow import table_from_frame
 from datapkg.tables.pandas_metadata import pandas_metadata
 from tests.building.builds import Bench
 
@@ -237,3 +238,14 @@ def test_any_arrow_stream_is_a_table() -> None:
     bench = Bench()
     table = bench.table(bench.build(Other()), "data")
     assert table.to_pylist() == [{"l": ["x", None], "s": "a"}, {"l": None, "s": None}]
+
+
+def test_categories_of_periods_stay_periods() -> None:
+    months = pandas.period_range("2020-01", periods=2, freq="M")
+    frame = pandas.DataFrame(
+        {"p": pandas.Categorical([months[1], None], months)}, index=pandas.CategoricalIndex([months[1], months[0]])
+    )
+    found = table_from_frame(frame).to_pandas()
+    assert found["p"].tolist() == [months[1], pandas.NaT]
+    assert found.index.tolist() == [months[1], months[0]]
+    assert isinstance(frame["p"].dtype, pandas.CategoricalDtype)
