@@ -18,7 +18,7 @@ from weakref import WeakSet
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
 FORMAT = 3
@@ -26,6 +26,7 @@ FORMAT = 3
 TICK_NS = 20_000_000
 
 _Stamp = tuple[int, int, int, int, int]
+Seen = tuple[_Stamp, int]
 # It is a cache: waiting longer for another process costs more than hashing again, and so does asking at each file.
 _LOCKED_S, _LEFT_ALONE_S = 2, 30
 _STAMP = "size, mtime_ns, ctime_ns, inode, device, IFNULL(CAST(checked_ns AS INTEGER), 0)"
@@ -46,6 +47,12 @@ CREATE TABLE found (key TEXT PRIMARY KEY, value BLOB, day INTEGER);
 def stamp(stat: os.stat_result) -> _Stamp:
     """Return the attributes that change with a file: size, modification and change time, inode and device."""
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev
+
+
+def seen(path: Path) -> Seen:
+    """Return the stamp of a file, and when it was taken in ns; a file that is hashed after that may be `mark_seen`."""
+    at = time.time_ns()
+    return stamp(os.stat(path)), at
 
 
 def _check(key: str, value: bytes) -> bytes:
@@ -93,11 +100,16 @@ class Index:
 
         This does not wait for the disk, so a row may survive a power cut that the bytes did not, with the same stat.
         """
-        rows: list[tuple[object, ...]] = []
+        found: dict[Path, Seen] = {}
         for path in paths:
             # A file that is gone already needs no entry.
             with contextlib.suppress(OSError):
-                rows.append((str(path), *stamp(os.stat(path)), time.time_ns()))
+                found[path] = seen(path)
+        self.mark_seen(found)
+
+    def mark_seen(self, found: Mapping[Path, Seen]) -> None:
+        """Record files that were hashed as verified, in the state in which they were before that."""
+        rows: list[tuple[object, ...]] = [(str(path), *stamped, at) for path, (stamped, at) in found.items()]
         self._write("INSERT OR REPLACE INTO believed VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def sources(self, folder: str) -> Iterator[tuple[str, _Stamp, int, str]]:

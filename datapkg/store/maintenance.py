@@ -18,6 +18,7 @@ from datapkg.objects.pack_file import Pack, hash_file, hash_place, readable_byte
 from datapkg.objects.progress import VERIFYING, PartCounter, Progress, Share, silent
 from datapkg.objects.recipe_maker import check_recipe
 from datapkg.objects.threads import ThreadPool
+from datapkg.store.index import Seen, seen
 from datapkg.store.refs import Current
 from datapkg.store.store import Store
 
@@ -33,10 +34,11 @@ class _Check:
     is_right: Callable[[Share], bool]
     set_aside: Callable[[], set[str]]
 
-    def run(self, share: Share) -> bool:
-        """Return whether the file is right, and report all of it as done."""
+    def run(self, share: Share) -> Seen | None:
+        """Return what the file was before it was read if it is right, else None; report all of it as done."""
         try:
-            return self.is_right(share)
+            before = seen(self.path)
+            return before if self.is_right(share) else None
         finally:
             share(1)
 
@@ -52,15 +54,18 @@ def check(store: Store, hashes: Collection[str] | None = None, progress: Progres
 
 
 def _run(store: Store, checks: list[_Check], progress: Progress) -> set[str]:
-    wrong, right = list[_Check](), list[Path]()
+    wrong, right = list[_Check](), dict[Path, Seen]()
     checks = sorted(checks, key=lambda each: -each.size)  # so that no large one is left alone at the end
     counter = PartCounter(progress, [each.size for each in checks], (VERIFYING, VERIFYING))
     with ThreadPool(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
         begun = [pool.submit(each.run, counter.share(at)) for at, each in enumerate(checks)]
         for each, call in zip(checks, begun, strict=True):
             with contextlib.suppress(FileNotFoundError):  # another process has just deleted or rewritten it
-                right.append(each.path) if call.result() else wrong.append(each)
-    store.objects.index.mark_verified(right)
+                if before := call.result():
+                    right[each.path] = before
+                else:
+                    wrong.append(each)
+    store.objects.index.mark_seen(right)
     return {hash for each in wrong for hash in each.set_aside()}
 
 

@@ -34,7 +34,7 @@ from datapkg.objects.pack_file import (
     readable_bytes,
 )
 from datapkg.objects.recipe_maker import check_recipe
-from datapkg.store.index import Index
+from datapkg.store.index import Index, seen
 from datapkg.store.small_files import names
 from datapkg.store.trash import StoredObjects
 
@@ -119,9 +119,10 @@ class VerifiedObjects(Objects):
         """Return whether the file matches its name, by its stat or by hashing it; packs are verified as a whole."""
         if self._is_verified(place):
             return True
+        before = seen(place.path)  # what is changed while it is hashed is not verified
         if hash_file(place.path) != (place.pack or hash):
             return False
-        self.index.mark_verified([place.path])
+        self.index.mark_seen({place.path: before})
         return True
 
     def missing(self, hashes: Iterable[str]) -> set[str]:

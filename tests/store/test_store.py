@@ -18,6 +18,7 @@ from datapkg.format.hashing import hash_bytes
 from datapkg.format.manifest.parsed import Block, FileNode, Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.objects import files, pack_merging, packs
+from datapkg.objects.pack_file import hash_file
 from datapkg.objects.packs import PackedObjects
 from datapkg.store import format_version
 from datapkg.store.index import Index
@@ -80,6 +81,28 @@ def test_change_within_the_same_timestamp_is_detected(store: Store) -> None:
             file.write(b"X")
         with pytest.raises(CorruptObject):
             store.objects.read(hash)
+
+
+@pytest.mark.parametrize("module", ["verified", "maintenance"])
+def test_change_while_an_object_is_hashed_is_detected(
+    store: Store, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    """Hashing a large file takes a while; only what it was before that is known to be right."""
+    hash = store.objects.put_bytes(BIG)
+    path = store.objects.packed.loose.path(hash)
+    os.utime(path)
+
+    def changed_meanwhile(path: Path, *share: Any) -> str:
+        found = hash_file(path, *share)
+        flip(path, 100)
+        os.utime(path, ns=(0, time.time_ns() - 10**9))
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"datapkg.store.{module}.hash_file", changed_meanwhile)
+        store.objects.missing([hash]) if module == "verified" else check(store)
+    assert not store.objects.index.is_verified(path)
+    assert store.objects.missing([hash]) == {hash}
 
 
 def test_corrupt_byte_in_a_pack_affects_only_that_object(store: Store) -> None:

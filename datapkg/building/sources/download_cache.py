@@ -15,7 +15,7 @@ from pathlib import Path
 
 from datapkg.format.hashing import copy_hashed
 from datapkg.objects.files import naming, new_file, rename, seal, sweep_temp, sync_file, temp_path
-from datapkg.store.index import Index
+from datapkg.store.index import Index, seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class DownloadCache:
         if self.index.is_verified(path):
             return True
         try:
+            before = seen(path)
             with path.open("rb", buffering=0) as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
@@ -117,7 +118,7 @@ class DownloadCache:
         if found != hash:
             path.unlink(missing_ok=True)
             return False
-        self.index.mark_verified([path])
+        self.index.mark_seen({path: before})
         return True
 
 
