@@ -6,11 +6,14 @@ import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import asyncssh
 import pytest
 
 from datapkg.errors import InvalidInput, NotFound, Refused, Unreachable
 from datapkg.objects.blobs.ssh import SshBlobs
+from datapkg.objects.blobs.ssh_session import SshSession
 from tests.blob_contract import BODY, BlobsContract
 from tests.ssh_server import SshServer, ssh_server
 
@@ -48,6 +51,27 @@ def test_lost_connection_is_made_again(tmp_path: Path, monkeypatch: pytest.Monke
         server.stop()
         with pytest.raises(Unreachable, match="cannot be reached by ssh"):
             blobs.size("a")
+
+
+def test_rename_whose_answer_was_lost_is_done(
+    server: SshServer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs, run, is_lost = SshBlobs(server.url(tmp_path / "data")), SshSession.run, [True]
+
+    def losing(session: SshSession, action: Any) -> Any:
+        found = run(session, action)
+        if is_lost.pop():
+            raise asyncssh.ConnectionLost("lost")
+        return found
+
+    blobs.put("a", io.BytesIO(BODY))
+    with monkeypatch.context() as patched:
+        is_lost.insert(0, False)
+        patched.setattr(SshSession, "run", losing)
+        blobs.rename("a", "b")
+    assert (blobs.size("a"), blobs.read("b", len(BODY))) == (None, BODY)
+    with pytest.raises(NotFound):
+        blobs.rename("a", "b")
 
 
 def test_unknown_host_key_is_refused(

@@ -185,7 +185,11 @@ class SshBlobs(Blobs):
         self._run(link, key)
 
     def rename(self, key: str, target: str) -> None:
+        tries = itertools.count()
+
         async def move(sftp: asyncssh.SFTPClient) -> None:
+            if next(tries) and not await sftp.exists(self._path(key)) and await sftp.exists(self._path(target)):
+                return  # only the answer to an earlier try was lost
             await self._size(sftp, key)
             await self._in_folder(sftp, self._path(target), lambda path: sftp.posix_rename(self._path(key), path))
             # A rename keeps mtime, and SFTP has no ctime: without this, the sweep would see the age of the old name.
