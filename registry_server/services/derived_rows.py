@@ -43,7 +43,10 @@ def check(registry: Registry, wrong: list[str], repaired: list[str] | None) -> N
             found = _differences(registry, connection, package_id, package, manifest)
         if found and repaired is not None:
             with registry.db.write() as connection:
-                _make_anew(registry, connection, package_id, package, manifest)
+                # Again: the package may have been deleted, and would get rows anew.
+                found = _differences(registry, connection, package_id, package, manifest)
+                if found:
+                    _make_anew(registry, connection, package_id, package, manifest)
         (wrong if repaired is None else repaired).extend(f"{each} of {package}@sha256:{hash[:16]}" for each in found)
 
 
@@ -68,14 +71,16 @@ def _held(manifest: Manifest) -> dict[str, int]:
 def _differences(
     registry: Registry, connection: Connection, package_id: int, package: str, manifest: Manifest
 ) -> list[str]:
+    row = states.find(connection, package_id, manifest.hash)
+    if row is None:  # the package was deleted since its states were listed
+        return []
     wanted = _held(manifest)
     # More is no difference: the package holds the objects of its other states too.
     held = objects.held_by(connection, package_id, wanted)
     found = [f"the objects held ({len(wanted.keys() - held.keys()):,} missing)"] if wanted.keys() - held.keys() else []
     if any(held[hash] != size for hash, size in wanted.items() if hash in held):
         found.append("the listed size of an object")
-    row = states.find(connection, package_id, manifest.hash)
-    if row is not None and replace(row, unchecked=None) != describe(manifest):
+    if replace(row, unchecked=None) != describe(manifest):
         found.append("title, description or size")
     if states.latest_of(connection, package_id) == manifest.hash:
         texts = search_texts(package, manifest, registry.objects)

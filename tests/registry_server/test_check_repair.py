@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, insert, update
@@ -15,6 +16,7 @@ from datapkg.format.chunks import Step
 from datapkg.objects.cloud import single_key
 from datapkg.objects.packs import PackedObjects
 from registry_server.db.tables import objects, package_objects, recipe_bases, search, states
+from registry_server.services import downloads
 from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.sweep import GRACE
@@ -184,3 +186,21 @@ def test_what_is_noted_beside_recipes_is_removed_by_a_repair(house: House, ada: 
     ada.publish("ada/iris", {"derived": base + rest})
     sweep_later(house, GRACE * 6)
     check_clean(house)
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_a_package_that_is_deleted_during_a_check_is_no_damage(
+    house: House, ada: Client, monkeypatch: pytest.MonkeyPatch, repair: bool
+) -> None:
+    ada.publish("ada/iris", FILES)
+    map_checked = downloads.map_checked
+
+    def deleted_then(*given: Any) -> Any:
+        found = map_checked(*given)
+        ada.delete(IRIS)
+        return found
+
+    monkeypatch.setattr(downloads, "map_checked", deleted_then)
+    found = check(house.registry, THE_OPERATOR, repair=repair)
+    assert (found.rows, found.repaired, found.damaged) == ([], [], [])
+    assert ada.get(IRIS).status == 404
