@@ -42,6 +42,9 @@ class KnownLocks:
         found: set[str] = set()
         for path in self.paths().values():
             with contextlib.suppress(OSError):
+                # What became a pipe would make every `gc` wait.
+                if not path.is_file():
+                    continue
                 found.update(match.decode() for match in _HASH.findall(path.read_bytes()))
         return found
 

@@ -242,3 +242,13 @@ def test_old_states_stay_in_the_log_and_say_how_to_get_them(store: Store) -> Non
     assert error.hint == f"datapkg install u/p@sha256:{states[0]}"
     assert store.freed(P, states[-1]) is None
     assert store.freed(P, "0" * 64) is None
+
+
+def test_a_known_lock_that_became_a_pipe_is_not_waited_for(store: Store, tmp_path: Path) -> None:
+    lock = tmp_path / "datapkg.lock"
+    lock.write_text("0" * 64)
+    store.known_locks.note(lock)
+    assert store.known_locks.pinned() == {"0" * 64}
+    lock.unlink()
+    os.mkfifo(lock)
+    assert store.known_locks.pinned() == set()
