@@ -68,7 +68,8 @@ def check_package(text: str) -> str:
 def _identifier(text: str, what: str, pattern: re.Pattern[str], limit: int, rule: str) -> str:
     if not isinstance(text, str) or not pattern.match(text) or len(text) > limit:
         meant = re.sub(r"[^a-z0-9]+", "_" if pattern is _PACKAGE else "", str(text).strip().lower()).strip("_")
-        is_allowed = pattern.match(meant) is not None and len(meant) <= limit
+        is_taken = keyword.iskeyword(meant) or (what == "user name" and meant in RESERVED)
+        is_allowed = pattern.match(meant) is not None and len(meant) <= limit and not is_taken
         raise _not_allowed(what, text, f"{rule}, at most {limit} characters", meant if is_allowed else "")
     if keyword.iskeyword(text):
         raise InvalidName(f"{what} {text!r} is not allowed: it is a keyword of Python, and the name is imported")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from datapkg.errors import InvalidName
@@ -223,6 +223,9 @@ def test_almost_valid_version_suggests_a_valid_one(text: str, meant: str) -> Non
         check_version(text)
 
 
+@example("IS", check_user)
+@example("None", check_package)
+@example("Admin", check_user)
 @given(st.text(max_size=70), st.sampled_from([check_user, check_package, check_tag, check_version, Ref.parse]))
 def test_suggested_names_are_valid(text: str, check: Callable[[str], object]) -> None:
     try:

@@ -81,7 +81,7 @@ class Index:
 @pytest.fixture(scope="module")
 def index(registry: LiveRegistry, tmp_path_factory: pytest.TempPathFactory) -> Index:
     folder = tmp_path_factory.mktemp("pip")
-    user = f"pip{os.getpid()}"
+    user = f"pip{os.urandom(4).hex()}"  # the module may run in parts, each with this fixture
     token = registry.add_user(user)
     home = Home({"DATAPKG_HOME": str(folder / "store"), "DATAPKG_REGISTRY": registry.url, "DATAPKG_TOKEN": token})
     for name, version, text in (("iris", "1.2.0", "1"), ("iris", "1.3.0", "2"), ("secret", "1.0", "3")):

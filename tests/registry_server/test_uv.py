@@ -95,7 +95,7 @@ class Project:
 @pytest.fixture(scope="module")
 def published(registry: LiveRegistry, tmp_path_factory: pytest.TempPathFactory) -> Published:
     folder = tmp_path_factory.mktemp("published")
-    user = f"uv{os.getpid()}"
+    user = f"uv{os.urandom(4).hex()}"  # the module may run in parts, each with this fixture
     token = registry.add_user(user)
     home = Home({"DATAPKG_HOME": str(folder / "store"), "DATAPKG_REGISTRY": registry.url, "DATAPKG_TOKEN": token})
     states = {}
