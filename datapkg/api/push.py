@@ -125,10 +125,15 @@ def _push(
     transfer(home.store.objects, sending.target, left, progress)
     published = client.publish(ref, started.push, request, objects=len(asked))
     _remember(home, ref, manifest, client.url, request, published.changed)
+    return _completed(result, published, client, client.sent_bytes - sent_before)
+
+
+def _completed(result: PushResult, published: push_wire.Published, client: Client, sent_bytes: int) -> PushResult:
+    """Return the result of a push with what the registry answered at its end."""
     unchecked = [unchecked_text(published.unchecked)] if published.unchecked else []
     return replace(
         result,
-        bytes_sent=client.sent_bytes - sent_before,
+        bytes_sent=sent_bytes,
         url=published.url,
         changed=published.changed,
         public=published.public,

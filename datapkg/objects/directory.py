@@ -320,7 +320,7 @@ def _opened_alone(path: Path, hash: str, offset: int) -> IO[bytes]:
 
 
 def _unseal(path: Path) -> None:
-    """Make a file writable that is sealed and has no name: whoever sealed it was killed, or could not sync it."""
+    """Make a sealed temporary file writable again, after its writer was killed or could not sync it."""
     with contextlib.suppress(FileNotFoundError), open(path, "rb", buffering=0) as file:
         try:
             # Whoever is about to give it its name holds the lock; as an object it must stay sealed.

@@ -18,7 +18,7 @@ def copy_database(source: Path, target: Path) -> None:
     """
     log, shared = (source.with_name(source.name + suffix) for suffix in ("-wal", "-shm"))
     if log.is_file() and log.stat().st_size and not shared.exists():
-        # SQLite cannot read a log whose index it may not make. Whoever writes the database would have made it.
+        # SQLite cannot read a write-ahead log without its index file, and cannot create that file on read-only media.
         for path in (source, log):
             shutil.copyfile(path, target.with_name(path.name.replace(source.name, target.name, 1)))
         return

@@ -114,7 +114,7 @@ def _opened_lock(registry: Registry) -> BinaryIO:
     if registry.scratch:
         with suppress(FileNotFoundError):
             return open(registry.sweep_lock, "rb")
-        return TemporaryFile("ab", dir=registry.scratch)  # on read-only media nobody sweeps
+        return TemporaryFile("ab", dir=registry.scratch)  # read-only media need no lock against other sweeps
     return open(registry.sweep_lock, "ab")
 
 

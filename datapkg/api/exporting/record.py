@@ -77,7 +77,7 @@ def read_record(data: Path, dest: Path, package: str, folder: Path | None = None
         is_same = record.package == package and os.lstat(folder or dest).st_ino == record.folder
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    # Files of these names are replaced and removed, so a record that somebody edited must not lead outside.
+    # An export replaces and removes the files with these names, so an edited record must not name files elsewhere.
     is_safe = all(name not in ("", ".", "..") and "/" not in name for each in record.files for name in each.parts)
     return record if is_same and is_safe and all(each.parts for each in record.files) else None
 

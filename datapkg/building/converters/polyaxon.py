@@ -8,7 +8,7 @@ from typing import Any
 from datapkg.building.converters.conversion import Conversion
 from datapkg.building.converters.polyaxon_component import KINDS as COMPONENT_KINDS
 from datapkg.building.converters.polyaxon_component import convert_component
-from datapkg.building.converters.polyaxon_run import NAME, Command, add_run, described, stop_rules
+from datapkg.building.converters.polyaxon_run import NAME, CommandTemplate, add_run, described, stop_rules
 from datapkg.building.converters.sections import Section, texts_of
 from datapkg.format.texts import quoted
 
@@ -45,7 +45,7 @@ def convert_polyaxon(path: Path, conversion: Conversion) -> list[Path]:
     run = top.section("run")
     if run is None:
         raise top.wrong("run", "expected a command: run: {cmd: …}")
-    command = Command([*stage["params"], *varied], run, "cmd", "declarations: {{{name}: …}}")
+    command = CommandTemplate([*stage["params"], *varied], run, "cmd", "declarations: {{{name}: …}}")
     lines = [command.text(each.text) for each in texts_of(run.take("cmd"))]
     if not lines:
         raise run.wrong("cmd", "expected a command")

@@ -10,7 +10,7 @@ from typing import Any
 
 from datapkg.building.converters.code_files import inner_path
 from datapkg.building.converters.conversion import Conversion
-from datapkg.building.converters.polyaxon_run import NAME, Command, add_run, described, stop_rules
+from datapkg.building.converters.polyaxon_run import NAME, CommandTemplate, add_run, described, stop_rules
 from datapkg.building.converters.sections import Section, plain_value, texts_of
 from datapkg.building.spec.matrix_values import DISTRIBUTIONS, SEQUENCES
 from datapkg.format.texts import quoted
@@ -48,7 +48,7 @@ def convert_component(top: Section, kind: str, path: Path, conversion: Conversio
     container = run.section("container")
     if container is None:
         raise run.wrong("container", "expected a container with a command")
-    command = Command([*stage["params"], *varied], container, "command", "inputs: [{{name: {name}, value: …}}]")
+    command = CommandTemplate([*stage["params"], *varied], container, "command", "inputs: [{{name: {name}, value: …}}]")
     lines = [*_exports(container, command), *_lines(container, command)]
     stage |= {"image": container.text("image"), "resources": _resources(container)}
     container.leave_out("workingDir", "a command runs in the folder of the build file")
@@ -147,7 +147,7 @@ def _params(top: Section) -> dict[str, Any]:
     return found
 
 
-def _lines(container: Section, command: Command) -> list[str]:
+def _lines(container: Section, command: CommandTemplate) -> list[str]:
     words = [each.text for word in ("command", "args") for each in texts_of(container.take(word))]
     if not words:
         raise container.wrong("command", "expected a command")
@@ -156,7 +156,7 @@ def _lines(container: Section, command: Command) -> list[str]:
     return [" ".join(command.text(each, is_word=True) for each in words)]
 
 
-def _exports(container: Section, command: Command) -> Iterator[str]:
+def _exports(container: Section, command: CommandTemplate) -> Iterator[str]:
     """Yield the lines that set the environment variables of a container."""
     item = container.take("env")
     for number, each in enumerate(item.values if item is not None and item.kind == "list" else (), 1):

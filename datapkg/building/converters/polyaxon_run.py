@@ -28,7 +28,7 @@ _GLOBALS = {"globals.artifacts_path": ".", "globals.run_artifacts_path": "."}
 _OUTPUTS_GLOBALS = ("globals.outputs_path", "globals.run_outputs_path")
 
 
-class Command:
+class CommandTemplate:
     """Writes the commands of one run: its templates become names in braces."""
 
     def __init__(self, names: Sequence[str], section: Section, word: str, declare: str) -> None:

@@ -169,7 +169,7 @@ class _Downloads:
                 return path, sha256
             hash = self._download(url, piece, sha256, progress)
             downloads.keep_validator(url, hash, noted_validator(piece))
-            # Still under the lock, so that whoever waits for it does not resume a piece that is complete.
+            # Done under the lock: otherwise the next process would try to resume a complete download.
             os.replace(piece, temp)
             piece.with_name(f"{piece.name}.json").unlink(missing_ok=True)
         try:

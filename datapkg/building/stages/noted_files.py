@@ -20,8 +20,9 @@ MODULES_VARIABLE, ROOT_VARIABLE = "DATAPKG_STAGE_MODULES", "DATAPKG_STAGE_ROOT"
 _MAX_NOTES_BYTES = 16 << 20
 _ABSENT = "?"
 _INSTALLED = {"site-packages", "dist-packages"}
-# For any Python from 3.6 on: that of a stage need not be ours. Names that are no files are not noted: programs that
-# make code give it such names. The script itself has no file any more at the end, so it is taken from `argv`.
+# It runs on Python 3.6 and later, since a stage may use another Python. Names without a file are not noted,
+# such as programs give to code that they make. The script itself has no file any more at the end, so it is taken
+# from `argv`.
 _SITE = """
 import atexit, io, os, sys, zipimport
 import importlib._bootstrap_external as loaders

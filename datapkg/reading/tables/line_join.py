@@ -42,6 +42,6 @@ def joined_lines(cells: list[pa.Array], separator: str) -> memoryview:
 
 
 def _data_of(text: pa.Array) -> memoryview:
-    """Return the bytes of all large strings, one after the other, without a copy; there are no nulls."""
+    """Return the joined bytes of large strings without copying them; the strings have no nulls."""
     first, last = offsets_of(text, np.int64)[[0, -1]].tolist()
     return memoryview(text.buffers()[2])[first:last] if first < last else memoryview(b"")
