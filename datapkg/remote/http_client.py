@@ -25,7 +25,7 @@ from datapkg.objects.transfer import twice
 from datapkg.remote.client import Client
 from datapkg.remote.manifests import MAX_MANIFEST_BYTES, fetch_by_chunks
 from datapkg.remote.objects import IDENTITY, RegistryObjects
-from datapkg.remote.session import MAX_JSON_BYTES, RegistrySession
+from datapkg.remote.session import RegistrySession
 
 GATEWAY_FAILURES = (502, 504)
 MAX_PAGES = 10_000
@@ -34,6 +34,7 @@ ROW_BYTES = 4_000
 MAX_LIST_BYTES = 256 << 20
 MAX_WHEEL_BYTES = 1 << 20
 
+M = TypeVar("M", bound=msgspec.Struct)
 P = TypeVar("P", wire.PackagePage, wire.LogPage)
 
 
@@ -88,27 +89,27 @@ class HttpClient(Client):
         return self.session.reply(wire.PackageInfo, "GET", _path(wire.PACKAGE, ref))
 
     def delete(self, ref: Ref) -> None:
-        self._remove(_path(wire.PACKAGE, ref), PackageNotFound)
+        self._remove(wire.Deleted, _path(wire.PACKAGE, ref), PackageNotFound)
 
-    def _remove(self, path: str, gone: type[DatapkgError]) -> None:
-        """Remove what is at a path; where an earlier try may have done that, it is no error that it is gone."""
+    def _remove(self, model: type[M], path: str, gone: type[DatapkgError]) -> M | None:
+        """Remove what is at a path; return None where it is gone and an earlier try may have done that."""
         may_be_done = False
 
-        def attempt() -> None:
+        def attempt() -> M | None:
             nonlocal may_be_done
             try:
-                with self.session.request("DELETE", path) as response:
-                    self.session.body(response, MAX_JSON_BYTES)
+                return self.session.reply_once(model, "DELETE", path)
             except gone:
                 if not may_be_done:
                     raise
+                return None
             except DatapkgError as error:
                 # Without an answer (of which only a server's has this detail), or with that of a proxy which got none.
                 is_lost = "retry_after_s" not in error.detail or error.detail.get("status") in GATEWAY_FAILURES
                 may_be_done = may_be_done or is_lost
                 raise
 
-        self.session.retried(attempt)
+        return self.session.retried(attempt)
 
     def resolve(self, ref: Ref, *, with_packages: bool = False) -> wire.Resolved:
         params = {"state": str(ref.state)} if ref.state else {}
@@ -207,8 +208,7 @@ class HttpClient(Client):
         return self.session.reply(wire.TagList, "PUT", _path(wire.TAG, ref, tag=tag), {"hash": hash})
 
     def remove_tag(self, ref: Ref, tag: str) -> wire.TagList:
-        self._remove(_path(wire.TAG, ref, tag=tag), TagNotFound)
-        return self.tag_list(ref)
+        return self._remove(wire.TagList, _path(wire.TAG, ref, tag=tag), TagNotFound) or self.tag_list(ref)
 
     def versions(self, ref: Ref) -> list[wire.VersionEntry]:
         return self.session.reply(wire.VersionList, "GET", _path(wire.VERSIONS, ref)).versions

@@ -120,7 +120,24 @@ class RegistrySession:
 
         Fields that the model does not have are skipped. `work` as in `request`.
         """
-        text, redirected = self._text(method, path, body, params, work)
+        return self.retried(lambda: self.reply_once(model, method, path, body, params, work))
+
+    def reply_once(
+        self,
+        model: type[M],
+        method: str,
+        path: str,
+        body: Any = None,
+        params: dict[str, Any] | None = None,
+        work: int = 0,
+    ) -> M:
+        """Do as `reply` does, without a second try."""
+        data = json.dumps(body).encode() if body is not None else None
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        with self.request(method, path, work=work, data=data, headers=headers, params=params) as response:
+            text = self.body(response, MAX_JSON_BYTES)
+        to = self._other_origin(response)
+        redirected = f" (redirected to {to})" if to else ""
         try:
             return msgspec.json.decode(text, type=model)
         except msgspec.ValidationError as error:
@@ -131,19 +148,6 @@ class RegistrySession:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             message = f"{self.url} answered {method} {path} with something that is not JSON{redirected}"
             raise Unreachable(message, hint=_HINT) from error
-
-    def _text(self, method: str, path: str, body: Any, params: dict[str, Any] | None, work: int) -> tuple[bytes, str]:
-        """Return the body of an answer, and a clause that names the redirect before it, if there was one."""
-        data = json.dumps(body).encode() if body is not None else None
-        headers = {"Content-Type": "application/json"} if data is not None else {}
-
-        def attempt() -> tuple[bytes, str]:
-            with self.request(method, path, work=work, data=data, headers=headers, params=params) as response:
-                text = self.body(response, MAX_JSON_BYTES)
-            to = self._other_origin(response)
-            return text, f" (redirected to {to})" if to else ""
-
-        return self.retried(attempt)
 
     def sent(self, size: int) -> None:
         """Note bytes of a body that were sent; wait where they are more than the rate allows."""

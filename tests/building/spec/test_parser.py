@@ -271,7 +271,7 @@ contents:
   g: {url: "https://example.org/x.csv", sha256: abc}
   h: {file: }
   i: {file: data}
-  j: {package: Not/Allowed}
+  j: {package: Wrong/Allowed}
   "x/y": {file: a.csv}
   "nothing/*.csv":
   "data/*.xyz":
@@ -292,8 +292,8 @@ contents:
         "17: contents.g.sha256: expected 64 hex digits, got 'abc'; with --update they are found out and written here",
         "18: contents.h.file: expected the path of a file, got nothing",
         "19: contents.i.file: 'data' is a folder; name its files, or take them by a glob such as data/*",
-        "20: contents.j.package: user name 'Not' is not allowed: it is a lower-case letter, then lower-case "
-        "letters and digits, at most 39 characters; did you mean 'not'?",
+        "20: contents.j.package: user name 'Wrong' is not allowed: it is a lower-case letter, then lower-case "
+        "letters and digits, at most 39 characters; did you mean 'wrong'?",
         "21: contents.x/y: node name 'x/y' is not allowed: it may not contain '/', '\\' or control characters; "
         "groups are nested mappings, and a file is named by `file:`",
         "22: contents.nothing/*.csv: there is no folder 'nothing'",
