@@ -79,10 +79,11 @@ def _texts() -> Iterator[Text]:
 
 
 def _of_module(tree: ast.Module, name: str) -> Iterator[Text]:
-    hints = {id(part) for node in ast.walk(tree) for part in ast.walk(node) if _is_hint(node)}
-    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    hints = {id(part) for node in nodes if _is_hint(node) for part in ast.walk(node)}
+    inner = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    bare = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         if id(node) in inner | bare or not isinstance(node, (ast.JoinedStr, ast.Constant)):
             continue
         if text := _filled(node):
@@ -142,23 +143,25 @@ def options(command: click.Command) -> Iterator[str]:
             yield from options(member)
 
 
-TYPED = [(each.place, command) for each in texts() for command in each.commands()]
+# Read by one test after another, not while tests are collected: each process collects all of them.
+@cache
+def typed() -> list[tuple[str, str]]:
+    """Places, and what is to be typed there."""
+    return [(each.place, command) for each in texts() for command in each.commands()]
 
 
 def test_hints_are_found() -> None:
-    assert len({place for place, _ in TYPED}) > 100
-    assert "datapkg config registry https://data.example.org" in {command for _, command in TYPED}
+    assert len({place for place, _ in typed()}) > 100
+    assert "datapkg config registry https://data.example.org" in {command for _, command in typed()}
 
 
-@pytest.mark.parametrize("place", sorted({place.partition(":")[0] for place, _ in TYPED}))
-def test_every_command_in_a_message_is_understood(place: str) -> None:
+def test_every_command_in_a_message_is_understood() -> None:
     wrong = {}
-    for at, command in TYPED:
-        if at.partition(":")[0] == place:
-            try:
-                understood(command)
-            except Exception as error:  # noqa: BLE001 (whatever the program would say)
-                wrong[at] = f"{command}: {getattr(error, 'message', error)}"
+    for place, command in typed():
+        try:
+            understood(command)
+        except Exception as error:  # noqa: BLE001 (whatever the program would say)
+            wrong[place] = f"{command}: {getattr(error, 'message', error)}"
     assert not wrong
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import struct
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -39,8 +40,21 @@ REF = Ref("alice", "iris")
 # Bytes in transit when a client hangs up are in the buffers of the two sockets.
 BUFFERS = 24 << 20
 OVERHEAD = 64 << 10
-BOMB = gzip.compress(gzip.compress(b" " * (256 << 20)))
-ZEROS = zlib.compress(b"\0" * (200 << 20), 9, wbits=31)
+
+
+def bomb(byte: bytes, mib: int) -> bytes:
+    """Return as many MiB of one byte, compressed by gzip: one block again and again, since all would take seconds."""
+    pressed = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    block = pressed.compress(byte * (1 << 20)) + pressed.flush(zlib.Z_FULL_FLUSH)
+    checksum = 0
+    for _ in range(mib):
+        checksum = zlib.crc32(byte * (1 << 20), checksum)
+    header, last = b"\x1f\x8b\x08" + bytes(6) + b"\xff", b"\x03\x00"
+    return header + block * mib + last + struct.pack("<II", checksum, mib << 20)
+
+
+BOMB = gzip.compress(bomb(b" ", 256))
+ZEROS = bomb(b"\0", 200)
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNK = b"10000\r\n" + PIECE + b"\r\n"
 OPEN_END = answer(b"", length=b"")
