@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -112,9 +112,13 @@ class Tree:
             modules[".".join(parts)] = ast.parse(path.read_text(encoding="utf-8"), str(path))
         return cls(root, modules, frozenset(packages))
 
+    @cached_property
+    def imports_by_module(self) -> dict[str, list[Use]]:
+        return {module: list(self._imports_of(module, body, when_loaded=True)) for module, body in self.modules.items()}
+
     def imports(self) -> Iterator[Use]:
-        for module, body in self.modules.items():
-            yield from self._imports_of(module, body, when_loaded=True)
+        for uses in self.imports_by_module.values():
+            yield from uses
 
     def _imports_of(self, module: str, node: ast.AST, *, when_loaded: bool) -> Iterator[Use]:
         for child in ast.iter_child_nodes(node):
@@ -148,11 +152,7 @@ class Tree:
             parents = {".".join(module.split(".")[:end]) for end in range(1, module.count(".") + 2)}
             for each in (parents & self.modules.keys()) - found:
                 found.add(each)
-                todo += [
-                    self._module(use.target)
-                    for use in self._imports_of(each, self.modules[each], when_loaded=True)
-                    if use.when_loaded
-                ]
+                todo += [self._module(use.target) for use in self.imports_by_module[each] if use.when_loaded]
         return found
 
     def nearest(self, target: str) -> str:

@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 
 import click
-import pytest
 
 from datapkg.cli.main import COMMANDS, program
 from registry_server.__main__ import cli as registry_program
