@@ -228,6 +228,17 @@ class UserSettings:
 
     def set(self, name: str, text: str | None) -> None:
         """Write a setting into the settings file, or remove it (None); `registries.work` sets one of the names."""
+        from datapkg.objects.folder_lock import changing  # most commands only read
+
+        self._changed(name, text)  # a mistake is reported before anything is made
+        private_folder(self.config)
+        with changing(self.config):
+            self.__dict__.pop("_values", None)  # another process may have written since
+            values = {key: value for key, value in self._changed(name, text).items() if value not in (None, {})}
+            write_atomic(self.file, json.dumps(values, indent=2).encode() + b"\n", self.config / "tmp")
+            self.__dict__.pop("_values", None)
+
+    def _changed(self, name: str, text: str | None) -> dict[str, Any]:
         head, dot, key = name.partition(".")
         if dot and head == "registries":
             names = dict(_check(head, self._values.get(head, {}), f"datapkg config --unset {head}"))
@@ -237,10 +248,7 @@ class UserSettings:
             changed = {name: None if text is None else _parse(name, text)}
         else:
             raise _unknown(name)
-        values = {key: value for key, value in {**self._values, **changed}.items() if value not in (None, {})}
-        private_folder(self.config)
-        write_atomic(self.file, json.dumps(values, indent=2).encode() + b"\n", self.config / "tmp")
-        self.__dict__.pop("_values", None)
+        return {**self._values, **changed}
 
     @cached_property
     def _values(self) -> dict[str, Any]:

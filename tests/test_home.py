@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from datapkg.errors import InvalidInput, InvalidLock, PackageNotInstalled, TagNotFound, VersionNotFound
+from datapkg.errors import Conflict, InvalidInput, InvalidLock, PackageNotInstalled, TagNotFound, VersionNotFound
 from datapkg.format.lockfile import Lock, Pin
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.objects import folder_lock
+from datapkg.objects.folder_lock import changing
 from datapkg.project import nearest_lock
+from datapkg.remote.credentials import Credentials
 from datapkg.resolve import find_installed
 from datapkg.store.refs import Current, LogEvent
 
@@ -189,6 +194,40 @@ def test_a_token_is_for_one_registry(tmp_path: Path) -> None:
         is None
     )
     assert os.stat(home.credentials.path).st_mode & 0o777 == 0o600
+
+
+def test_of_two_logins_at_once_neither_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    homes = [Home({"DATAPKG_HOME": str(tmp_path)}) for _ in range(2)]
+    read, threads = Credentials._read, []
+
+    def slow(credentials: Credentials) -> dict[str, object]:
+        entries = read(credentials)
+        if not threads:
+            other = partial(homes[1].credentials.keep, "https://b.example.org", "dpk_b", "me")
+            threads.append(threading.Thread(target=other))
+            threads[0].start()
+            threads[0].join(0.3)
+        return entries
+
+    monkeypatch.setattr(Credentials, "_read", slow)
+    homes[0].credentials.keep("https://a.example.org", "dpk_a", "me")
+    threads[0].join()
+    known = [homes[0].credentials.token(f"https://{each}.example.org") for each in "ab"]
+    assert known == ["dpk_a", "dpk_b"]
+    assert homes[0].credentials.forget("https://a.example.org")
+    assert homes[0].credentials.token("https://b.example.org") == "dpk_b"
+
+
+def test_settings_of_another_process_are_not_lost(tmp_path: Path) -> None:
+    old, other = Home({"DATAPKG_HOME": str(tmp_path)}), Home({"DATAPKG_HOME": str(tmp_path)})
+    assert old.settings.get("registry").value is None  # read, and remembered
+    other.settings.set("registry", "https://data.example.org")
+    old.settings.set("registries.work", "https://work.example.org")
+    assert Home({"DATAPKG_HOME": str(tmp_path)}).registry_url() == "https://data.example.org"
+    with changing(tmp_path), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder_lock, "WAIT_S", 0.1)
+        with pytest.raises(Conflict, match="another command is changing files"):
+            old.settings.set("timeout_s", "5")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"registry": 3}', '{"timeout_s": "x"}'])

@@ -23,6 +23,7 @@ from datapkg.format.requirements import Requirements, chosen_groups, parse_requi
 from datapkg.format.texts import count_text, quoted
 from datapkg.home import Home
 from datapkg.objects.files import no_such_path, write_atomic
+from datapkg.objects.folder_lock import changing
 from datapkg.objects.progress import Progress, silent
 from datapkg.project import nearest_lock, nearest_requirements
 
@@ -61,8 +62,9 @@ def write_lock(
     resolved. A `dry_run` writes nothing.
     """
     path = requirements_path(start)
-    wanted = parse_requirements(path.read_bytes(), str(path))
-    return lock_requirements(home, path, wanted, renew=renew, registry=registry, dry_run=dry_run, progress=progress)
+    how: dict[str, Any] = {"renew": renew, "registry": registry, "dry_run": dry_run, "progress": progress}
+    with changing(path.parent):
+        return lock_requirements(home, path, parse_requirements(path.read_bytes(), str(path)), **how)
 
 
 def lock_requirements(
@@ -75,7 +77,10 @@ def lock_requirements(
     dry_run: bool = False,
     progress: Progress = silent,
 ) -> LockResult:
-    """Write the lock of these requirements beside the `datapkg.yml` at `path` (see `write_lock`)."""
+    """Write the lock of these requirements beside the `datapkg.yml` at `path` (see `write_lock`).
+
+    The caller holds the lock of that folder (`changing`).
+    """
     place = path.parent / LOCK
     old, notes = readable_pins(place)
     pinner = Pinner(home, registry, progress)
@@ -199,7 +204,7 @@ def _fitting_lock(
         return lock, wanted.groups
     if frozen:
         raise unfitting(path, problems)
-    done = lock_requirements(home, path, wanted, registry=registry, progress=progress)
+    done = write_lock(home, path.parent, registry=registry, progress=progress)
     return Lock(tuple(done.pins)), wanted.groups
 
 

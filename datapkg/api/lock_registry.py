@@ -16,6 +16,7 @@ from datapkg.format.requirements_edit import with_requirement
 from datapkg.format.texts import quoted
 from datapkg.home import Home
 from datapkg.objects.files import write_atomic
+from datapkg.objects.folder_lock import changing
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ def move_registry(home: Home, start: Path, text: str, *, dry_run: bool = False) 
     """
     move = Move.parse(home, text)
     path = requirements_path(start)
+    with changing(path.parent):
+        return _moved(home, move, path, dry_run)
+
+
+def _moved(home: Home, move: Move, path: Path, dry_run: bool) -> LockResult:
     place = path.parent / LOCK
     lock, before = read_lock(place), path.read_bytes().decode()
     if lock is None or all(pin.registry != move.old for pin in lock.pins):

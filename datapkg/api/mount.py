@@ -13,10 +13,11 @@ from datapkg.errors import Conflict, DatapkgError, InvalidInput, NotFound
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.files import SEALED_MTIME_NS
+from datapkg.objects.folder_lock import claimed
 from datapkg.reading import opening
 from datapkg.reading.files import mount_loop
 from datapkg.reading.files.mount import MountedTree, Tell
-from datapkg.reading.files.mount_points import OURS, answers, check_fuse, claimed, detach, mounted_at, real_path
+from datapkg.reading.files.mount_points import OURS, answers, check_fuse, detach, mounted_at, real_path
 from datapkg.reading.files.tree import FileTree
 from datapkg.reading.source import Source
 

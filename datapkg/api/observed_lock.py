@@ -20,6 +20,7 @@ from datapkg.format.requirements_edit import with_requirement
 from datapkg.format.texts import quoted
 from datapkg.home import Home
 from datapkg.objects.files import write_atomic
+from datapkg.objects.folder_lock import changing
 from datapkg.origins import origin_of
 from datapkg.reading.seen_facts import Facts
 
@@ -36,7 +37,12 @@ def lock_seen(home: Home, seen: Facts, folder: Path, *, dry_run: bool = False) -
     """
     if not folder.is_dir():
         raise NotAFolder(f"{quoted(folder)} is not a folder", hint=f"mkdir -p {quote(str(folder))}")
-    path, place = folder.absolute() / REQUIREMENTS, folder.absolute() / LOCK
+    with changing(folder):
+        return _locked(home, seen, folder.absolute(), dry_run)
+
+
+def _locked(home: Home, seen: Facts, folder: Path, dry_run: bool) -> LockResult:
+    path, place = folder / REQUIREMENTS, folder / LOCK
     text = before = path.read_text("utf-8") if path.exists() else ""
     old, notes = readable_pins(place)
     states, warnings = _states(home, seen)

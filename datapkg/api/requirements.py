@@ -30,6 +30,7 @@ from datapkg.format.requirements_edit import with_requirement, without_package
 from datapkg.format.suggestions import advice, close_names
 from datapkg.home import Home
 from datapkg.objects.files import write_atomic
+from datapkg.objects.folder_lock import changing
 from datapkg.objects.progress import Progress, silent
 from datapkg.project import nearest_requirements
 
@@ -58,6 +59,17 @@ def add_requirements(
     if options.group:
         check_group(options.group)
     path = nearest_requirements(start) or start.absolute() / REQUIREMENTS
+    with changing(path.parent):
+        done, new = _added(home, path, refs, options, progress)
+    if options.dry_run:
+        return done
+    return _installed(home, done, new if options.install else [], options.registry, progress)
+
+
+def _added(
+    home: Home, path: Path, refs: Sequence[Ref], options: AddOptions, progress: Progress
+) -> tuple[LockResult, list[Pin]]:
+    """Write requirements and their lock; return it, and the pins of these requirements."""
     before = _text(path) if path.exists() else _NEW
     text, placed = before, [_placed(home, ref, options.registry) for ref in refs]
     for ref in placed:
@@ -65,14 +77,12 @@ def add_requirements(
     wanted = parse_requirements(text.encode(), str(path))
     # A dry run, so that neither file is written unless everything can be resolved.
     done = lock_requirements(home, path, wanted, registry=options.registry, dry_run=True, progress=progress)
-    if options.dry_run:
-        return done
-    if text != before or not path.exists():
-        write_atomic(path, text.encode(), path.parent, mode=0o644)
-    keep_lock(home, done.path, Lock(tuple(done.pins)))
+    if not options.dry_run:
+        if text != before or not path.exists():
+            write_atomic(path, text.encode(), path.parent, mode=0o644)
+        keep_lock(home, done.path, Lock(tuple(done.pins)))
     keys = {(str(ref), options.group) for ref in placed}
-    new = [pin for pin in done.pins if (pin.requirement, pin.group) in keys]
-    return _installed(home, done, new if options.install else [], options.registry, progress)
+    return done, [pin for pin in done.pins if (pin.requirement, pin.group) in keys]
 
 
 def _text(path: Path) -> str:
@@ -110,6 +120,11 @@ def remove_requirements(
     Nothing is uninstalled. Raise `NotFound` for one that is not in it.
     """
     path = requirements_path(start)
+    with changing(path.parent):
+        return _removed(home, path, packages, group, dry_run)
+
+
+def _removed(home: Home, path: Path, packages: Sequence[Ref], group: str | None, dry_run: bool) -> LockResult:
     before = text = _text(path)
     for package in packages:
         shorter = without_package(text, package, group, str(path))
@@ -148,20 +163,21 @@ def update_requirements(
     Packages that were never installed here are left to `install`. Raise `NotFound` for one that is not required.
     """
     path = requirements_path(start)
-    wanted = parse_requirements(path.read_bytes(), str(path))
-    known = {entry.ref.package for entry in wanted.entries}
-    for package in packages:
-        if package.package not in known:
-            raise _not_required(path, wanted, package, None)
-    done = lock_requirements(
-        home,
-        path,
-        wanted,
-        renew={each.package for each in packages} if packages else None,
-        registry=options.registry,
-        dry_run=options.dry_run,
-        progress=progress,
-    )
+    with changing(path.parent):
+        wanted = parse_requirements(path.read_bytes(), str(path))
+        known = {entry.ref.package for entry in wanted.entries}
+        for package in packages:
+            if package.package not in known:
+                raise _not_required(path, wanted, package, None)
+        done = lock_requirements(
+            home,
+            path,
+            wanted,
+            renew={each.package for each in packages} if packages else None,
+            registry=options.registry,
+            dry_run=options.dry_run,
+            progress=progress,
+        )
     if options.dry_run or not options.install:
         return done
     changed = {each.package for each in done.changes if each.new and each.old}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +17,7 @@ from urllib.parse import urlsplit
 from datapkg.errors import DamagedFile, InvalidInput
 from datapkg.format.suggestions import did_you_mean
 from datapkg.objects.files import private_folder, read_json, write_atomic
+from datapkg.objects.folder_lock import changing
 
 
 def check_origin(url: str) -> str:
@@ -111,18 +114,27 @@ class Credentials:
 
     def keep(self, origin: str, token: str, user: str) -> None:
         """Remember a token for an origin."""
-        self._write({**self._read(), origin: {"token": token, "user": user}})
+        with self._changing():
+            self._write({**self._read(), origin: {"token": token, "user": user}})
 
     def forget(self, origin: str) -> bool:
         """Forget the token for an origin; false if there was none."""
-        entries = self._read()
-        if entries.pop(origin, None) is None:
+        if not self.path.exists():
             return False
-        self._write(entries)
+        with self._changing():
+            entries = self._read()
+            if entries.pop(origin, None) is None:
+                return False
+            self._write(entries)
         return True
 
-    def _write(self, entries: dict[str, Any]) -> None:
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
         private_folder(self.path.parent)
+        with changing(self.path.parent):
+            yield
+
+    def _write(self, entries: dict[str, Any]) -> None:
         write_atomic(self.path, json.dumps(entries, indent=2).encode() + b"\n", self.path.parent / "tmp", mode=0o600)
 
     def _read(self) -> dict[str, Any]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import datapkg
+from datapkg.api import lock, requirements
 from datapkg.api.build import build_package
 from datapkg.api.lock import install_locked, write_lock
+from datapkg.api.lock_results import LockResult
 from datapkg.api.push import push_package
 from datapkg.api.requirements import (
     AddOptions,
@@ -69,6 +74,28 @@ def test_add_creates_locks_and_installs(person: Person, hashes: list[str], proje
     assert [(each.old and each.old.hash, each.new and each.new.hash) for each in done.changes] == [tuple(hashes)]
     assert done.installed == []
     assert install_locked(home, project, frozen=True)[0].installed is not None
+
+
+def test_of_two_adds_at_once_neither_is_lost(
+    person: Person, hashes: list[str], project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(person, tmp_path, "q", 3)
+    threads: list[threading.Thread] = []
+
+    def slow(*args: Any, **options: Any) -> LockResult:
+        done = lock.lock_requirements(*args, **options)
+        if not threads:
+            other = partial(add_requirements, person.home("second"), project, [person.ref("q")])
+            threads.append(threading.Thread(target=other))
+            threads[0].start()
+            threads[0].join(0.5)
+        return done
+
+    monkeypatch.setattr(requirements, "lock_requirements", slow)
+    add_requirements(person.home(), project, [person.ref("p")])
+    threads[0].join()
+    assert sorted(pinned(project)) == [f"{person.name}/p", f"{person.name}/q"]
+    assert all(f"- {person.name}/{name}\n" in yml(project) for name in "pq")
 
 
 def test_failed_or_dry_add_writes_nothing(person: Person, hashes: list[str], project: Path) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from datapkg.errors import MissingDependency
@@ -68,34 +64,6 @@ def detach(folder: Path, even_if_busy: bool = False) -> str:
         command = ["fusermount3", "-u", *(["-z"] if even_if_busy else []), str(folder)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stderr.strip() or f"{command[0]} ended with {done.returncode}"
-
-
-@contextlib.contextmanager
-def claimed(folder: Path, wait_s: float = 0.0) -> Iterator[bool]:
-    """Lock the folder below a mount, existing or planned; yield false if another process holds it for `wait_s`.
-
-    The mounting process holds the lock until all is unmounted. On a file system without locks, the lock always
-    succeeds.
-    """
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield _is_locked(number, time.monotonic() + wait_s)
-    finally:
-        os.close(number)
-
-
-def _is_locked(number: int, until: float) -> bool:
-    while True:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                return False
-            time.sleep(0.01)
-            continue
-        except OSError:
-            pass
-        return True
 
 
 def _linux_mounts() -> list[tuple[str, str]]:
