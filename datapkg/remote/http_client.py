@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from datapkg.errors import DatapkgError, NotLoggedIn, PackageNotFound, TagNotFound, Unreachable
+from datapkg.errors import Conflict, DatapkgError, NotLoggedIn, PackageNotFound, TagNotFound, Unreachable
 from datapkg.format import push_wire, run_cache_wire, static_registry, wire
 from datapkg.format.chunks import LONG_BYTES
 from datapkg.format.hashing import check_bytes, check_file, check_hash
@@ -89,17 +89,23 @@ class HttpClient(Client):
         return self.session.reply(wire.PackageInfo, "GET", _path(wire.PACKAGE, ref))
 
     def delete(self, ref: Ref) -> None:
-        self._remove(wire.Deleted, _path(wire.PACKAGE, ref), PackageNotFound)
+        seen = {}
+        with contextlib.suppress(PackageNotFound):  # the answer to the removal says more
+            seen["created_at"] = self.package(ref).created_at
+        self._remove(wire.Deleted, _path(wire.PACKAGE, ref), PackageNotFound, seen)
 
-    def _remove(self, model: type[M], path: str, gone: type[DatapkgError]) -> M | None:
-        """Remove what is at a path; return None where it is gone and an earlier try may have done that."""
+    def _remove(self, model: type[M], path: str, gone: type[DatapkgError], seen: dict[str, str]) -> M | None:
+        """Remove what is at a path; return None where it is gone and an earlier try may have done that.
+
+        `seen` tells it from what somebody may have put there since, which a repeated request must not remove.
+        """
         may_be_done = False
 
         def attempt() -> M | None:
             nonlocal may_be_done
             try:
-                return self.session.reply_once(model, "DELETE", path)
-            except gone:
+                return self.session.reply_once(model, "DELETE", path, params=seen)
+            except (gone, Conflict):
                 if not may_be_done:
                     raise
                 return None
@@ -208,7 +214,10 @@ class HttpClient(Client):
         return self.session.reply(wire.TagList, "PUT", _path(wire.TAG, ref, tag=tag), {"hash": hash})
 
     def remove_tag(self, ref: Ref, tag: str) -> wire.TagList:
-        return self._remove(wire.TagList, _path(wire.TAG, ref, tag=tag), TagNotFound) or self.tag_list(ref)
+        seen = {}
+        with contextlib.suppress(PackageNotFound):
+            seen = {"hash": self.tag_list(ref).tags.get(tag, "")}
+        return self._remove(wire.TagList, _path(wire.TAG, ref, tag=tag), TagNotFound, seen) or self.tag_list(ref)
 
     def versions(self, ref: Ref) -> list[wire.VersionEntry]:
         return self.session.reply(wire.VersionList, "GET", _path(wire.VERSIONS, ref)).versions

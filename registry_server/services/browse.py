@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from datapkg.errors import InvalidInput
+from datapkg.errors import Conflict, InvalidInput
 from datapkg.format import wire
 from datapkg.format.dates import check_past, moment, no_state_then
 from datapkg.format.hashing import hash_bytes
@@ -79,13 +79,19 @@ def info(request: PackageRequest) -> wire.PackageInfo:
         )
 
 
-def delete(request: PackageRequest) -> wire.Deleted:
+def delete(request: PackageRequest, created_at: str | None = None) -> wire.Deleted:
     """Delete a package with its log, tags, versions and grants; the audit keeps a line about it.
 
-    Its versions never name other states, also if it is pushed anew.
+    Its versions never name other states, also if it is pushed anew. With the time that `info` returned, raise
+    `Conflict` for a package that was created anew since.
     """
     with request.registry.db.write() as connection:
         package = policy.writable(connection, request, "package:delete")
+        if created_at and created_at != (now := package.created_at.isoformat()):
+            raise Conflict(
+                f"{package.full_name} was deleted and created anew, at {now}; it was not deleted again",
+                hint=f"datapkg log {package.full_name} --remote",
+            )
         numbers.retire(connection, package)
         packages.remove(connection, package.id)
         request.record(connection, "package:delete", public=package.public)

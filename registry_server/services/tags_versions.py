@@ -79,8 +79,11 @@ def put_tag(request: PackageRequest, tag: str, hash: str) -> wire.TagList:
         return wire.TagList(tags=states.tags_of(connection, package.id))
 
 
-def remove_tag(request: PackageRequest, tag: str) -> wire.TagList:
-    """Delete a tag; raise `TagNotFound`, or `InvalidInput` for `latest`, which every package has."""
+def remove_tag(request: PackageRequest, tag: str, hash: str | None = None) -> wire.TagList:
+    """Delete a tag; raise `TagNotFound`, or `InvalidInput` for `latest`, which every package has.
+
+    With the state that it had, raise `Conflict` if it has moved since.
+    """
     with request.registry.db.read() as connection:
         policy.check_writer(connection, request, "package:tag")
     check_tag(tag)
@@ -88,6 +91,12 @@ def remove_tag(request: PackageRequest, tag: str) -> wire.TagList:
         raise InvalidInput("the tag 'latest' cannot be removed", hint="move it: datapkg tag add USER/NAME@STATE latest")
     with request.registry.db.write() as connection:
         package = policy.writable(connection, request, "package:tag")
+        now = states.tags_of(connection, package.id).get(tag)
+        if hash and now and now != hash:
+            raise Conflict(
+                f"the tag {tag!r} of {package.full_name} was moved to sha256:{now[:12]}; it was not removed",
+                hint=f"datapkg tag ls {package.full_name}",
+            )
         if not states.remove_tag(connection, package.id, tag):
             raise tag_not_found(package, tag)
         request.record(connection, "package:untag", tag=tag)

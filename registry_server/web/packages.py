@@ -40,9 +40,14 @@ def package(package: ThePackage) -> Reply[wire.PackageInfo]:
 
 
 @router.delete(wire.PACKAGE)
-def delete_package(package: ThePackage) -> Reply[wire.Deleted]:
+def delete_package(
+    package: ThePackage,
+    created_at: Annotated[
+        str | None, Query(max_length=100, description="only if it is still that of this time")
+    ] = None,
+) -> Reply[wire.Deleted]:
     """Delete a package with all its states, log, tags, versions and grants."""
-    return browse.delete(package)
+    return browse.delete(package, created_at)
 
 
 @router.get(wire.RESOLVE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from datapkg.format import wire
 from registry_server.services import tags_versions
@@ -25,9 +27,13 @@ def put_tag(package: ThePackage, tag: str, state: Sent[wire.Pointed]) -> Reply[w
 
 
 @router.delete(wire.TAG)
-def delete_tag(package: ThePackage, tag: str) -> Reply[wire.TagList]:
+def delete_tag(
+    package: ThePackage,
+    tag: str,
+    hash: Annotated[str | None, Query(max_length=100, description="only if it still names this state")] = None,
+) -> Reply[wire.TagList]:
     """Delete a tag."""
-    return tags_versions.remove_tag(package, tag)
+    return tags_versions.remove_tag(package, tag, hash)
 
 
 @router.get(wire.VERSIONS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from datapkg.api.install_result import PackageOutcome
 from datapkg.api.push import push_package
 from datapkg.api.verify import verify
 from datapkg.errors import (
+    Conflict,
     DatapkgError,
     HashMismatch,
     IntegrityError,
@@ -316,6 +317,55 @@ def test_removal_whose_answer_was_lost_is_done(person: Person, way: Way, pushed:
     client.delete(ref)
     with pytest.raises(PackageNotFound):
         client.delete(ref)
+
+
+def test_repeated_removal_leaves_what_was_made_since(
+    person: Person, way: Way, pushed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the first try, whose answer was lost, and the next one, somebody else puts something there again."""
+    client, direct, ref = person.home("mine", way.url).client(), person.home("second"), person.ref("things")
+    (tmp_path / "new.txt").write_text("new")
+
+    def again() -> None:
+        build_package(direct, ref, tmp_path / "new.txt")
+        push_package(direct, ref, force=True)
+
+    def tag_again() -> None:
+        again()
+        direct.client().set_tag(ref, "t", direct.client().resolve(ref).hash)
+
+    def between(make: Callable[[], None]) -> Callable[..., float]:
+        def pause(*_: object) -> float:
+            make()
+            return 0.0
+
+        return pause
+
+    client.set_tag(ref, "t", pushed)
+    monkeypatch.setattr("datapkg.remote.session.pause_s", between(tag_again))
+    way.faults.append(Fault("lost", "/tags/t", times=1, method="DELETE"))
+    assert set(client.remove_tag(ref, "t").tags) == {"latest", "t"}
+    monkeypatch.setattr("datapkg.remote.session.pause_s", between(again))
+    way.faults.append(Fault("lost", "/things", times=1, method="DELETE"))
+    client.delete(ref)
+    assert direct.client().package(ref).latest == direct.client().resolve(ref).hash != pushed
+
+
+def test_removal_of_what_was_changed_meanwhile_is_refused(person: Person, way: Way, pushed: str) -> None:
+    client, ref = person.home("mine", way.url).client(), person.ref("things")
+    session = RegistrySession(way.url, person.token)
+    client.set_tag(ref, "t", pushed)
+    for path, params, what in [
+        (wire.TAG.format(user=ref.user, name=ref.name, tag="t"), {"hash": "0" * 64}, "was moved to sha256:"),
+        (
+            wire.PACKAGE.format(user=ref.user, name=ref.name),
+            {"created_at": "2020-01-01T00:00:00+00:00"},
+            "created anew",
+        ),
+    ]:
+        with pytest.raises(Conflict, match=what):
+            session.reply(wire.Deleted, "DELETE", path, params=params)
+    assert client.package(ref).tags["t"] == pushed
 
 
 def test_objects_that_a_killed_push_sent_are_not_sent_again(person: Person, way: Way, tmp_path: Path) -> None:
