@@ -31,6 +31,8 @@ ENTRY_BYTES = 48
 TAIL_BYTES = 16
 # Far below the 256 files that macOS allows a process by default, since readers run in several threads.
 MAX_OPEN = 64
+MAX_ENTRIES = 1 << 22
+"""An index elsewhere may have no more entries, or 200 MB: whoever writes there states how many. Ours have far fewer."""
 FEW_LOOKUPS = 64
 """For more hashes, one pass over an index takes less time than a binary search for each."""
 # A recipe is mostly ranges of one or two objects and a remainder; each of many open replies may hold so many files.
@@ -75,10 +77,12 @@ class Pack:
         pack = cls.__new__(cls)
         if size < len(MAGIC) + TAIL_BYTES:
             raise _damaged(path)
-        pack._read(path, size, read)
+        pack._read(path, size, read, MAX_ENTRIES)
         return pack
 
-    def _read(self, path: PurePath, size: int, read: Callable[[int, int], bytes]) -> None:
+    def _read(
+        self, path: PurePath, size: int, read: Callable[[int, int], bytes], max_entries: int | None = None
+    ) -> None:
         self.path = cast(Path, path)
         self.hash = path.stem
         self.size = size
@@ -87,6 +91,11 @@ class Pack:
         self._bodies_end = size - TAIL_BYTES - self.count * ENTRY_BYTES
         if tail[8:] != MAGIC or self._bodies_end < len(MAGIC):
             raise _damaged(path)
+        if max_entries is not None and self.count > max_entries:
+            raise CorruptObject(
+                f"pack {path.name} would have {self.count:,} entries in its index; the limit is {max_entries:,}",
+                pack=path.stem,
+            )
         self._index = read(self._bodies_end, size - TAIL_BYTES)
         if len(self._index) != self.count * ENTRY_BYTES:
             raise _damaged(path)

@@ -22,7 +22,7 @@ from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.chunking import chunks_of_stream
 from datapkg.objects.directory import ChainedStream, read_up_to
 from datapkg.objects.pack_file import PackWriter
-from datapkg.objects.packs import PACK_BYTES, SMALL_BYTES
+from datapkg.objects.packs import PACK_BYTES, PACK_OBJECTS, SMALL_BYTES
 from datapkg.objects.recipes import clipped, encode_recipe, joined, with_remainder, worthwhile
 from datapkg.objects.threads import ThreadPool
 from datapkg.remote.client import PushTarget
@@ -189,7 +189,7 @@ class StaticObjects(PushTarget):
                 self._writer = PackWriter(Path(folder) / "pack")
             if bytes.fromhex(hash) not in self._writer.entries:
                 self._writer.add({bytes.fromhex(hash): data})
-                if self._writer.size >= PACK_BYTES:
+                if self._writer.size >= PACK_BYTES or len(self._writer.entries) >= PACK_OBJECTS:
                     self._finish()
         return hash
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from datapkg.format.static_registry import locations_key, object_key, recipe_key
 from datapkg.objects.base import Readable, Writable
 from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.blobs.folder import FolderBlobs
+from datapkg.objects.bucket_packs import read_index
+from datapkg.objects.pack_file import ENTRY_BYTES, MAGIC, MAX_ENTRIES
 from datapkg.objects.recipes import encode_recipe
 from datapkg.remote.static.objects import StaticObjects
 from datapkg.remote.static.places import MAX_BASES, ObjectPlaces
@@ -191,3 +194,25 @@ def test_no_more_is_read_than_is_stated(blobs: FolderBlobs) -> None:
     reader = opened(blobs, [STATES[0]])
     reader.places.of_state(STATES[0])
     assert reader.read(hash) == BODIES[3]
+
+
+def test_a_pack_with_a_huge_index_is_not_read_into_memory(blobs: FolderBlobs, tmp_path: Path) -> None:
+    """Whoever writes a bucket says how many entries an index has; a sparse file makes that cheap."""
+    key, count = f"packs/{STATES[1]}.pack", MAX_ENTRIES + 1
+    path = tmp_path / "registry" / key
+    path.parent.mkdir(parents=True)
+    with open(path, "wb") as file:
+        file.write(MAGIC)
+        file.seek(len(MAGIC) + count * ENTRY_BYTES)
+        file.write(count.to_bytes(8, "little") + MAGIC)
+    tracemalloc.start()
+    with pytest.raises(CorruptObject, match="the limit is"):
+        read_index(blobs, key, path.stat().st_size)
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()
+
+
+def test_very_many_small_objects_make_several_packs(blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datapkg.remote.static.objects.PACK_OBJECTS", 10)
+    written(opened(blobs, [], STATES[0]), STATES[0], [b"%d" % number for number in range(25)])
+    assert len(list(blobs.list("packs/"))) == 3
