@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -39,6 +40,14 @@ BATCH = 5_000
 _WRITERS = 0x64617461  # the lock that writers of a database hold; "data"
 
 
+class WouldWait(Exception):
+    """Raised in place of a transaction that writes, in the thread of an event loop: do this again in another thread.
+
+    Writers wait for each other, up to `BUSY_TIMEOUT_MS`, and all requests would wait with an event loop. Reading does
+    not wait, with the write-ahead log of SQLite.
+    """
+
+
 class Database:
     """One database and its pool of connections."""
 
@@ -54,13 +63,23 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction that writes: all of it at the end of the block, or nothing."""
+        """Open a transaction that writes: all of it at the end of the block, or nothing; raise `WouldWait`."""
+        if _is_in_event_loop():
+            raise WouldWait
         with self._writing.connect() as connection, connection.begin():
             yield connection
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def _is_in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _engine(url: str | URL) -> Engine:

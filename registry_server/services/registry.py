@@ -30,6 +30,7 @@ from datapkg.objects.packs import PackedObjects
 from datapkg.objects.trash import Trash
 from registry_server.db.copying import copy_database
 from registry_server.db.database import Database, sqlite_url
+from registry_server.db.database import WouldWait as WouldWait
 from registry_server.db.schema import migrate, problems
 from registry_server.services.chunk_maps import ChunkMaps
 from registry_server.services.object_store import NOTE, open_objects

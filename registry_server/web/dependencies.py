@@ -34,6 +34,7 @@ async def _hash(hash: Annotated[str, Path()]) -> str:
 
 
 # All are `async def`: FastAPI would run a `def` in a thread, which costs more than the one query that `_actor` makes.
+# That one never waits: SQLite's readers wait for no writer, and there are connections for all threads and this one.
 TheRegistry = Annotated[Registry, Depends(_registry)]
 TheActor = Annotated[Actor, Depends(_actor)]
 TheHash = Annotated[str, Depends(_hash)]

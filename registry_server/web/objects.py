@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import TypeVar
@@ -14,7 +15,7 @@ from datapkg.errors import InvalidInput
 from datapkg.format import wire
 from registry_server.services import downloads, signed_urls
 from registry_server.services.downloads import Served
-from registry_server.services.registry import Registry
+from registry_server.services.registry import Registry, WouldWait
 from registry_server.services.reply_sizes import SLOW_BYTES
 from registry_server.web.concurrency_limits import Makers
 from registry_server.web.conditional_requests import RequestedRange, etag, wanted_part
@@ -67,11 +68,14 @@ async def read_object_chunks(request: Request, package: ThePackage, hash: TheHas
 
 
 async def asked(registry: Registry, ask: Callable[[], T]) -> T:
-    """Return what a function returns that looks for an object: at once, or in a thread where a storage is asked.
+    """Return what a function returns that looks for an object: at once, or in a thread where that may have to wait.
 
-    All other requests would wait for that storage.
+    All other requests would wait for a storage that it asks, or for a writer of the database before it notes damage.
     """
-    return await anyio.to_thread.run_sync(ask) if registry.has_storage else ask()
+    if not registry.has_storage:
+        with contextlib.suppress(WouldWait):
+            return ask()
+    return await anyio.to_thread.run_sync(ask)
 
 
 async def _chunk_map(request: Request, served: Served, kind: str, make: Callable[[Served], bytes]) -> Response:
@@ -116,14 +120,22 @@ async def reply(request: Request, served: Served, content_type: str) -> Response
     headers["content-length"] = str(part.stop - part.start)
     if request.scope.get("asked_by_head"):
         return Response(status_code=status, headers=headers, media_type=content_type)
-    pieces = served.pieces(part.start, part.stop)
     # Read the first piece before the headers are sent: a damaged object becomes an error response.
-    is_slow = served.size > SLOW_BYTES or served.registry.has_storage
-    first = await _next(pieces) if is_slow else next(pieces, b"")
+    first, pieces = await _begun(served, part)
     if len(first) == part.stop - part.start:
         pieces.close()
         return Response(first, status, headers=headers, media_type=content_type)
     return StreamingResponse(_streamed(first, pieces), status, headers=headers, media_type=content_type)
+
+
+async def _begun(served: Served, part: RequestedRange) -> tuple[bytes, Generator[bytes, None, None]]:
+    """Return the first piece of a range, and the others."""
+    if served.size <= SLOW_BYTES and not served.registry.has_storage:
+        with contextlib.suppress(WouldWait):
+            pieces = served.pieces(part.start, part.stop)
+            return next(pieces, b""), pieces
+    pieces = served.pieces(part.start, part.stop)
+    return await _next(pieces), pieces
 
 
 def _headers(served: Served, part: RequestedRange) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import sqlite3
 import threading
 from typing import Any
 
@@ -174,6 +176,32 @@ def test_a_damaged_object_is_never_sent_and_never_deleted(house: House, ada: Cli
         assert answer.headers["cache-control"] == "no-store"
     assert dict(read_frames(io.BytesIO(read_many(ada, bad, good).body))) == {good: files["f1"]}
     assert bad in set(PackedObjects(house.settings.data))
+
+
+@pytest.mark.parametrize("is_short", [False, True])
+def test_noting_damage_does_not_block_other_requests(house: House, ada: Client, is_short: bool) -> None:
+    """Whoever reads a damaged object waits until that can be noted in the database, and nobody else does."""
+    ada.publish("ada/iris", {"a": b"damaged", "c": BODY})
+    bad = sha256(b"damaged")
+    house.damage(bad)
+    if is_short:
+        place = PackedObjects(house.settings.data).locate(bad)
+        place.path.chmod(0o600)
+        os.truncate(place.path, 5)
+    headers = {"host": "registry.test", "authorization": f"Bearer {ada.token}"}
+
+    async def read() -> list[int]:
+        damaged = asyncio.create_task(ada._run("GET", f"{IRIS}/objects/{bad}", [], headers, 0))
+        await asyncio.sleep(0.1)
+        other = await asyncio.wait_for(ada._run("GET", f"{IRIS}/objects/{sha256(BODY)}", [], headers, 0), 10)
+        assert not damaged.done()
+        writer.rollback()
+        return [other.status, (await damaged).status]
+
+    writer = sqlite3.connect(house.settings.database, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    assert asyncio.run(read()) == [200, 422]
+    writer.close()
 
 
 def test_damaged_object_has_no_chunk_map(house: House, reader: Client) -> None:
