@@ -157,6 +157,16 @@ def test_values_corrected_in_every_block(bench: RebuildBench, odd: str, wide: st
     assert bench.read[before] <= 2, "confirmed types are assumed again, so that only new rows are parsed"
 
 
+def test_large_integers_beside_missing_values_that_come_and_go(bench: RebuildBench) -> None:
+    few = [str(row) if row % 7 else "" for row in range(2_000)]
+    large = [*few[:1_500], str(2**53 + 1), *few[1_501:]]
+    for values, kind in ((few, "double"), (large, "int64"), ([*large, "5"], "int64"), (few, "double")):
+        assert dict(write(bench, values).columns)["n"] == kind
+    floats = [*few[:10], str(10**16), *few[11:20], "0.5", *few[21:]]
+    assert dict(write(bench, floats).columns)["n"] == "double"
+    assert dict(write(bench, [*floats[:20], "1", *floats[21:]]).columns)["n"] == "int64"
+
+
 def test_unconfirmed_types_are_not_assumed_again(bench: RebuildBench) -> None:
     write(bench, [str(row) for row in range(2_000)])
     digits = [f"{row:025}" for row in range(2_000)]
@@ -168,7 +178,7 @@ def test_unconfirmed_types_are_not_assumed_again(bench: RebuildBench) -> None:
 
 def test_integer_beyond_64_bits_before_the_first_fraction(bench: RebuildBench) -> None:
     values = ["1"] * 2_000
-    values[1_000:1_002] = ["9" * 25, "2.5"]
+    values[1_000:1_002] = ["1" + "0" * 25, "2.5"]
     assert dict(write(bench, ["1.5", *values[1:]]).columns)["n"] == "double"
     assert dict(write(bench, values).columns)["n"] == "string"
 

@@ -22,10 +22,14 @@ from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
 
 if TYPE_CHECKING:
+    import pandas
+
     from datapkg.building.readers.records import Numbered
 
 _FIRST_BYTES = 65_536
 _RECORDS = re.compile(rb"\s*\[\s*\{")
+_LONG_INTEGER = re.compile(rb"(?<![0-9.eE+\-\w])-?[0-9]{16,}(?![0-9.eE])")
+_EXACT = 2**53  # up to here, a float holds every integer
 _SPACES = re.compile(r"[ \t\n\r]*")
 # The text of one read, which is held in memory.
 _READ_CHARS = 1 << 20
@@ -132,7 +136,36 @@ def _by_pandas(path: Path, kwargs: dict[str, Any]) -> Any:
     from datapkg.tables.frame_to_arrow import dtype_kwarg, table_from_frame
 
     with for_pandas(path, kwargs) as (source, options):
-        return table_from_frame(pandas.read_json(source, **options), dtype_kwarg)
+        # By default, pandas' parser changes the last digit of every second float.
+        frame = pandas.read_json(source, **{"precise_float": True, **options})
+    _refuse_rounded(path, kwargs, frame)
+    return table_from_frame(frame, dtype_kwarg)
+
+
+def _refuse_rounded(path: Path, kwargs: dict[str, Any], frame: pandas.DataFrame) -> None:
+    """Raise `InvalidInput` for numbers that pandas may have rounded: beside nulls, it makes floats of integers."""
+    labels = [label for at, label in enumerate(frame.columns) if _is_perhaps_rounded(frame.iloc[:, at])]
+    if not labels:
+        return
+    with for_pandas(path, kwargs) as (source, _):
+        text: Any = source.read() if hasattr(source, "read") else Path(source).read_bytes()
+    if _LONG_INTEGER.search(text if isinstance(text, bytes) else text.encode()):
+        raise InvalidInput(
+            f"column {quoted(labels[0])} holds integers above 2^53 and other values; read_json of pandas rounds them",
+            hint="leave out its kwargs: then integers are exact beside nulls too",
+            column=str(labels[0]),
+        )
+
+
+def _is_perhaps_rounded(values: pandas.Series) -> bool:
+    import pandas
+
+    if values.dtype == "str":
+        return bool(values.str.fullmatch(r"-?([0-9]{16,}\.0|[0-9](\.[0-9]+)?e\+[0-9]+)").any())
+    if not pandas.api.types.is_numeric_dtype(values.dtype) or pandas.api.types.is_bool_dtype(values.dtype):
+        return False
+    is_float = pandas.api.types.is_float_dtype(values.dtype)
+    return bool((is_float or values.hasnans) and (values.dropna().abs() >= _EXACT).any())
 
 
 def _stream(read: Callable[[], Iterator[Numbered]]) -> Any:

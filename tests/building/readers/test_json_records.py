@@ -107,6 +107,27 @@ contents:
     assert bench.frame(built, "lines")["a"].tolist() == [1]
 
 
+def test_floats_of_the_pandas_reader_are_exact(tmp_path: Path) -> None:
+    numbers = [0.1 + each / 7 for each in range(1_000)]
+    body = json.dumps({"columns": ["a"], "data": [[each] for each in numbers]})
+    write(
+        tmp_path,
+        {"a.json": body, "build.yml": "contents: {a: {file: a.json, transform: json, kwargs: {orient: split}}}"},
+    )
+    bench = Bench()
+    assert bench.frame(bench.build(tmp_path), "a")["a"].tolist() == numbers
+
+
+@pytest.mark.parametrize("kwargs", ["nrows: 9", "dtype: {a: Int64}", "dtype: {a: str}", "dtype: false"])
+def test_integers_that_the_pandas_reader_rounds_are_refused(tmp_path: Path, kwargs: str) -> None:
+    build = f"contents: {{a: {{file: a.jsonl, kwargs: {{{kwargs}}}}}}}"
+    write(tmp_path, {"a.jsonl": f'{{"a": {2**53 + 1}}}\n{{"a": null}}\n', "build.yml": build})
+    with pytest.raises(TransformFailed, match=r"'a' holds integers above 2\^53"):
+        Bench().build(tmp_path)
+    write(tmp_path, {"a.jsonl": '{"a": 1e17}\n{"a": null}\n'})
+    Bench().build(tmp_path)
+
+
 def test_integers_beside_nulls_stay_integers_at_any_depth(tmp_path: Path) -> None:
     records = [{"in": {"n": 1, "l": [1, None]}, "l": [{"n": 2**60 + 1}]}, {"in": {"n": None}, "l": [{"n": None}]}]
     frame = datapkg.build("me/deep", write(tmp_path, {"a.json": json.dumps(records)}) / "a.json")()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from datapkg.building.readers.csv.columns import convert, demands, least_demand
 from datapkg.building.readers.csv.dialect import CsvDialect
-from datapkg.building.readers.csv.inferred_types import demand, dtypes_of, join, same_values, widen
+from datapkg.building.readers.csv.inferred_types import INEXACT_FLOAT, demand, dtypes_of, join, same_values, widen
+from datapkg.building.readers.csv.large_integers import inexact
 from datapkg.building.readers.csv.numeric_fast_path import with_numbers
 from datapkg.building.readers.csv.record_splitter import Piece, Text, pieces, record_end, row_starts
 from datapkg.building.readers.csv.schemas import schema_of
@@ -137,6 +138,8 @@ class ArrowCsvStream:
             self._needs, self._is_assumed = self._first_needs(), False
         for parsed in rest or self._read(self._layout.first):
             self._needs = _widened(self._needs, parsed)
+        if INEXACT_FLOAT in self._needs:
+            raise inexact(self._layout.labels[self._needs.index(INEXACT_FLOAT)])
 
     def _start_again(self) -> None:
         if self._has_started_again:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from datapkg.building.readers.csv.columns import has_big_integer
-from datapkg.building.readers.csv.inferred_types import NA, demand, dtype_of, join
+from datapkg.building.readers.csv.columns import demands, has_big_integer
+from datapkg.building.readers.csv.inferred_types import INEXACT_FLOAT, NA, demand, dtype_of, join
+from datapkg.building.readers.csv.large_integers import has_large, plain_numbers, size_of
 from datapkg.building.readers.csv.unsupported import UnsupportedByEngine
 
 if TYPE_CHECKING:
@@ -24,15 +25,19 @@ _GIVEN: dict[str, tuple[str, ...]] = {
 
 
 class JoinedColumn:
-    """A column whose chunks are added one by one; chunks are read without a dtype unless it is one of text."""
+    """A column whose chunks are added one by one; chunks are read without a dtype unless it is one of text.
 
-    def __init__(self, given: str, thousands: str) -> None:
+    With `from_text`, the chunks are read as text, which tells integers beside missing values from floats.
+    """
+
+    def __init__(self, given: str, thousands: str, decimal: str = ".", from_text: bool = False) -> None:
         """Raise `UnsupportedByEngine` for an explicit dtype that chunks cannot determine."""
         if given and given not in _GIVEN and given not in GIVEN_TEXT:
             raise UnsupportedByEngine(f"a column of {given}")
-        self._given, self._thousands = given, thousands
+        self._given, self._thousands, self._decimal, self._from_text = given, thousands, decimal, from_text
         self._need = ""
-        self._surely_float = self._is_perhaps_negative = self._is_unsigned = False
+        self._surely_float = from_text
+        self._has_large = self._is_perhaps_negative = self._is_unsigned = False
 
     @property
     def dtype(self) -> str:
@@ -50,6 +55,16 @@ class JoinedColumn:
         return "uint64"
 
     @property
+    def needs_text(self) -> bool:
+        """Return whether chunks must be read as text: floats may have rounded integers, beside missing values too."""
+        return self._has_large and not self._from_text and not self._given and self.dtype == "float64"
+
+    @property
+    def is_inexact(self) -> bool:
+        """Return whether the column holds fractions beside an integer that a float changes."""
+        return self._need == INEXACT_FLOAT
+
+    @property
     def perhaps_integers(self) -> bool:
         """Return whether these floats may be integers with missing values."""
         return not self._given and self.dtype == "float64" and not self._surely_float
@@ -58,7 +73,11 @@ class JoinedColumn:
         """Add the next chunk; raise `UnsupportedByEngine` if the result depends on more than chunks show."""
         if self._given in GIVEN_TEXT:
             return
+        if self._from_text:
+            self._need = join(self._need, demand(*demands(plain_numbers(values, self._thousands, self._decimal))))
+            return
         found = _demand(values)
+        self._has_large |= _has_large(values)
         self._is_unsigned |= str(values.dtype) == "uint64"
         self._is_perhaps_negative |= str(values.dtype) == "int64" and bool((values <= 0).any())
         if found == "text" != self._need and has_big_integer(_texts(values, self._thousands)):
@@ -66,6 +85,14 @@ class JoinedColumn:
         if found == "float":
             self._surely_float |= not values.isna().any() or bool((values.dropna() % 1 != 0).any())
         self._need = join(self._need, found)
+
+
+def _has_large(values: pandas.Series) -> bool:
+    import pyarrow as pa
+
+    if values.dtype == "int64":
+        return size_of(pa.array(values)) != "int"
+    return values.dtype == "float64" and has_large(pa.array(values, from_pandas=True))
 
 
 def _demand(values: pandas.Series) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from datapkg.building.readers.csv.inferred_types import (
+    INEXACT_FLOAT,
+    INTEGERS,
     NEGATIVE_ZERO,
     UNKNOWN,
     demand,
@@ -20,6 +22,7 @@ from datapkg.building.readers.csv.inferred_types import (
     split,
     widen,
 )
+from datapkg.building.readers.csv.large_integers import has_inexact, has_large, size_of
 from datapkg.building.readers.csv.unsupported import UnsupportedByEngine
 
 if TYPE_CHECKING:
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
 
 _DIGITS_OF_INT64 = 19
 _BIG = 10.0**18  # from here on, a float may be an integer of more than 64 bits
-_INTEGERS = ("int", NEGATIVE_ZERO)
 _MAY_LACK = ("int64", "bool")
 # Values of a text column that are looked at: its first ones, and others at equal distances.
 _LOOKED_AT = 8
@@ -75,7 +77,7 @@ def least_demand(values: pa.ChunkedArray, given: str, first_texts: Callable[[], 
         return _least_of_text(values.chunk(0))
     if pa.types.is_floating(values.type):
         return demand(_base_of_floats(values, first_texts), missing)
-    return demand("bool" if pa.types.is_boolean(values.type) else "int", missing)
+    return demand("bool" if pa.types.is_boolean(values.type) else size_of(values), missing)
 
 
 def _base_of_floats(values: pa.ChunkedArray, first_texts: Callable[[], pa.Array]) -> str:
@@ -93,8 +95,8 @@ def _base_of_floats(values: pa.ChunkedArray, first_texts: Callable[[], pa.Array]
     texts = first_texts()
     if (_data(texts if big < 0 else texts.slice(0, big + 1)) == ord(".")).any():
         return "float"
-    # Zeros may be written as -0, whose value depends on the rest of the column.
-    return UNKNOWN if big >= 0 or pc.min(pc.abs(values)).as_py() == 0 else "int"
+    # Zeros may be written as -0, whose value depends on the rest of the column, and large floats as integers or not.
+    return UNKNOWN if big >= 0 or has_large(values) or pc.min(pc.abs(values)).as_py() == 0 else "int"
 
 
 def demands(text: pa.Array) -> tuple[str, bool]:
@@ -103,22 +105,32 @@ def demands(text: pa.Array) -> tuple[str, bool]:
     Raise `UnsupportedByEngine` if pandas would first see an integer beyond 64 bits, since the result then depends on
     the rest.
     """
+    import pyarrow as pa
+
     values, missing = text.drop_null(), bool(text.null_count)
     if not len(values):
         return "", missing
     if _is_text(values[0].as_py()):
         return "text", missing
-    if _as_integer(values) is not None:
-        return (NEGATIVE_ZERO if _has_negative_zero(values) else "int"), missing
+    if (integers := _as_integer(values)) is not None:
+        return _base_of_integers(values, integers), missing
     _refuse_big(values)
-    if _as_float(values) is not None and (_data(values) == ord(".")).any():
-        return "float", missing
-    dtype = str(_by_pandas(values).dtype)
+    if (floats := _as_float(values)) is not None and (_data(values) == ord(".")).any():
+        return (INEXACT_FLOAT if has_inexact(values, floats) else "float"), missing
+    found = _by_pandas(values)
+    dtype = str(found.dtype)
     bases = {"int64": "int", "float64": "float", "bool": "bool", "str": "text"}
     if dtype not in bases:
         raise UnsupportedByEngine(f"pandas infers {dtype}")
-    has_negative_zero = dtype == "int64" and _has_negative_zero(values)
-    return (NEGATIVE_ZERO if has_negative_zero else bases[dtype]), missing
+    if dtype == "int64":
+        return _base_of_integers(values, pa.array(found)), missing
+    is_inexact = dtype == "float64" and has_inexact(values, pa.array(found))
+    return (INEXACT_FLOAT if is_inexact else bases[dtype]), missing
+
+
+def _base_of_integers(values: pa.Array, integers: pa.Array) -> str:
+    size = size_of(integers)
+    return NEGATIVE_ZERO if size == "int" and _has_negative_zero(values) else size
 
 
 def _odd_values(text: pa.Array, dtype: str, need: str) -> pa.Array:
@@ -135,14 +147,16 @@ def _quick(text: pa.Array, base: str, dtype: str) -> tuple[pa.Array | None, str]
     import pyarrow.compute as pc
 
     if text.null_count == len(text):
-        return pa.nulls(len(text), {"int64": pa.int64(), "float64": pa.float64()}.get(dtype, pa.bool_())), ""
-    if base in _INTEGERS and (integers := _as_integer(text)) is not None:
-        if dtype == "int64":
-            return integers, "int"
+        kinds = {"int64": pa.int64(), "Int64": pa.int64(), "float64": pa.float64()}
+        return pa.nulls(len(text), kinds.get(dtype, pa.bool_())), ""
+    if base in INTEGERS and (integers := _as_integer(text)) is not None:
+        size = size_of(integers)
+        if dtype != "float64" or size != "int":
+            return integers, size
         zeros = text.filter(pc.equal(integers, 0))
         return integers.cast(pa.float64(), safe=False), NEGATIVE_ZERO if _has_negative_zero(zeros) else "int"
     if base == "float" and (floats := _as_float(text)) is not None:
-        return floats, _least_of_floats(text)
+        return floats, INEXACT_FLOAT if has_inexact(text, floats) else _least_of_floats(text)
     if base == "bool" and (booleans := _as_boolean(text)) is not None:
         return booleans, "bool"
     return None, ""

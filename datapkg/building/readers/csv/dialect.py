@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Part of the key of cached blocks; increase when the same text is read differently.
-VERSION = 2
+VERSION = 3
 _MARK = b"\xef\xbb\xbf"
 # pandas determines the layout from this much text, if a row ends within it.
 _FIRST_ROWS = 32 << 10
@@ -217,7 +217,8 @@ def _are_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, (str, int)) for each in value)
 
 
-def _are_words(value: Any) -> bool:
+def are_words(value: Any) -> bool:
+    """Return whether pandas compares these missing values only as text."""
     return _is_word(value) or (isinstance(value, (list, tuple, set)) and all(map(_is_word, value)))
 
 
@@ -233,7 +234,7 @@ _UNDERSTOOD: dict[str, Callable[[Any], bool]] = {
     "names": lambda value: value is None or _are_names(value),
     "usecols": _are_names,
     "dtype": lambda value: True,
-    "na_values": _are_words,
+    "na_values": are_words,
     "keep_default_na": _is_bool,
     "na_filter": _is_bool,
     "encoding": lambda value: _codec(value) in ("utf-8", "utf-8-sig", "ascii"),

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from datapkg.building.readers.csv.columns import convert
-from datapkg.building.readers.csv.inferred_types import demand, dtype_of, same_values, split
+from datapkg.building.readers.csv.inferred_types import INTEGERS, NEGATIVE_ZERO, demand, dtype_of, same_values, split
+from datapkg.building.readers.csv.large_integers import has_large, size_of
 from datapkg.building.readers.csv.tokenizer import by_arrow, check_text, is_odd
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def with_numbers(data: bytes, layout: CsvDialect, needs: tuple[str, ...], as_tex
 
 def _kind(need: str) -> str:
     """Return the Arrow type for reading a column with this demand; "" for text."""
-    return {"int": "int64", "float": "float64"}.get(split(need)[0], "")
+    base = split(need)[0]
+    return "int64" if base in INTEGERS and base != NEGATIVE_ZERO else "float64" if base == "float" else ""
 
 
 def _has_hexadecimals(data: bytes) -> bool:
@@ -101,13 +103,16 @@ def _number(values: pa.Array, kind: str, need: str, has_minus_zero: _MinusZero) 
     elif kind == "int64":
         if dtype == "float64" and pc.any(pc.equal(values, 0)).as_py() and has_minus_zero:
             return None
-        found = demand("int", missing)
+        found = demand(size_of(values), missing)
     else:
-        # A number with a fraction is certainly finite and not written as an integer.
+        # A number with a fraction is certainly finite and not written as an integer; a large one may be such an integer
+        # that a float changes.
+        if has_large(values):
+            return None
         if not pc.all(pc.is_finite(values)).as_py() or not pc.any(pc.not_equal(values, pc.floor(values))).as_py():
             return None
         found = demand("float", missing)
     if not same_values(need, found):
         return None, found
-    kinds = {"int64": pa.int64(), "float64": pa.float64()}
+    kinds = {"int64": pa.int64(), "Int64": pa.int64(), "float64": pa.float64()}
     return (values if dtype == kind else values.cast(kinds[dtype], safe=False)), found

@@ -7,12 +7,14 @@ reads the rows with these dtypes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datapkg.building.readers.compression import for_pandas
 from datapkg.building.readers.csv.chunk_dtypes import GIVEN_TEXT, JoinedColumn, given_dtypes
+from datapkg.building.readers.csv.dialect import are_words
+from datapkg.building.readers.csv.large_integers import inexact
 from datapkg.building.readers.csv.schemas import schema_of
 from datapkg.building.readers.csv.unsupported import UnsupportedByEngine
 from datapkg.tables.table_stream import RestartRead, TablePart, TableStream
@@ -35,7 +37,14 @@ class ChunkStream:
         """Read the file once; raise `UnsupportedByEngine` for what chunks cannot determine, else what pandas raises."""
         self._path, self._kwargs, self._rows, self._slower = path, kwargs, rows, slower
         self._instead: TableStream | None = None
-        labels, columns = self._settled()
+        as_text: set[Any] = set()
+        labels, columns = self._settled(as_text)
+        while more := {label for label, column in zip(labels, columns, strict=True) if column.needs_text}:
+            as_text |= more
+            labels, columns = self._settled(as_text)
+        for label, column in zip(labels, columns, strict=True):
+            if column.is_inexact:
+                raise inexact(label)
         self._schema = schema_of(labels, [column.dtype for column in columns])
         self._kwargs = _with_dtypes(kwargs, labels, columns)
         self._perhaps_integers = [position for position, column in enumerate(columns) if column.perhaps_integers]
@@ -62,21 +71,27 @@ class ChunkStream:
                 raise UnsupportedByEngine("-0, which is 0 among integers and -0.0 among floats")
             yield TablePart(_table(chunk, self._schema))
 
-    def _settled(self) -> tuple[pandas.Index, list[JoinedColumn]]:
-        """Return the labels of the columns, and the dtypes inferred for them."""
+    def _settled(self, as_text: Set[Any]) -> tuple[pandas.Index, list[JoinedColumn]]:
+        """Return the labels of the columns, and the dtypes inferred for them, from the text of those in `as_text`.
+
+        It ends early if a column needs its text.
+        """
         columns: list[JoinedColumn] = []
         rows = 0
-        for chunk in self._chunks(_without_numeric_dtypes(self._kwargs)):
+        thousands, decimal = self._kwargs.get("thousands") or "", self._kwargs.get("decimal") or "."
+        for chunk in self._chunks(_with_text(_without_numeric_dtypes(self._kwargs), as_text)):
             if not _is_numbered(chunk.index, rows):
                 raise UnsupportedByEngine("rows have an index")
             labels = chunk.columns
             columns = columns or [
-                JoinedColumn(given, self._kwargs.get("thousands") or "")
-                for given in given_dtypes(labels, self._kwargs.get("dtype"))
+                JoinedColumn(given, thousands, decimal, label in as_text)
+                for label, given in zip(labels, given_dtypes(labels, self._kwargs.get("dtype")), strict=True)
             ]
             for position, column in enumerate(columns):
                 column.add(chunk.iloc[:, position])
             rows += len(chunk)
+            if any(column.needs_text for column in columns):
+                break
         if not rows or not columns:
             raise UnsupportedByEngine("no rows")
         return labels, columns
@@ -118,6 +133,15 @@ def _without_numeric_dtypes(kwargs: dict[str, Any]) -> dict[str, Any]:
     return kwargs if dtype is None or str(pandas_dtype(dtype)) in GIVEN_TEXT else {**kwargs, "dtype": None}
 
 
+def _with_text(kwargs: dict[str, Any], labels: Set[Any]) -> dict[str, Any]:
+    """Return the kwargs with the dtype of text for some columns."""
+    if not labels:
+        return kwargs
+    if not are_words(kwargs.get("na_values") or []):
+        raise UnsupportedByEngine("missing values that are compared as numbers, beside large integers")
+    return {**kwargs, "dtype": {**(kwargs.get("dtype") or {}), **dict.fromkeys(labels, "str")}}
+
+
 def _with_dtypes(kwargs: dict[str, Any], labels: pandas.Index, columns: list[JoinedColumn]) -> dict[str, Any]:
     """Return the kwargs with the inferred dtypes, except booleans: pandas would read other values as text."""
     dtype = kwargs.get("dtype")
@@ -128,7 +152,7 @@ def _with_dtypes(kwargs: dict[str, Any], labels: pandas.Index, columns: list[Joi
     inferred = {
         label: column.dtype
         for label, column in zip(labels, columns, strict=True)
-        if column.dtype in ("int64", "uint64", "float64", "str")
+        if column.dtype in ("int64", "uint64", "Int64", "float64", "str")
     }
     return {**kwargs, "dtype": {**inferred, **(dtype or {})}}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datapkg.building.readers.compression import for_pandas
+from datapkg.building.readers.csv.exact_columns import with_exact_integers
 from datapkg.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -49,8 +50,15 @@ def names_from_dtype(kwargs: dict[str, Any]) -> list[str] | None:
 
 
 def _read_with_missing(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas.DataFrame:
+    def silent(text: str) -> None:
+        """Take a warning that was given for the first read."""
+
+    def as_text() -> pandas.DataFrame:
+        others = {name: value for name, value in kwargs.items() if name not in ("converters", "dtype_backend")}
+        return _read(path, {**others, "dtype": "str"}, silent)
+
     try:
-        return _read(path, kwargs, warn)
+        return with_exact_integers(_read(path, kwargs, warn), kwargs, as_text)
     except ValueError as error:
         if not str(error).startswith(_MISSING):
             raise

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from datapkg.building.readers.csv.arrow_engine import ArrowTextStream, BlockSizeControl
 from datapkg.building.readers.csv.dialect import detect_dialect
+from datapkg.building.readers.csv.exact_columns import with_exact_integers
 from datapkg.building.readers.csv.pandas_chunked import ChunkStream, reads_in_chunks
 from datapkg.building.readers.csv.record_splitter import Text
 from datapkg.building.readers.csv.unsupported import UnsupportedByEngine
@@ -23,8 +24,13 @@ class EngineDeclined(Exception):
 
 
 def by_pandas(path: Path, kwargs: dict[str, Any]) -> pa.Table:
-    """Return what plain pandas reads, as an Arrow table; exceptions of pandas propagate."""
-    return to_storage_types(table_from_frame(pandas.read_csv(path, low_memory=False, **kwargs)))
+    """Return what pandas reads, with its large integers corrected, as an Arrow table; exceptions propagate."""
+
+    def as_text() -> pandas.DataFrame:
+        return pandas.read_csv(path, low_memory=False, **{**kwargs, "dtype": "str"})
+
+    frame = with_exact_integers(pandas.read_csv(path, low_memory=False, **kwargs), kwargs, as_text)
+    return to_storage_types(table_from_frame(frame))
 
 
 def fast(path: Path, kwargs: dict[str, Any], piece: int = 20, workers: int = 2) -> pa.Table:

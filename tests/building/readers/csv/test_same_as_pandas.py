@@ -1,4 +1,7 @@
-"""Compare every engine bit by bit with plain pandas: handwritten files, generated files, arbitrary characters."""
+"""Compare every engine bit by bit with pandas : handwritten files, generated files, arbitrary characters.
+
+`test_large_integers` has the exceptions.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,9 @@ FAST: list[tuple[str, str | bytes, dict[str, Any]]] = [
     ("hexadecimal", "a,b\n0x10,1\n0x11,2\n", {}),
     ("floats", "a\n1.5\n-0.0\n1e-300\ninf\n-inf\nInfinity\n1e400\n5e-324\n", {}),
     ("floats, then integers", "a\n1.5\n2\n3\n", {}),
-    ("integers, then floats", "a\n9007199254740993\n2\n3.5\n", {}),
+    ("integers, then floats", "a\n9007199254740992\n2\n3.5\n", {}),
+    ("large integers beside missing ones", f"a,b\n1,1\n,-{2**60}\n{2**53 + 1},\n-0,\n5,-0\n", {}),
+    ("large integers as a program writes floats", "a\n1152921504606847200\n2\n\n0.5\n", {}),
     ("long floats", "a\n0.1234567890123456789\n123456789012345678901234.5\n0.30000000000000004\n", {}),
     ("big integers among floats", "a\n1.5\n18446744073709551616\n", {}),
     ("words that Arrow takes for numbers", "a\nx\nnan(1)\n", {"keep_default_na": False}),
@@ -97,6 +102,13 @@ CHUNKED: list[tuple[str, str | bytes, dict[str, Any]]] = [
     ("blanks that separate", "a b\n1   2\n3 4\n5 x\n", {"sep": r"\s+"}),
     ("integers, then floats, then text", "a,b,c\n1,1,\n2,2,\n3.5,3,\n4,4,\n5,x,1\n", {"skipinitialspace": True}),
     ("small types", "a,b\n1,2\n3,4\n5,6\n", {"dtype": {"a": "int8", "b": "float32"}}),
+    ("large integers, missing ones late", f"a\n1\n{2**53 + 1}\n\n\n2\n", {"skip_blank_lines": False}),
+    ("large integers beside missing ones", f"a,b\n,'1\n{2**60 + 1},'2\n7,'{2**53 + 1}\n,\n", {"thousands": "'"}),
+    (
+        "large integers with points",
+        "a;b\n9.007.199.254.740.993;1\n;2\n7;3\n",
+        {"sep": ";", "thousands": ".", "decimal": ","},
+    ),
     ("unsigned integers", f"a,b\n1,x\n2,y\n{2**63},z\n{2**64 - 1},x\n", {}),
     ("long rows skipped", "a,b\n1,2\n3,4,5\n6,7\n", {"on_bad_lines": "skip"}),
 ]
