@@ -43,6 +43,22 @@ def test_rows_that_violate_an_expression(expression: str, rows: str) -> None:
     assert found(expression) == ([f": {rows}"] if rows else [])
 
 
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.float16(), pa.dictionary(pa.int8(), pa.float64())])
+@pytest.mark.parametrize(
+    ("expression", "rows"),
+    [("x > 0", [3]), ("x < 5", []), ("x = x", []), ("x is not null", [2, 4]), ("isnan(x)", [1, 3])],
+)
+def test_nan_is_null(kind: pa.DataType, expression: str, rows: list[int]) -> None:
+    values = np.array([1, np.nan, -1, 0], "float16")
+    mask = np.array([False, False, False, True])
+    if isinstance(kind, pa.DictionaryType):
+        column: Any = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, None], pa.int8()), values[:3].astype(float))
+    else:
+        column = pa.array(values.astype(kind.to_pandas_dtype()), kind, mask=mask)
+    lines = found(expression, table=pa.table({"x": column}))
+    assert lines == ([f": {len(rows)}: `{expression}` {rows}"] if rows else [])
+
+
 def test_displayed_columns_of_a_row(tmp_path: Path) -> None:
     message = failure(tmp_path, "{sql: a < b}")
     assert message == "Data check failed: sql: t: 2 of 3 rows violate `a < b`; row 2: a: 5, b: 4, row 3: a: 7, b: 6"

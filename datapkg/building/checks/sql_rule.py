@@ -166,14 +166,22 @@ class _ArrowRows:
             numbers = pa.array(range(start, start + len(values[0])), pa.int64())
             start += len(numbers)
             arrays = [numbers, *(values if self.used else [])]
-            yield pa.record_batch(
-                [plain(each).cast(field.type) for each, field in zip(arrays, schema, strict=True)], schema
-            )
+            known = [plain(each).cast(field.type) for each, field in zip(arrays, schema, strict=True)]
+            yield pa.record_batch(list(map(_nan_as_null, known)), schema)
 
 
 def _known(kind: pa.DataType) -> pa.DataType:
     """Return a type that DuckDB supports."""
     return pa.float32() if types.is_float16(kind) else kind
+
+
+def _nan_as_null(values: pa.Array) -> pa.Array:
+    """Return floats with null for NaN, as both are missing for checks; for DuckDB, NaN is above all numbers."""
+    import pyarrow.compute as pc
+
+    if not types.is_floating(values.type):
+        return values
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
 
 
 def _quoted(name: str) -> str:
