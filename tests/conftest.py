@@ -59,6 +59,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=f"absent here: {absent}"))
 
 
+def pytest_collection_finish() -> None:
+    # Ten thousand tests and the libraries make millions of objects, through which each later search of cycles would go.
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.config.getoption("--everything") and (absent := absent_tools(item)):
         pytest.fail(f"absent here: {absent}", pytrace=False)
