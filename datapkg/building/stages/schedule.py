@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -36,6 +36,7 @@ from datapkg.format.texts import listed, quoted
 from datapkg.objects.base import Objects
 from datapkg.objects.files import remove_tree, temp_path
 from datapkg.objects.progress import Progress
+from datapkg.objects.threads import PATIENCE_S, PendingCall, ThreadPool
 from datapkg.store.stage_results import FOLDER, FORMAT, StageResult, StageResults, key_of
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class StageSchedule:
         self.outcomes: dict[str, StageOutcome] = {}
         self._results = StageResults(tools.store.folder / FOLDER, tools.store.tmp)
         self._processes = Processes()
+        self._ends: SimpleQueue[str] = SimpleQueue()
         self._in_use: InUse | None = None
         self._images = Images(tools.environ, tools.dry_run)
         self._stages = {stage.name: stage for stage in spec.stages}
@@ -112,9 +114,9 @@ class StageSchedule:
         sorter = TopologicalSorter(self._needs)
         sorter.prepare()
         waiting: list[ReadyStage] = []
-        running: dict[Future[StageOutcome], Stage] = {}
+        running: dict[PendingCall[StageOutcome], Stage] = {}
         has_failed = False
-        pool = ThreadPoolExecutor(min(MOST_AT_ONCE, max(1, len(self._stages))))
+        pool = ThreadPool(min(MOST_AT_ONCE, max(1, len(self._stages))))
         try:
             while sorter.is_active() or running:
                 progress(RUNNING, len(self.outcomes), len(self._stages))
@@ -133,10 +135,10 @@ class StageSchedule:
         finally:
             # Also where the caller stops asking, as after an error of its own: that closes this generator.
             self._processes.stop()
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.close()
 
     def _submit(
-        self, waiting: list[ReadyStage], running: dict[Future[StageOutcome], Stage], pool: ThreadPoolExecutor
+        self, waiting: list[ReadyStage], running: dict[PendingCall[StageOutcome], Stage], pool: ThreadPool
     ) -> list[ReadyStage]:
         """Begin the stages for which there is room, and return the others."""
         if not waiting:
@@ -147,16 +149,26 @@ class StageSchedule:
             if (gpus := self._in_use.begin(each.stage)) is None:
                 left.append(each)
             else:
-                running[pool.submit(self._run, each, gpus)] = each.stage
+                running[pool.submit(self._run_and_tell, each, gpus)] = each.stage
         return left
 
-    def _ended(self, running: dict[Future[StageOutcome], Stage]) -> list[StageOutcome]:
-        """Wait until a stage has ended, and return all that have."""
+    def _ended(self, running: dict[PendingCall[StageOutcome], Stage]) -> list[StageOutcome]:
+        """Wait until a stage has ended, and return all that have; run one here if no thread does."""
         assert self._in_use is not None
-        finished, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in finished:
-            self._in_use.end(running.pop(future))
-        return [future.result() for future in finished]
+        finished: list[PendingCall[StageOutcome]] = []
+        while not finished:
+            try:
+                name = self._ends.get(timeout=PATIENCE_S)
+            except Empty:
+                if not any(call.is_running for call in running):
+                    next(iter(running)).run()
+            else:
+                for call in (call for call, stage in running.items() if stage.name == name):
+                    call.wait()  # it reports its end a moment before
+            finished = [call for call in running if call.is_done]
+        for call in finished:
+            self._in_use.end(running.pop(call))
+        return [call.result() for call in finished]
 
     def nodes_of(self, outcome: StageOutcome) -> list[NodeSpec]:
         """Return the nodes to build of the outputs of a stage, and of results that are complete with it."""
@@ -286,6 +298,12 @@ class StageSchedule:
             for name in code
         }
         return ", ".join(identities.changes(before, {**ready.known, **now})) or "its outputs are not here"
+
+    def _run_and_tell(self, ready: ReadyStage, gpus: Sequence[str]) -> StageOutcome:
+        try:
+            return self._run(ready, gpus)
+        finally:
+            self._ends.put(ready.stage.name)
 
     def _run(self, ready: ReadyStage, gpus: Sequence[str]) -> StageOutcome:
         """Run a stage, in a thread; a run of a sweep that has ended is not begun."""

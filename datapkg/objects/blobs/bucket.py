@@ -13,7 +13,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cached_property, partial
 from itertools import chain, count
@@ -25,6 +24,7 @@ from datapkg.format.urls import BUCKETS
 from datapkg.objects.blobs import azure_copy
 from datapkg.objects.blobs.base import BlobInfo, Blobs, absent, check_key
 from datapkg.objects.blobs.piece_stream import PieceStream
+from datapkg.objects.threads import ThreadPool
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
@@ -102,13 +102,15 @@ class BucketBlobs(Blobs):
         start = threading.Barrier(RACERS)
 
         def win(number: int) -> bool:
-            start.wait()
+            start.wait(SIGNED_S)  # as long only where a thread is missing
             # Bytes of its own: equal ones would count as those of an earlier try that arrived.
             return self._create(key, b"%d" % number)
 
         try:
-            with ThreadPoolExecutor(RACERS) as pool:
+            with ThreadPool(RACERS) as pool:
                 return sum(pool.map(win, range(RACERS))) == 1
+        except threading.BrokenBarrierError:
+            raise RuntimeError(f"can't start new thread, of {RACERS}") from None
         finally:
             self.delete(key)
 
@@ -207,7 +209,7 @@ class BucketBlobs(Blobs):
             # Longer parts where 9,000 of 8 MiB (75 GB) are too few; a stream of unknown length keeps 8 MiB.
             part = max(PART_BYTES, -(-_bytes_left(stream) // MAX_PARTS))
             # Read in another thread: the stream may be of a bucket too, and the library cannot be used inside itself.
-            reader = stack.enter_context(ThreadPoolExecutor(1))
+            reader = stack.enter_context(ThreadPool(1))
             pieces = chain([head], iter(lambda: reader.submit(stream.read, PART_BYTES).result(), b""))
             at_once = max(1, PARTS_AT_ONCE_BYTES // part)
             how = {"use_multipart": True, "chunk_size": part, "max_concurrency": at_once, "attributes": kind}

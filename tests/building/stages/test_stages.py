@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import io
 import json
@@ -9,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ from datapkg.errors import (
 from datapkg.format.hashing import copy_hashed
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.objects.threads import Patience
 from datapkg.store.gc import Policy
 from tests.static_registry import Static
 
@@ -646,3 +649,21 @@ def test_a_file_that_is_written_while_it_is_copied_does_not_arrive_under_its_old
     monkeypatch.setattr("datapkg.building.stages.inputs.copy_hashed", meanwhile)
     with pytest.raises(BuildFailed, match=r"'raw\.csv' changed "):
         project.build()
+
+
+def test_stages_whose_threads_never_begin_are_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where memory has run out: whoever waits for them runs them, one after the other."""
+    project.write(
+        build_yml="""
+contents: {a: {stage: a}, b: {stage: b}, c: {stage: c}}
+stages:
+  a: {run: "cp rows.py {out}", outputs: {out: a.py}}
+  b: {run: "cp rows.py {out}", outputs: {out: b.py}}
+  c: {run: "cp {a} {out}", inputs: {a: stages.a.out}, outputs: {out: c.py}}
+"""
+    )
+    monkeypatch.setattr(Patience, "seconds", 0.05)
+    monkeypatch.setattr("datapkg.building.stages.schedule.PATIENCE_S", 0.05)
+    for module, name in ((_thread, "start_new_thread"), (threading, "_start_new_thread")):
+        monkeypatch.setattr(module, name, lambda *_: 0)
+    assert project.actions() == {"a": "ran", "b": "ran", "c": "ran"}
