@@ -61,7 +61,8 @@ class StageResults:
     def find(self, key: str, hash_of: Callable[[str], str | None], package: str = "") -> StageResult | None:
         """Return the newest result for a key whose code is as `hash_of` says now; None if there is none.
 
-        What was taken from a run cache is a result for its package alone.
+        What was taken from a run cache is a result for its package alone, and only where none was made here: the time
+        of another is what a registry states.
         """
         try:
             names = os.listdir(self._folder / key)
@@ -77,7 +78,7 @@ class StageResults:
         ]
         if not found:
             return None
-        result, path = max(found, key=lambda each: each[0].at)
+        result, path = max(found, key=lambda each: (not each[0].package, each[0].at))
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > RENEWED_S:
                 os.utime(path)  # by which `gc` knows that it is used

@@ -38,21 +38,33 @@ class FoundRow:
     expires_at: datetime
 
 
-def find(connection: Connection, package_id: int, keys: Collection[str], now: datetime) -> list[FoundRow]:
-    """Return the results for these keys, the last used first, without those that expired or have a damaged object."""
+def find(
+    connection: Connection, package_id: int, keys: Collection[str], now: datetime, max_code: int
+) -> list[FoundRow]:
+    """Return the results for these keys, the last used first, without those that expired or have a damaged object.
+
+    Those whose `code` would be more than `max_code` characters together are omitted.
+    """
     table = stage_results.c
+    order = (table.expires_at.desc(), table.id.desc())
     damaged = select(stage_objects.c.result_id).join(damaged_objects, damaged_objects.c.hash == stage_objects.c.hash)
-    columns = table.id, table.key, table.code, table.manifest, objects.c.size, table.author, table.filled_at
-    query = (
-        select(*columns, table.expires_at)
-        .join(objects, objects.c.hash == table.manifest)
+    chosen = (
+        select(table.id, func.sum(func.length(table.code)).over(order_by=order).label("code_until"))
         .where(
             table.package_id == package_id,
             is_among(connection, table.key, keys),
             table.expires_at > now,
             table.id.not_in(damaged),
         )
-        .order_by(table.expires_at.desc(), table.id.desc())
+        .subquery()
+    )
+    columns = table.id, table.key, table.code, table.manifest, objects.c.size, table.author, table.filled_at
+    query = (
+        select(*columns, table.expires_at)
+        .join(chosen, chosen.c.id == table.id)
+        .join(objects, objects.c.hash == table.manifest)
+        .where(chosen.c.code_until <= max_code)
+        .order_by(*order)
     )
     return [FoundRow(row[0], row[1], json.loads(row[2]), *row[3:]) for row in connection.execute(query)]
 

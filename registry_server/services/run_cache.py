@@ -26,6 +26,9 @@ from registry_server.settings import setting_name
 
 RENEWED = timedelta(hours=1)
 """A result that was used so short a time ago is not written again."""
+MAX_FOUND_CODE = 16 << 20
+"""The names and hashes of code in one answer have at most so many characters: many times what 1,000 stages have, and
+less than what a writer could otherwise make a registry hold in memory for one request."""
 
 
 def find(request: PackageRequest, wanted: run_cache_wire.StageKeys) -> run_cache_wire.StageHits:
@@ -34,7 +37,7 @@ def find(request: PackageRequest, wanted: run_cache_wire.StageKeys) -> run_cache
     until = _until(request.registry)
     with request.registry.db.read() as connection:
         package = policy.readable(connection, request)
-        found = stage_results.find(connection, package.id, wanted.stages, now)
+        found = stage_results.find(connection, package.id, wanted.stages, now, MAX_FOUND_CODE)
     if used := [each.id for each in found if each.expires_at < until - RENEWED]:
         with request.registry.db.write() as connection:
             stage_results.renew(connection, used, until)
@@ -121,8 +124,9 @@ def _manifest(registry: Registry, hash: str) -> Manifest:
 
 
 def _row(entry: run_cache_wire.StageEntry, manifest: Manifest) -> StageRow:
-    size = manifest.size_bytes + sum(manifest.objects().values())
-    return StageRow(entry.key, hash_bytes(encode(prepare(dict(entry.code)))), entry.code, entry.manifest, size)
+    code = encode(prepare(dict(entry.code)))
+    size = len(code) + manifest.size_bytes + sum(manifest.objects().values())
+    return StageRow(entry.key, hash_bytes(code), entry.code, entry.manifest, size)
 
 
 def _stated(manifests: dict[str, Manifest]) -> dict[str, int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -29,7 +30,7 @@ from datapkg.home import Home
 from datapkg.objects.packs import PackedObjects
 from datapkg.remote.http_client import HttpClient
 from datapkg.remote.session import RegistrySession
-from datapkg.store.stage_results import key_of
+from datapkg.store.stage_results import FOLDER, key_of
 from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import open_registry
@@ -326,6 +327,42 @@ def test_a_result_that_cannot_be_the_outputs_is_refused(ada: Machine, other: Mac
     theirs = other.build(pull_cache=True)
     assert actions(theirs) == {"clean": "ran", "split": "taken"}
     assert [each for each in theirs.warnings if "it has no file for the output 'out'" in each]
+
+
+def test_a_result_with_more_than_the_outputs_is_refused(ada: Machine, other: Machine) -> None:
+    """What nobody asked for could be of any size."""
+    built = ada.build()
+    result, data = built.results["clean"], b"another file"
+    hash = ada.home.store.objects.put_bytes(data)
+    manifest = Manifest.make([*result.nodes, FileNode(path="zz", hash=hash, size=len(data))], {})
+    client = ada.home.client()
+    push = client.start_push(ada.ref, manifest.hash, []).push
+    client.objects(ada.ref, push).put_verified([(hash, data), (manifest.hash, manifest.data)])
+    entry = run_cache_wire.StageEntry(key=key_of(result.known), code=result.code, manifest=manifest.hash)
+    assert client.keep_stages(ada.ref, push, [entry]) == 1
+    theirs = other.build(pull_cache=True)
+    assert actions(theirs) == {"clean": "ran", "split": "taken"}
+    assert [each for each in theirs.warnings if "'zz' is not an output of it" in each]
+    assert other.home.store.objects.missing([hash]) == {hash}
+
+
+def test_manifests_of_results_are_bounded_together(other: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datapkg.building.stages.shared_results.MAX_MANIFESTS_BYTES", 400)
+    built = other.build(pull_cache=True)
+    assert "ran" in actions(built).values()
+    assert [each for each in built.warnings if "their lists of files are longer" in each]
+
+
+def test_what_ran_here_comes_before_what_was_taken(other: Machine) -> None:
+    """Whatever time a registry states: who runs a stage again, since its result was wrong, is not given that again."""
+    assert other.pull() == BOTH_TAKEN
+    folder = other.home.store.folder / FOLDER
+    for path in folder.glob("*/*.json"):
+        stated = json.loads(path.read_text())
+        path.write_text(json.dumps({**stated, "at": "2999-01-01T00:00:00+00:00"}))
+    assert actions(other.build(force=True)) == BOTH_RAN
+    again = other.build()
+    assert {each.package for each in again.results.values()} == {""}
 
 
 def test_what_is_in_the_cache_of_one_package_is_no_result_of_another(other: Machine) -> None:

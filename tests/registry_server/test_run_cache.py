@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from datapkg.errors import Forbidden, InvalidManifest, NotFound, ObjectNotFound,
 from datapkg.format import run_cache_wire, wire
 from datapkg.format.frames import encode_frames
 from datapkg.format.manifest.parsed import Block, Manifest, TableNode
+from registry_server.services import run_cache
 from registry_server.services.check import check
 from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.sweep import GRACE, sweep
@@ -220,3 +222,23 @@ def test_a_key_has_few_variants(ada: Client, house: House) -> None:
         later(house, timedelta(hours=number))
         fill(ada, (KEY, code, {"out": b"one"}))
     assert [each["code"] for each in find(ada, KEY)] == codes[:1:-1]
+
+
+def test_an_answer_names_a_bounded_amount_of_code(ada: Client, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer may add very many long names of code; what was used last is found nevertheless."""
+    ada.publish("ada/iris", {"a": b"a"})
+    keys = [sha256(bytes([number])) for number in range(3)]
+    for number, key in enumerate(keys):
+        later(house, timedelta(hours=2 * number))
+        fill(ada, (key, CODE, {"out": b"one"}))
+    monkeypatch.setattr(run_cache, "MAX_FOUND_CODE", 2 * len(json.dumps(CODE)))
+    assert [each["key"] for each in find(ada, *keys)] == [keys[2], keys[1]]
+
+
+def test_code_counts_as_bytes_of_a_result(tmp_path: Path) -> None:
+    house = House(tmp_path, max_stage_result_bytes=20_000)
+    ada = house.user("ada")
+    ada.publish("ada/iris", {"a": b"a"})
+    code = {f"{number}.py": KEY for number in range(run_cache_wire.MAX_STAGE_CODE)}
+    assert isinstance(fill(ada, (KEY, code, {"out": b"x"})).error, QuotaExceeded)
+    house.close()

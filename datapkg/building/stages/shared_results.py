@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from datapkg.building.spec.model import Stage
+from datapkg.building.stages import metrics
 from datapkg.errors import DatapkgError, InvalidManifest, Unreachable
 from datapkg.format import run_cache_wire
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Manifest, Node
@@ -30,6 +31,9 @@ HashOf = Callable[[str], str | None]
 Wanted = Mapping[str, tuple[Stage, Mapping[str, str]]]
 """Stages by name, each with what determines its outputs and is known before the run."""
 
+MAX_MANIFESTS_BYTES = 128 << 20
+"""A build takes manifests of results of so many bytes together, since they are in memory: of a million files."""
+
 
 class SharedResults:
     """The run cache of the package `ref`, as one build asks it; `expected` are keys that it will probably ask for.
@@ -45,6 +49,7 @@ class SharedResults:
         self._hits: dict[str, list[run_cache_wire.StageHit]] = {}
         self._manifests: dict[str, Manifest] = {}
         self._is_over = False
+        self._bytes_left = MAX_MANIFESTS_BYTES
 
     def find(self, wanted: Wanted, hash_of: HashOf) -> dict[str, StageResult]:
         """Return the results that the run cache has for stages, whose objects need not be here.
@@ -117,8 +122,15 @@ class SharedResults:
         self.warnings.append(f"nothing more was taken from the run cache of {self.package}: {error.message}")
 
     def _fetch_manifests(self, sizes: Mapping[str, int]) -> None:
-        """Fetch the manifests of results into memory; those that are not as stated are left out."""
-        right = {hash: size for hash, size in sizes.items() if size <= run_cache_wire.MAX_STAGE_MANIFEST_BYTES}
+        """Fetch the manifests of results into memory; those that are too long or not as stated are left out."""
+        right: dict[str, int] = {}
+        for hash, size in sizes.items():
+            if 0 <= size <= min(self._bytes_left, run_cache_wire.MAX_STAGE_MANIFEST_BYTES):
+                self._bytes_left -= size
+                right[hash] = size
+        if left_out := len(sizes) - len(right):
+            what = f"{left_out:,} results in the run cache of {self.package} were not taken"
+            self.warnings.append(f"{what}: their lists of files are longer than a build takes")
         fetched = MemoryObjects()
         failed = self._moved(fetched, {hash: {hash: size} for hash, size in right.items()})
         for hash in right.keys() - failed.keys():
@@ -182,4 +194,6 @@ def _problem(stage: Stage, nodes: Iterable[Node]) -> str:
     for name, text in stage.outputs.items():
         if kinds.get(name) != {text.endswith("/")}:
             return f"it has no {'folder' if text.endswith('/') else 'file'} for the output {quoted(name)}"
+    if more := kinds.keys() - {*stage.outputs, metrics.FILE}:
+        return f"{quoted(min(more))} is not an output of it"
     return ""
