@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # Recorded as the version of pandas that wrote the description, whichever it was, so that equal tables stay equal.
 _PANDAS_VERSION = "3.0.0"
+_EXACT = 2**53  # up to here, a float holds every integer
 _DEFAULT_RANGE = {"kind": "range", "name": None, "start": 0, "step": 1}
 _LEVEL_TYPES = {
     "string": ("unicode", "str"),
@@ -225,7 +226,7 @@ def _plain_index(index: Any, place: str) -> Any:
         found = {
             level: values
             for level, each in enumerate(used.levels)
-            if (values := _plain_categories(each, used.get_level_values(level), place)) is not None
+            if (values := _plain_level(used, level, each, place)) is not None
         }
         return used.set_levels(list(found.values()), level=list(found)) if found else None
     if isinstance(index, pandas.CategoricalIndex):
@@ -234,6 +235,17 @@ def _plain_index(index: Any, place: str) -> Any:
         categories = _plain_categories(index.categories, index, place)
         return None if categories is None else index.rename_categories(categories)
     return _plain_categories(index, index, place)
+
+
+def _plain_level(index: Any, level: int, values: Any, place: str) -> Any:
+    """Return new values of a level; None if they stay.
+
+    Beside missing ones, pandas makes floats of integers, so large ones get a nullable dtype.
+    """
+    lacks_some = values.dtype in ("int64", "uint64") and len(values) and -1 in index.codes[level]
+    if lacks_some and max(int(values.max()), -int(values.min())) > _EXACT:
+        return values.astype("Int64" if values.dtype == "int64" else "UInt64")
+    return _plain_categories(values, index.get_level_values(level), place)
 
 
 def _bad_column(frame: pandas.DataFrame, error: Exception) -> InvalidInput:

@@ -132,6 +132,30 @@ def test_integers_with_nulls_that_floats_would_round(tmp_path: Path, rows: int) 
     )
 
 
+@pytest.mark.parametrize("names", [["i"], ["i", "u"]])
+def test_index_of_integers_with_nulls_that_floats_would_round(names: list[str]) -> None:
+    columns = {"a": [1, 2, 3], "i": [2**53 + 1, None, 5], "u": pa.array([2**64 - 1, None, 5], pa.uint64())}
+    some = pd.DataFrame({name: [1, 2, 4] for name in columns}).set_index(names)
+    table = pa.table(columns).replace_schema_metadata(pa.Table.from_pandas(some).schema.metadata)
+    node: Any = datapkg.build("me/e", {"t": table}).t
+    for frame in (node(), node(frozen=True)):
+        for name, kind in zip(names, ("Int64", "UInt64"), strict=False):
+            level = frame.index.get_level_values(name)
+            assert level.dtype == kind
+            assert level.tolist() == [columns[name][0].as_py() if kind == "UInt64" else 2**53 + 1, pd.NA, 5]
+    if len(names) == 1:
+        same_types(node(filters=NO_ROW), node())
+
+
+def test_levels_of_integers_with_missing_codes_are_not_rounded() -> None:
+    levels = [[2**53 + 1], pd.Index([2**64 - 1], dtype="uint64"), [7]]
+    index = pd.MultiIndex(levels, [[0, -1], [-1, 0], [0, -1]])
+    found = datapkg.build("me/e", {"t": pd.DataFrame({"a": [1, 2]}, index=index)}).t().index
+    assert found.get_level_values(0).tolist() == [2**53 + 1, pd.NA]
+    assert found.get_level_values(1).tolist() == [pd.NA, 2**64 - 1]
+    assert str(found.get_level_values(2).dtype) == "float64"
+
+
 @settings(max_examples=25, deadline=None)
 @given(start=st.none() | st.integers(-4, 4), stop=st.none() | st.integers(-4, 4), step=st.sampled_from([1, 2, -1]))
 def test_any_slice_has_the_categories_of_the_table(start: int | None, stop: int | None, step: int) -> None:

@@ -62,6 +62,13 @@ FRAMES: dict[str, pandas.DataFrame] = {
         {"a": [1, 2]},
         index=pandas.MultiIndex.from_arrays([pandas.Index([2**53 + 1, None], dtype="Int64"), ["x", "y"]]),
     ),
+    "integer level": pandas.DataFrame(
+        {"a": [1, 2]},
+        index=pandas.MultiIndex(
+            levels=[pandas.Index([2**53 + 1], dtype="Int64"), pandas.Index([2**64 - 1], dtype="UInt64")],
+            codes=[[0, -1], [-1, 0]],
+        ),
+    ),
     "no categories": pandas.DataFrame({"t": pandas.Series([], dtype="category")}),
     "categories without rows": pandas.DataFrame({"t": pandas.Categorical([], categories=["x", "y"])}),
     "nullable": pandas.DataFrame(

@@ -29,9 +29,16 @@ def integers_beside_nulls(table: pa.Table) -> dict[int, Any]:
         if types.is_nested(kind):
             if any(_has_null_integers(each) for each in column.chunks):
                 found[place] = column.to_pandas(integer_object_nulls=True).array
-        elif kind in _DTYPES and column.null_count and is_rounded(*pc.min_max(column).as_py().values()):
-            found[place] = _DTYPES[kind].__from_arrow__(column)
+        elif (dtype := exact_dtype(column)) is not None:
+            found[place] = dtype.__from_arrow__(column)
     return found
+
+
+def exact_dtype(column: pa.ChunkedArray) -> Any:
+    """Return the pandas dtype that holds integers beside nulls which no float holds; None for other columns."""
+    if column.type not in _DTYPES or not column.null_count:
+        return None
+    return _DTYPES[column.type] if is_rounded(*pc.min_max(column).as_py().values()) else None
 
 
 def is_rounded(least: Any, greatest: Any) -> bool:

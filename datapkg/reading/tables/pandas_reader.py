@@ -15,7 +15,7 @@ from datapkg.errors import InvalidInput, exhausted
 from datapkg.format.texts import quoted
 from datapkg.reading.tables import arrow_reader, statistics
 from datapkg.reading.tables.arrow_reader import index_columns
-from datapkg.reading.tables.exact_integers import integers_beside_nulls, is_rounded
+from datapkg.reading.tables.exact_integers import exact_dtype, integers_beside_nulls, is_rounded
 from datapkg.reading.tables.row_filters import Filters
 from datapkg.reading.tables.row_selection import Picks
 from datapkg.reading.tables.stored_table import StoredTable
@@ -139,8 +139,10 @@ def _with_dtypes_of_nulls(question: arrow_reader.Question, schema: pa.Schema, em
                 empty.isetitem(at, pd.Series([], dtype=_EXACT_DTYPES[kind.kind]).array)
             else:
                 empty.isetitem(at, np.empty(0, _DTYPES_WITH_NULLS[kind.kind]))
-    if with_nulls & set(index):
-        empty.index = empty.index.astype(_DTYPES_WITH_NULLS[empty.index.dtype.kind])
+    for name in with_nulls & set(index):
+        rounded = is_rounded(found[name].least, found[name].greatest)
+        kinds = _EXACT_DTYPES if rounded else _DTYPES_WITH_NULLS
+        empty.index = empty.index.astype(kinds[empty.index.dtype.kind])
     return empty
 
 
@@ -269,8 +271,8 @@ def _with_whole(frame: pd.DataFrame, whole: dict[int, Any]) -> pd.DataFrame:
 def _extension_levels(table: pa.Table) -> dict[str, Any]:
     """Return the index levels that have a dtype of pandas' own, such as `Int64`, by stored name.
 
-    pyarrow gives these dtypes only to columns: in the index it makes floats of integers beside nulls. Metadata that do
-    not fit the table give {}.
+    pyarrow gives these dtypes only to columns: in the index it makes floats of integers beside nulls, and rounds large
+    ones, of numpy's dtypes too. Metadata that do not fit the table give {}.
     """
     names = index_columns(table.schema)
     if not names:
@@ -278,7 +280,7 @@ def _extension_levels(table: pa.Table) -> dict[str, Any]:
     try:
         described = pandas_metadata(table.schema)["columns"]
         dtypes = {each["field_name"]: str(each["numpy_type"]) for each in described}
-        kinds = {name: _extension_dtype(dtypes.get(name, "")) for name in names}
+        kinds = {name: _extension_dtype(dtypes.get(name, "")) or exact_dtype(table.column(name)) for name in names}
         found = {name: kind and kind.__from_arrow__(table.column(name)) for name, kind in kinds.items()}
     except _BAD_METADATA:
         return {}
