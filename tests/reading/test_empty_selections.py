@@ -134,7 +134,7 @@ def test_integers_with_nulls_that_floats_would_round(tmp_path: Path, rows: int) 
 
 @pytest.mark.parametrize("names", [["i"], ["i", "u"]])
 def test_index_of_integers_with_nulls_that_floats_would_round(names: list[str]) -> None:
-    columns = {"a": [1, 2, 3], "i": [2**53 + 1, None, 5], "u": pa.array([2**64 - 1, None, 5], pa.uint64())}
+    columns = {"k": [1, 2, 3], "i": [2**53 + 1, None, 5], "u": pa.array([2**64 - 1, None, 5], pa.uint64())}
     some = pd.DataFrame({name: [1, 2, 4] for name in columns}).set_index(names)
     table = pa.table(columns).replace_schema_metadata(pa.Table.from_pandas(some).schema.metadata)
     node: Any = datapkg.build("me/e", {"t": table}).t

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from datapkg.errors import InvalidInput, NodeNotFound
 from datapkg.format.suggestions import advice
 from datapkg.format.texts import quoted
+from datapkg.reading.tables import number_filters
 from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.value_kinds import ValueKinds
 
@@ -59,16 +60,21 @@ def plain(table: StoredTable, filters: Filters) -> Filters:
 
 
 def _plain_term(table: StoredTable, term: Any) -> Any:
-    if not isinstance(term, tuple) or len(term) != 3 or term[1] not in _IN:
+    if not isinstance(term, tuple) or len(term) != 3 or not isinstance(term[0], str):
         return term
     name, operator, values = term
+    kind = dict(table.node.columns).get(name, "")
+    if operator not in _IN:
+        return number_filters.exact(term, kind)
     is_array = isinstance(values, np.ndarray) and values.dtype.kind in "Of"
     if not is_array and not isinstance(values, list | tuple | set | frozenset):
         return term
+    exact = number_filters.exact((name, operator, list(values)), kind)[2]
+    if isinstance(exact, pa.Array):
+        return name, operator, exact
     place = f"{table.place}: the filter of column {quoted(name)}"
-    found = ValueKinds(place, of_frame=True, counted="value").see(list(values))
-    is_float = dict(table.node.columns).get(name) in _FLOATS
-    return name, operator, _with_both_zeros(found) if is_float and isinstance(found, list) else found
+    found = ValueKinds(place, of_frame=True, counted="value").see(exact)
+    return name, operator, _with_both_zeros(found) if kind in _FLOATS and isinstance(found, list) else found
 
 
 def _with_both_zeros(values: list[Any]) -> list[Any]:
@@ -91,6 +97,10 @@ def condition(table: StoredTable, filters: Filters) -> pc.Expression | None:
         for term in terms:
             _check_value(table, term)
         return pq.filters_to_expression(filters)
+    except OverflowError as error:
+        raise InvalidInput(
+            f"{table.place}: the filters {quoted(filters)} have an integer of more than 64 bits"
+        ) from error
     except (TypeError, ValueError) as error:
         if isinstance(error, InvalidInput):
             raise
@@ -157,7 +167,8 @@ def _cast(value: object, type: pa.DataType) -> str | None:
 
     try:
         if not pa.types.is_timestamp(type):
-            return repr(pa.array([str(value)]).cast(type)[0].as_py())
+            found = pa.array([str(value)]).cast(type)[0].as_py()
+            return None if isinstance(value, int) and isinstance(found, float) and found != value else repr(found)
         if not isinstance(value, str | date):
             return None
         moment = pd.Timestamp(value)

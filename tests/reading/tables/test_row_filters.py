@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import operator
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -125,3 +126,64 @@ def test_lists_with_zero_take_both_zeros(home: Home, zero: float, types: pa.Data
         assert node.arrow(filters=[("x", "not in", values)])["id"].to_pylist() == [2, 3]
     assert node.arrow(filters=[("x", "in", [zero, None])])["id"].to_pylist() == [0, 1, 3]
     assert node.arrow(filters=[("id", "in", [0, 3])])["id"].to_pylist() == [0, 3]
+
+
+BIG = 2**53 + 1
+NUMBERS = {
+    "i": pa.array([BIG, BIG - 1, 5, None, -7]),
+    "u": pa.array([2**64 - 1, 2**63, 1, None, 0], pa.uint64()),
+    "s": pa.array([1, 127, -128, None, 0], pa.int8()),
+    "f": pa.array([2.0**53, 0.5, -0.0, None, 1e300]),
+}
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+LIMITS: list[Any] = [0, 5.0, 0.5, -0.5, BIG, float(BIG - 1), 2**63, 2**64 - 1, 2**70, -(2**70), 1e300, float("inf")]
+MORE: list[Any] = [-float("inf"), 127, 128.0, np.float64(127.5), np.uint64(2**64 - 1), np.int8(-128), -128.5]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_are_compared_exactly(home: Home, name: str) -> None:
+    node = stored(home, pa.table(NUMBERS))
+    values = NUMBERS[name].to_pylist()
+    for limit in [*LIMITS, *MORE]:
+        exact = limit.item() if isinstance(limit, np.generic) else limit
+        if name == "f" and float(exact) != exact:
+            continue
+        for sign, holds in OPERATORS.items():
+            found = node.arrow([name], [(name, sign, limit)])[name].to_pylist()
+            assert found == [each for each in values if each is not None and holds(each, exact)], (sign, limit)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize(
+    "some", [[0.5, BIG], [5, 0.5, float(BIG - 1)], [-1, 1, 2**64 - 1], [2**70, NAN, 127.0], [None, 0], LIMITS], ids=str
+)
+def test_lists_of_numbers_are_compared_exactly(home: Home, name: str, some: list[Any]) -> None:
+    node = stored(home, pa.table(NUMBERS))
+    values = NUMBERS[name].to_pylist()
+    assert node.arrow([name], [(name, "in", some)])[name].to_pylist() == [each for each in values if each in some]
+    assert node.arrow([name], [(name, "not in", some)])[name].to_pylist() == [
+        each for each in values if each not in some
+    ]
+
+
+def test_integers_that_no_column_of_floats_holds_are_refused(home: Home) -> None:
+    node = stored(home, pa.table(NUMBERS))
+    for value in (BIG, 2**64 + 1):
+        with pytest.raises(InvalidInput) as caught:
+            node(filters=[("f", "<", value)])
+        assert "9007199254740992" not in caught.value.hint, "another number"
+
+
+def test_short_floats_are_compared_in_their_precision(home: Home) -> None:
+    node = stored(home, pa.table({"x": pa.array([0.1, 2.0, 0.3], pa.float32()), "id": [0, 1, 2]}))
+    for term, rows in [("==", [0]), ("!=", [1, 2]), ("<=", [0]), (">", [1, 2])]:
+        assert node.arrow(["id"], [("x", term, 0.1)])["id"].to_pylist() == rows
+    assert node.arrow(["id"], [("x", "in", [0.1, 2])])["id"].to_pylist() == [0, 1]
