@@ -33,7 +33,7 @@ _BATCH_CELLS = 512 << 10
 _MAX_ROWS = 32_768
 _UNITS = {0: "s", 3: "ms", 6: "us", 9: "ns"}
 _DIGITS = {unit: digits for digits, unit in _UNITS.items()}
-_SAMPLE = 4_096
+_SAMPLE = 1_024
 _WORTH_ENCODING = 0.7  # with fewer distinct values in the sample, each is formatted once for all its cells
 _NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 # Liberia was the last to give up an offset with seconds, in January 1972.
@@ -145,7 +145,7 @@ def compact(array: pa.Array) -> pa.Array:
         return array.dictionary_decode() if len(array.dictionary) > len(array) else array
     if types.is_boolean(array.type) and len(array) > len(_BOTH):
         return pa.DictionaryArray.from_arrays(array.cast(pa.int8()), _BOTH)
-    if not types.is_float64(array.type) or len(array) < _SAMPLE:
+    if not types.is_float64(array.type) or len(array) < 4 * _SAMPLE:
         return array
     # As integers, since 0.0 and -0.0 are two texts.
     bits = array.view(pa.int64())

@@ -160,20 +160,23 @@ def _lines(batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, d
     texts = []
     is_plain = dialect.separator in _USUAL
     for column in columns:
-        cells, are_plain = _cells(batch.column(column.at), column, dialect, digits.get(column.at))
         missing = dialect.marker(column.label)
         # A null alone on its line would be a blank line, which readers skip.
         missing = missing if missing or len(columns) > 1 else dialect.quote * 2
+        cells, are_plain = _cells(batch.column(column.at), column, dialect, digits.get(column.at), not missing)
         texts.append(cells.fill_null(text_scalar(missing)) if cells.null_count else cells)
         is_plain &= are_plain
     return (plain_lines(texts, dialect.separator) if is_plain else None) or joined_lines(texts, dialect.separator)
 
 
-def _cells(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | None) -> tuple[pa.Array, bool]:
-    """Return the text of each cell, and whether none needs quotes; nulls stay nulls."""
+def _cells(
+    array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | None, are_blank: bool = False
+) -> tuple[pa.Array, bool]:
+    """Return the text of each cell, and whether none needs quotes; nulls stay nulls, or may be empty."""
     rendered = partial(_rendered, column=column, dialect=dialect, digits=digits)
-    if dialect.decimal == "." and (texts := number_texts(array, rendered)) is not None:
-        return _quoted(texts, column, dialect)
+    is_known = _has_no_special(column, dialect)
+    if dialect.decimal == "." and (texts := number_texts(array, rendered, are_blank and is_known)) is not None:
+        return (texts, True) if is_known else _quoted(texts, column, dialect)
     array = compact(array)  # the values of a dictionary are done once
     if types.is_dictionary(array.type):
         cells, are_plain = _cells(array.dictionary, column, dialect, digits)
@@ -182,14 +185,16 @@ def _cells(array: pa.Array, column: TextColumn, dialect: Dialect, digits: int | 
 
 
 def _quoted(text: pa.Array, column: TextColumn, dialect: Dialect) -> tuple[pa.Array, bool]:
-    if dialect.separator in _USUAL and _has_no_special(column, dialect):
+    if _has_no_special(column, dialect):
         return text, True
     cells = quoted(text, dialect.separator, dialect.quote)
     return cells, cells is text
 
 
 def _has_no_special(column: TextColumn, dialect: Dialect) -> bool:
-    """Return whether no value of a column needs quotes, whatever it is, beside one of the usual separators."""
+    """Return whether no value of a column needs quotes, whatever it is."""
+    if dialect.separator not in _USUAL:
+        return False
     if types.is_integer(column.kind) or types.is_floating(column.kind):
         return dialect.decimal != dialect.separator
     # The forms of dates and times have letters, digits, blanks inside, and `:.+-`.

@@ -1,6 +1,6 @@
-"""Write numbers of few digits as text: by their place in a table of texts, which Arrow copies from.
+"""Write numbers of few digits as text: by their place in a table of texts, which Arrow copies from, or by their digits.
 
-That takes a fifth of formatting each. Floats are in such a table only if exact arithmetic says so, to the last bit.
+A table takes a fifth of formatting each. Floats are in such a table only if exact arithmetic says so, to the last bit.
 """
 
 from __future__ import annotations
@@ -14,45 +14,62 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
-from datapkg.tables.arrow_values import boolean_array, text_array, zero_for_null
+from datapkg.reading.tables.decimal_texts import decimal_texts, places_of
+from datapkg.tables.arrow_values import boolean_array, is_valid, text_array, zero_for_null
 
 _INTEGERS = 10_000
 _HUNDREDTHS = 65_536
 _SAMPLE = 256
-_MOST_KNOWN = 0.95
+_MOST_KNOWN, _NEARLY_ALL = 0.95, 0.99
 
 
-def number_texts(array: pa.Array, texts_of: Callable[[pa.Array], pa.Array]) -> pa.Array | None:
-    """Return integers, or floats of up to two places, as large strings; nulls stay nulls.
+def number_texts(array: pa.Array, texts_of: Callable[[pa.Array], pa.Array], are_blank: bool) -> pa.Array | None:
+    """Return integers, or floats of few decimals, as large strings; nulls stay nulls, or are empty if they `are_blank`.
 
     `texts_of` returns the texts of those that are in no table; if they are many, return None.
     """
     if not len(array):
         return None
+    nulls = ~is_valid(array) if array.null_count else None
+    found = None
     if types.is_float64(array.type):
-        texts, find = _hundredth_texts, _hundredths
         values = zero_for_null(array, np.float64)
+        sample = values[:: max(1, len(values) // _SAMPLE)]
+        share = _hundredths(sample)[1].mean()
+        if share < _NEARLY_ALL and len(values) >= _SAMPLE and (places := places_of(sample)):
+            found = decimal_texts(values, places, nulls)
+        elif share >= _MOST_KNOWN:
+            found = _taken(_hundredth_texts(), *_hundredths(values), nulls)
     elif types.is_integer(array.type) and array.type != pa.uint64():
-        texts, find = _integer_texts, _integers
         values = zero_for_null(array.cast(pa.int64()), np.int64)
-    else:
-        return None
-    if find(values[:: max(1, len(values) // _SAMPLE)])[1].mean() < _MOST_KNOWN:
-        return None
-    places, are_known = find(values)
+        if _integers(values[:: max(1, len(values) // _SAMPLE)])[1].mean() >= _MOST_KNOWN:
+            found = _taken(_integer_texts(), *_integers(values), nulls)
+    return _completed(*found, array, texts_of, are_blank) if found else None
+
+
+def _taken(texts: pa.Array, places: Any, are_known: Any, nulls: Any) -> tuple[pa.Array, Any]:
+    """Return the texts at these places in a table, which ends with an empty one, and which are known."""
+    if not are_known.all():
+        places = np.where(are_known, places, len(texts) - 1)
+    if nulls is not None:
+        places[nulls] = len(texts) - 1
+    chosen = pa.Array.from_buffers(pa.int64(), len(places), [None, pa.py_buffer(places)])
+    return pc.take(texts, chosen, boundscheck=False), are_known
+
+
+def _completed(
+    texts: pa.Array, are_known: Any, array: pa.Array, texts_of: Callable[[pa.Array], pa.Array], are_blank: bool
+) -> pa.Array | None:
+    """Return the texts of numbers, with those that are not known yet; None if these are too many."""
+    if array.null_count and not are_blank:
+        buffers = [array.is_valid().buffers()[1], *texts.buffers()[1:]]
+        texts = pa.Array.from_buffers(texts.type, len(texts), buffers)
     if are_known.all():
-        return _taken(texts(), places, array)
+        return texts
     if are_known.mean() < _MOST_KNOWN:
         return None
-    found = _taken(texts(), np.where(are_known, places, 0), array)
     others = boolean_array(~are_known)
-    return pc.replace_with_mask(found, others, texts_of(array.filter(others)))
-
-
-def _taken(texts: pa.Array, places: Any, array: pa.Array) -> pa.Array:
-    validity = array.is_valid().buffers()[1] if array.null_count else None
-    chosen = pa.Array.from_buffers(pa.int64(), len(places), [validity, pa.py_buffer(places)])
-    return pc.take(texts, chosen, boundscheck=False)
+    return pc.replace_with_mask(texts, others, texts_of(array.filter(others)))
 
 
 def _integers(values: Any) -> tuple[Any, Any]:
@@ -78,10 +95,10 @@ def _hundredths(values: Any) -> tuple[Any, Any]:
 
 @lru_cache(1)
 def _integer_texts() -> pa.Array:
-    return text_array([str(number) for number in range(-_INTEGERS, _INTEGERS)])
+    return text_array([*(str(number) for number in range(-_INTEGERS, _INTEGERS)), ""])
 
 
 @lru_cache(1)
 def _hundredth_texts() -> pa.Array:
-    ends = [".0", *(f".{number:02}".rstrip("0") for number in range(1, 100))]
-    return text_array([f"{number // 100}{ends[number % 100]}" for number in range(_HUNDREDTHS)])
+    texts, _ = decimal_texts(np.arange(_HUNDREDTHS) / 100, 2)
+    return pa.concat_arrays([texts, text_array([""])])

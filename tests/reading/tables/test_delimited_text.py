@@ -152,6 +152,28 @@ def test_numbers_of_few_digits_are_as_others(home: Home, seed: int, share: float
     assert b"".join(write_text(node.__stored__, Dialect())).decode() == slow_text(node.arrow(), Dialect())
 
 
+@settings(max_examples=examples(10, 300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    places=st.integers(0, 9),
+    size=st.sampled_from([1e-3, 1.0, 700.0, 9_999.0, 20_000.0]),
+    share=st.sampled_from([0, 0.01, 0.2]),
+    missing=st.sampled_from(["", "NA", ","]),
+)
+def test_floats_of_few_decimals_are_as_others(
+    home: Home, seed: int, places: int, size: float, share: float, missing: str
+) -> None:
+    random, rows = np.random.default_rng(seed), 500
+    decimals = np.round(random.uniform(-size, size, rows), places)
+    others = random.choice([*SPECIAL, 1e-4, 9_999.995, 1e-5, -1e4, 0.1 + 0.2], rows)
+    near = np.nextafter(decimals, random.choice([-np.inf, np.inf], rows))
+    others = np.where(random.random(rows) < 0.5, others, near)
+    floats = np.where(random.random(rows) < share, others, decimals)
+    columns = [pa.array(floats), pa.array(floats, mask=random.random(rows) < 0.1)]
+    node, dialect = stored(home, pa.table(columns, list("ab"))), Dialect(missing=missing)
+    assert b"".join(write_text(node.__stored__, dialect)).decode() == slow_text(node.arrow(), dialect)
+
+
 def test_marker_of_nulls_with_a_quote_or_separator_stays_as_it_is(home: Home) -> None:
     node = stored(home, pa.table({"x": pa.array([1, None]), "y": pa.array(["a", None])}))
     for marker in ('"', "a,b", "\r"):
