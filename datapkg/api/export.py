@@ -8,36 +8,34 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from datapkg.api.exporting.contents import Writer, WrittenFile, stored_bytes
+from datapkg.api.exporting.contents import Writer, WrittenFile
 from datapkg.api.exporting.file_writer import TREE, make_tree, place_file, place_tree
 from datapkg.api.exporting.links import check_link
 from datapkg.api.exporting.plan import SEPARATORS, ExportTask, Origins, file_name, name_files, plan
 from datapkg.api.exporting.record import NO_STAMP, ExportedFile, ExportRecord, Parts, read_record, stamped, write_record
+from datapkg.api.exporting.stored_nodes import check_present
 from datapkg.api.exporting.update import Update, earlier_export
 from datapkg.api.results import ExportResult
 from datapkg.building.spec.exported import FileEntry, check_package_file, needs_glob, package_file
 from datapkg.building.spec.folder_files import BUILD_FILE
-from datapkg.errors import Conflict, CorruptObject, InvalidInput, NodeNotFound, ObjectNotFound, Refused
+from datapkg.errors import Conflict, CorruptObject, InvalidInput, Refused
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.manifest.parsed import GroupNode, Manifest, TableNode
+from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.files import STALE_TEMP_S, UNWRITABLE
 from datapkg.objects.folders import OpenFolder, made_folders
 from datapkg.objects.progress import EXPORTING, EXPORTING_FILES, PartCounter, Progress, Share, ignore_share, silent
 from datapkg.reading.missing.earlier_states import explained
-from datapkg.reading.source import Remote, Source
-from datapkg.reading.tables.delimited_text import Bytes, Dialect, write_text
-from datapkg.reading.tables.json_rows import write_json
-from datapkg.reading.tables.stored_table import StoredTable
-from datapkg.resolve import ResolvedState, find_installed, find_or_peek
+from datapkg.reading.source import Source
+from datapkg.resolve import ResolvedState, find_installed
 
 FORMATS = ("csv", "parquet")
 STAGED = ".datapkg-export-"
@@ -112,50 +110,12 @@ def export(
         nodes = manifest.below(ref.path)
     named = frozenset(node.path for node in nodes if with_build_file and needs_glob(node.path))
     tasks = plan(manifest, ref.path, format, job.origins, named)
-    _check_present(found, manifest, ref)
+    check_present(found, manifest, ref)
     if len(tasks) == 1 and not tasks[0].parts and tasks[0].node.kind != "group":
         return _export_file(job, tasks[0], progress)
     if job.earlier is None:
         _check_free(job)
     return _export_folder(job, tasks, named, progress)
-
-
-def cat(
-    home: Home,
-    ref: Ref,
-    write: Callable[[Bytes], Any],
-    *,
-    as_json: bool = False,
-    remote: bool = False,
-    registry: str | None = None,
-    tell: Callable[[str], Any] = lambda url: None,
-) -> None:
-    """Write the bytes of a file or array; a table as csv text, or with `as_json` as an array with one object per row.
-
-    With `remote`, or if the package is not installed, the data come from its registry; `tell` is called with its URL
-    before.
-    """
-    found = find_or_peek(home, ref, registry, remote=remote)
-    manifest = found.store.manifest(found.hash)
-    node = manifest.get(ref.path) if ref.path else None
-    if node is None or isinstance(node, GroupNode):
-        with explained(found, home):
-            manifest.below(ref.path)
-        what = f"{ref} is a group" if ref.path else f"{ref} is a whole package"
-        raise NodeNotFound(f"{what}; cat shows one table or file", hint=f"datapkg show {ref}")
-    if "://" in found.why:
-        tell(found.why)
-        source = Source(found.store, ref, found.hash, Remote(home, found.why))
-    else:
-        _check_present(found, manifest, ref)
-        source = Source(found.store, ref, found.hash)
-    if not isinstance(node, TableNode):
-        text: Iterator[Bytes] = stored_bytes(source, node)
-    else:
-        table = StoredTable(source, node)
-        text = write_json(table) if as_json else write_text(table, Dialect())
-    for piece in text:
-        write(piece)
 
 
 def _origins(found: ResolvedState, ref: Ref, manifest: Manifest) -> Origins:
@@ -181,15 +141,6 @@ def _origins(found: ResolvedState, ref: Ref, manifest: Manifest) -> Origins:
     return {
         path: entry for path, entry in origins.items() if PurePosixPath(str(entry.get("file"))).name == names.get(path)
     }
-
-
-def _check_present(found: ResolvedState, manifest: Manifest, ref: Ref) -> None:
-    absent = found.store.absent(manifest, ref.path)
-    if absent:
-        raise ObjectNotFound(
-            f"{ref} is not wholly on this machine (objects absent or damaged: {len(absent)}); nothing was written",
-            hint=f"datapkg install {Ref(ref.user, ref.name, ref.path)}@sha256:{found.hash}",
-        )
 
 
 def _check_free(job: _Job) -> None:
@@ -244,7 +195,8 @@ def _export_file(job: _Job, task: ExportTask, progress: Progress) -> ExportResul
         _check_free(job)
     inside = job.dest / file_name(task, job.origins) if is_folder else job.dest
     with _staging(inside, job.ref) as (parent, staged):
-        written = _writer(job, staged, [task], progress).write(task, 0)
+        # The hash is for the record of an exported folder.
+        written = replace(_writer(job, staged, [task], progress), has_hashes=False).write(task, 0)
         name = file_name(written.task, job.origins) if is_folder else job.dest.name
         if is_folder:
             _check_free(replace(job, dest=job.dest / name))

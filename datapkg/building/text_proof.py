@@ -6,8 +6,8 @@ and from what each later value demands. So it is enough that
 - the engine reads this file, and its first piece has the columns, types, labels and values of the table;
 - no later value demands another type or becomes null: integers and booleans without nulls (unless the dtype is given
   as nullable), finite floats, text that is not a word for nulls. Integers and shortest floats are exact as text;
-- every batch is cut into these cells: without quotes, by the numbers of separators and of line ends; with them, by
-  pyarrow's parser, whose text must be equal.
+- every batch is cut into these cells: if Arrow's writer has not refused one of them, or by the numbers of separators
+  and of line ends, if the text has no quotes; with quotes, by pyarrow's parser, whose text must be equal.
 
 Anything else is not refuted but unproven, and the caller reads the whole text back.
 """
@@ -56,10 +56,13 @@ class TextProof:
         self.is_open = list(labels) == schema.names and 1 < len(labels) <= WIDE_COLUMNS and _are_exact(schema)
         self._words = {name: sorted(missing_words(kwargs, label)) for name, label in labels.items()}
 
-    def check(self, batch: pa.RecordBatch, text: memoryview) -> None:
-        """Check the values of a batch, and that its text consists of them."""
+    def check(self, batch: pa.RecordBatch, text: memoryview, is_plain: bool) -> None:
+        """Check the values of a batch, and that its text consists of them.
+
+        `is_plain` is whether the text was joined from cells none of which has a quote, a separator or a line end.
+        """
         if self.is_open and not (
-            all(map(self._is_kept, self._schema.names, batch.columns)) and self._is_cut(batch, text)
+            all(map(self._is_kept, self._schema.names, batch.columns)) and self._is_cut(batch, text, is_plain)
         ):
             self.is_open = False
 
@@ -79,12 +82,16 @@ class TextProof:
             return not _has_word(values, words)
         return True
 
-    def _is_cut(self, batch: pa.RecordBatch, text: memoryview) -> bool:
+    def _is_cut(self, batch: pa.RecordBatch, text: memoryview, is_plain: bool) -> bool:
         """Return whether a parser finds the cells of a batch in its text."""
         import numpy as np
 
         data = np.frombuffer(text, np.uint8)
-        if len(data) > _MAX_BATCH_BYTES or not _is_utf8(data):
+        if len(data) > _MAX_BATCH_BYTES:
+            return False
+        if is_plain and is_ascii(data, has_nul=False):
+            return True
+        if not _is_utf8(data):
             return False
         nuls, returns, quotes, lines, separators = counts_of(data, b'\0\r"\n' + self._separator.encode())
         if nuls or returns:

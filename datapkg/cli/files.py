@@ -94,7 +94,7 @@ def cat(session: Session, ref: Ref, remote: bool, registry: str | None) -> None:
     A file is printed byte by byte; a table as CSV, or with --json as an array with one object per row. Binary files
     are not printed on a terminal.
     """
-    from datapkg.api.export import cat as read
+    from datapkg.api.cat import cat as read
 
     def tell(url: str) -> None:
         report_state(session, ref, url, remote)

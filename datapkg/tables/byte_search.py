@@ -36,7 +36,7 @@ def is_any_up_to(data: Any, most: int) -> bool:
     return any(data[start : start + _PART_BYTES].min() <= most for start in range(0, len(data), _PART_BYTES))
 
 
-def is_ascii(data: Any) -> bool:
-    """Return whether an array of bytes has none above 127."""
-    signed = data.view(np.int8)
-    return all(signed[start : start + _PART_BYTES].min() >= 0 for start in range(0, len(data), _PART_BYTES))
+def is_ascii(data: Any, has_nul: bool = True) -> bool:
+    """Return whether an array of bytes has none above 127, and no 0 unless it may have one."""
+    signed, least = data.view(np.int8), 0 if has_nul else 1
+    return all(signed[start : start + _PART_BYTES].min() >= least for start in range(0, len(data), _PART_BYTES))

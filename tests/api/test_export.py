@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from datapkg.api.build import build_package
-from datapkg.api.export import cat, export
+from datapkg.api.cat import cat
+from datapkg.api.export import export
 from datapkg.errors import Conflict, InvalidInput, NodeNotFound, ObjectNotFound
 from datapkg.format.manifest.parsed import FileNode, Manifest
 from datapkg.format.names import Ref

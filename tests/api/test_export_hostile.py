@@ -15,7 +15,8 @@ import pytest
 
 from datapkg.api import export as exporting
 from datapkg.api.build import build_package
-from datapkg.api.export import cat, export
+from datapkg.api.cat import cat
+from datapkg.api.export import export
 from datapkg.api.exporting import contents
 from datapkg.errors import Conflict, DatapkgError
 from datapkg.format.names import Ref

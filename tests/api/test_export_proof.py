@@ -46,8 +46,14 @@ def changed(column: str, value: object, kind: str | None = None) -> Callable[[],
     return make
 
 
+def plain(value: str) -> Callable[[], pd.DataFrame]:
+    """Return a function for such rows without quotes, with another text in the last one."""
+    return lambda: changed("plain", value)().assign(text="some words")
+
+
 PROVEN = {
     "frame": frame,
+    "without quotes": plain("b"),
     "null text": changed("plain", None),
     "long float": changed("part", 1.2345678901234567e-300),
     "quotes": changed("text", '"\n,"'),
@@ -60,6 +66,7 @@ READ_BACK = {
     "word for nulls": changed("text", "NA"),
     "carriage return": changed("text", "a\rb"),
     "zero byte": changed("text", "a\0b"),
+    "zero byte without quotes": plain("a\0b"),
     "null in bool": changed("sure", None, "object"),
     "one column": lambda: frame()[["text"]],
     "first all null": lambda: frame().assign(part=np.where(np.arange(ROWS) < ROWS - 1, np.nan, 0.1)),

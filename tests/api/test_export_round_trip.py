@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datapkg.api.build import build_package
-from datapkg.api.export import cat, export
+from datapkg.api.cat import cat
+from datapkg.api.export import export
 from datapkg.errors import Conflict, DamagedFile, DatapkgError, InvalidInput
 from datapkg.format.manifest.parsed import Manifest, TableNode
 from datapkg.format.names import Ref

@@ -19,6 +19,8 @@ def test_bytes_are_found_in_every_part(text: bytes, part: int) -> None:
         patch.setattr(byte_search, "_PART_BYTES", part)
         found = sorted(place for places in byte_search.places_of(data, SPECIAL) for place in places.tolist())
         counts, is_ascii = byte_search.counts_of(data, SPECIAL), byte_search.is_ascii(data)
+        has_others = not byte_search.is_ascii(data, has_nul=False)
     assert found == [at for at, byte in enumerate(text) if byte in SPECIAL]
     assert counts == [text.count(byte) for byte in SPECIAL]
     assert is_ascii == text.isascii()
+    assert has_others == (b"\0" in text or not text.isascii())

@@ -11,6 +11,7 @@ from typing import Any
 
 from datapkg.api.exporting.links import link_object
 from datapkg.api.exporting.plan import ExportTask, Origins, text_separator
+from datapkg.api.exporting.stored_nodes import stored_bytes
 from datapkg.api.exporting.text_forms import SEPARATORS, TextForm, plain_forms, recorded_form
 from datapkg.building.text_content import content_of_text
 from datapkg.building.text_proof import TextProof
@@ -27,7 +28,6 @@ from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.tables.block_reader import open_block
 from datapkg.tables.pandas_metadata import BLOCK_KEY
 
-PIECE_BYTES = 1 << 20
 # The part of the work on a text that is writing it: before it is read back, and before a proof that seldom fails.
 _WRITTEN, _PROVEN = 0.4, 0.95
 
@@ -51,7 +51,10 @@ class WrittenFile:
 
 @dataclass(frozen=True)
 class Writer:
-    """Write the nodes of one package into a staging folder; see `export` for `format` and `with_build_file`."""
+    """Write the nodes of one package into a staging folder; see `export` for `format` and `with_build_file`.
+
+    Unless it `has_hashes`, the hash of what is written is "", which saves a tenth of the time.
+    """
 
     source: Source
     staged: OpenFolder
@@ -60,6 +63,7 @@ class Writer:
     with_build_file: bool = False
     link: str = "copy"
     share_of: Callable[[int], Share] = lambda number: ignore_share
+    has_hashes: bool = True
 
     def write(self, task: ExportTask, number: int) -> WrittenFile:
         """Write the file of a task under a number, by which its progress is reported too."""
@@ -134,9 +138,10 @@ class Writer:
             self.staged.remove_file(name)
         with self.staged.new_file(name) as file:
             for piece in pieces:
-                sha256.update(piece)
+                if self.has_hashes:
+                    sha256.update(piece)
                 size += file.write(piece)
-        return size, sha256.hexdigest()
+        return size, sha256.hexdigest() if self.has_hashes else ""
 
 
 def _proof(table: StoredTable, form: TextForm) -> TextProof:
@@ -151,14 +156,6 @@ def _why_not_text(table: StoredTable) -> str:
     if odd:
         return f"text cannot hold the values of column {', '.join(odd[:5])}"
     return "as text it would not come back equal (its types, index or labels would differ)"
-
-
-def stored_bytes(source: Source, node: Any) -> Iterator[bytes]:
-    """Yield the bytes of a node's objects, piece by piece."""
-    for hash, _ in node.objects():
-        with source.open(node.path, hash, whole=True) as stream:
-            while piece := stream.read(PIECE_BYTES):
-                yield piece
 
 
 def _parquet(table: StoredTable) -> Iterator[bytes]:

@@ -36,7 +36,7 @@ from datapkg.tables.arrow_values import text_array, text_scalar
 from datapkg.tables.ordered_map import in_threads
 
 Bytes = bytes | memoryview
-Check = Callable[[pa.RecordBatch, memoryview], Any]
+Check = Callable[[pa.RecordBatch, memoryview, bool], Any]
 _USUAL = ",;\t|"  # separators that are no part of a number or time
 
 
@@ -80,8 +80,9 @@ def write_text(
 ) -> Iterator[Bytes]:
     """Yield the bytes of a table as text; `check` is called with each batch and its text in UTF-8, in threads.
 
-    `share` is called with how much of the table was written. Raise `InvalidInput` for values that are not what their
-    type says, UnicodeEncodeError for a character that the dialect's encoding lacks.
+    Its third argument is whether certainly no cell has a quote, a separator or a line end. `share` is called with how
+    much of the table was written. Raise `InvalidInput` for values that are not what their type says, UnicodeEncodeError
+    for a character that the dialect's encoding lacks.
     """
     yield from explained(table, _write_text(table, dialect, check, share))
 
@@ -148,15 +149,18 @@ def _levels(column: TextColumn, levels: int) -> tuple[str, ...]:
 
 
 def _checked_lines(batch: pa.RecordBatch, check: Check | None, **how: Any) -> tuple[int, memoryview]:
-    text = _lines(batch, **how)
+    text, is_plain = _lines(batch, **how)
     if check is not None:
-        check(batch, text)
+        check(batch, text, is_plain)
     return len(batch), text
 
 
-def _lines(batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, digits: dict[int, int]) -> memoryview:
+def _lines(
+    batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, digits: dict[int, int]
+) -> tuple[memoryview, bool]:
+    """Return the lines of a batch, and whether Arrow's writer has found that no cell needs quotes."""
     if not len(batch):
-        return memoryview(b"")
+        return memoryview(b""), True
     texts = []
     is_plain = dialect.separator in _USUAL
     for column in columns:
@@ -166,7 +170,9 @@ def _lines(batch: pa.RecordBatch, columns: list[TextColumn], dialect: Dialect, d
         cells, are_plain = _cells(batch.column(column.at), column, dialect, digits.get(column.at), not missing)
         texts.append(cells.fill_null(text_scalar(missing)) if cells.null_count else cells)
         is_plain &= are_plain
-    return (plain_lines(texts, dialect.separator) if is_plain else None) or joined_lines(texts, dialect.separator)
+    if is_plain and (lines := plain_lines(texts, dialect.separator)) is not None:
+        return lines, True
+    return joined_lines(texts, dialect.separator), False
 
 
 def _cells(

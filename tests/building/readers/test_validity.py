@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import datapkg
-from datapkg.api.export import cat
+from datapkg.api.cat import cat
 from datapkg.errors import DatapkgError, InvalidInput, TransformFailed
 from datapkg.format.names import Ref
 from datapkg.home import Home

@@ -106,7 +106,7 @@ def test_first_text_of_a_table_needs_no_pandas(home: Home) -> None:
     stored(home, pa.table({"x": [1.5, 2.0], "y": ["a,b", None], "z": [True, None], "time": times}))
     code = (
         "import sys\n"
-        "from datapkg.api.export import cat\n"
+        "from datapkg.api.cat import cat\n"
         "from datapkg.format.names import Ref\n"
         "from datapkg.home import Home\n"
         f"cat(Home({{'DATAPKG_HOME': {str(home.data)!r}}}), Ref.parse('me/t/t'), sys.stdout.buffer.write)\n"
