@@ -3,8 +3,8 @@
 A module `sitecustomize` on the path of the run wraps the loaders of modules. A note is written at once, so that a
 process that is killed, replaces itself or ends by `os._exit` has written its notes too, as children of
 `multiprocessing` do. Modules that local code imports in vain are noted too: it may go on without them, and one that
-appears later changes what it does. An audit hook (PEP 578) would see `exec` of texts too, but makes each `id()` four
-times as slow.
+appears later changes what it does; so are those that it only looks for, by `importlib.util.find_spec`. An audit hook
+(PEP 578) would see `exec` of texts too, but makes each `id()` four times as slow.
 """
 
 from __future__ import annotations
@@ -81,11 +81,10 @@ def _watch(notes, root, start):
     def wrap_finder(inner):
         def find_spec(name, path=None, target=None):
             spec = inner(name, path, target)
-            if spec is None:
-                try:
-                    note_absent(name, path)
-                except Exception:
-                    pass
+            try:
+                note_absent(name, path) if spec is None else note(spec.origin)
+            except Exception:
+                pass
             return spec
         loaders.PathFinder.find_spec = staticmethod(find_spec)
     def wrap(place, name, file_of):

@@ -27,6 +27,7 @@ LOADED = {
     "killed": "import killed, os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     "forked": "import os\nif not os.fork():\n    import forked; os._exit(0)\nos.wait()",
     "moved": "import os, sys; sys.path.insert(0, os.getcwd()); os.chdir('/'); import moved",
+    "looked_for": "import importlib.util; importlib.util.find_spec('looked_for')",
     "not_a_file": "exec(compile('', 'not_a_file_of.py', 'exec')); import not_a_file",
 }
 
