@@ -107,10 +107,16 @@ class _TimedAdapter(HTTPAdapter):
 
 
 class _Requests(requests.Session):
-    """A session that leaves redirects to us."""
+    """A session that leaves redirects to us, and sends nothing for this machine to a proxy."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        # Not by `trust_env`, which is one for all threads: a request of another one may go elsewhere at this moment.
+        if not is_loopback(url):
+            return super().merge_environment_settings(url, proxies, stream, verify, cert)
+        return {"proxies": {}, "stream": stream, "verify": self.verify if verify is None else verify, "cert": cert}
 
 
 class Transport:
@@ -137,7 +143,6 @@ class Transport:
         """
         at = url
         for _ in range(self._max_redirects + 1):
-            self._session.trust_env = not is_loopback(at)  # no proxy between this machine and itself
             with _named_redirect(url, at):
                 response = self._session.request(method, at, stream=True, allow_redirects=False, **options)
             location = response.headers.get("Location")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from datapkg.errors import DatapkgError, Unreachable
 from datapkg.format import push_wire, wire
 from datapkg.format.names import Ref
 from datapkg.home import Home
+from datapkg.remote import transport
 from datapkg.remote.http_client import HttpClient
 from datapkg.remote.session import RegistrySession
 from tests.conftest import Person
@@ -153,6 +155,25 @@ def test_netrc_is_ignored_after_a_redirect(person: Person, tmp_path: Path, monke
 def test_proxy_is_not_used_for_this_machine(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     assert person.home().client().me().user == person.name
+
+
+def test_request_of_another_thread_leads_no_token_to_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One session serves many threads: while one asks this machine, another may follow a redirect elsewhere."""
+    asked: list[bytes] = []
+    with server(answering({"user": None}), []) as url, server(answering({"user": None}), asked) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        session = RegistrySession(url, "dpk_secret", tries=1)
+        wrapped = transport._named_redirect
+
+        def meanwhile(start: str, at: str) -> contextlib.AbstractContextManager[None]:
+            if "elsewhere" not in at:
+                session.transport.answer("GET", "http://elsewhere.invalid/", follow=False).close()
+            return wrapped(start, at)
+
+        monkeypatch.setattr(transport, "_named_redirect", meanwhile)
+        session.reply(wire.Me, "GET", wire.ME)
+    assert b"elsewhere" in asked[0]
+    assert b"dpk_secret" not in b"".join(asked)
 
 
 def test_redirect_to_another_host_carries_no_token() -> None:
