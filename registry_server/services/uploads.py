@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from sqlalchemy import Connection
 
@@ -29,6 +29,8 @@ from registry_server.services.registry import Registry
 from registry_server.settings import setting_name
 
 BATCH_OBJECTS = 20_000
+ROOM_STEP_BYTES = 1 << 20
+"""While an object is written, the room that the registry needs is looked at so often."""
 
 
 def start(request: PackageRequest, wanted: push_wire.PushStart, direct_bytes: int = 0) -> push_wire.PushStarted:
@@ -104,7 +106,7 @@ def check_room(registry: Registry, size: int) -> None:
     """Raise `DiskFull` if so many bytes more would leave the disk less room than the registry itself needs."""
     if size + registry.settings.min_free_bytes > free_bytes(registry.settings.data):
         raise DiskFull(
-            f"the registry has no room for {size:,} more bytes; nothing was stored",
+            f"the registry has no room for {f'{size:,} more' if size else 'more'} bytes; nothing was stored",
             hint="tell the administrator of the registry",
         )
 
@@ -149,7 +151,7 @@ def put_object(request: PushRequest, hash: str, offset: int | None, stream: Bina
     """
     # The count is read before the upload, so that `note` sees whether a sweep deleted files during it.
     push, deletions = check_under_way(request), request.registry.deletions
-    counted = _Counted(stream, request.registry.settings.max_object_bytes - (offset or 0))
+    counted = _Counted(stream, request.registry, request.registry.settings.max_object_bytes - (offset or 0))
     if offset is None:
         request.registry.new_writer().put(counted, expected=hash)  # type: ignore[arg-type]
     else:
@@ -195,7 +197,8 @@ def put_delta(request: PushRequest, hash: str, stream: BinaryIO) -> push_wire.St
         return request.registry.objects.open(source, start, stop)
 
     with closing(DeltaStream(stream, part, request.registry.settings.max_object_bytes)) as built:
-        request.registry.new_writer().put(built, expected=hash)  # type: ignore[arg-type]
+        counted = _Counted(cast(BinaryIO, built), request.registry, request.registry.settings.max_object_bytes)
+        request.registry.new_writer().put(counted, expected=hash)  # type: ignore[arg-type]
         note(request, {hash: built.size_bytes}, deletions)
         # The object is stored and noted already, so a failure here costs only disk space.
         recipes.prepare(request.registry, hash, built.steps)
@@ -271,11 +274,15 @@ def _batches(frames: Iterator[tuple[str, bytes]]) -> Iterator[dict[str, bytes]]:
 
 
 class _Counted:
-    """A stream that counts the bytes read from it, and raises `QuotaExceeded` beyond `limit`."""
+    """A stream that counts the bytes read from it; raises `QuotaExceeded` beyond `limit`, `DiskFull` without room.
 
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
-        self._stream = stream
+    A body need not state its length, other uploads write at the same time, and a short delta may mean a large object.
+    """
+
+    def __init__(self, stream: BinaryIO, registry: Registry, limit: int) -> None:
+        self._stream, self._registry = stream, registry
         self._limit = limit
+        self._looked_at = 0
         self.size_bytes = 0
 
     def read(self, size: int = -1) -> bytes:
@@ -283,4 +290,7 @@ class _Counted:
         self.size_bytes += len(data)
         if self.size_bytes > self._limit:  # the limit of bodies knows nothing of the parts that came before
             raise QuotaExceeded(f"an object larger than is allowed ({setting_name('max_object_bytes')})")
+        if self.size_bytes - self._looked_at >= ROOM_STEP_BYTES:
+            self._looked_at = self.size_bytes
+            check_room(self._registry, 0)
         return data

@@ -80,7 +80,8 @@ async def asked(registry: Registry, ask: Callable[[], T]) -> T:
 
 async def _chunk_map(request: Request, served: Served, kind: str, make: Callable[[Served], bytes]) -> Response:
     """Return a chunk map; few are made at a time, since making one reads the whole object."""
-    data = downloads.kept_chunks(served, kind)
+    # In a thread: that of an object of 100 GB has 60 MB.
+    data = await anyio.to_thread.run_sync(downloads.kept_chunks, served, kind)
     if data is None:
         maps: Makers[bytes] = request.app.state.maps
         data = await maps.get(f"{kind}:{served.hash}", lambda: make(served))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, BinaryIO
 
+import anyio.to_thread
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 
 from datapkg.format import push_wire, wire
@@ -80,7 +81,9 @@ async def _store(
     request: Request, push: PushRequest, store: Callable[[BinaryIO], push_wire.Stored]
 ) -> push_wire.Stored:
     length = request.headers.get("content-length", "")
-    uploads.check_push(push, int(length) if length.isdecimal() else 0)  # before the first byte of the body is read
+    size = int(length) if length.isdecimal() else 0
+    # Before the first byte of the body is read. In a thread: it looks at the disk, and counts what the user has sent.
+    await anyio.to_thread.run_sync(uploads.check_push, push, size)
     return await read_in_thread(request, push.user, store)
 
 

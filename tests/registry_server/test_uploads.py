@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import errno
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from datapkg.errors import HashMismatch, InvalidInput, InvalidName, QuotaExceeded, Unreachable
+from datapkg.errors import DiskFull, HashMismatch, InvalidInput, InvalidName, QuotaExceeded, Unreachable
 from datapkg.format import push_wire, wire
 from datapkg.format.frames import encode_frames, frame_head
 from datapkg.objects.directory import DirectoryObjects
 from datapkg.objects.packs import PackedObjects
 from registry_server.db.tables import push_objects
+from registry_server.services import uploads
 from tests.registry_server.asgi import Answer, Client, Contents, House, sha256
 
 BASE = f"{wire.PACKAGES}/ada/iris/pushes"
@@ -41,6 +43,45 @@ def on_disk(house: House) -> set[str]:
 
 def temporary(house: House) -> list[Path]:
     return list(house.settings.temporary.glob("*"))
+
+
+@pytest.mark.parametrize("way", ["chunked", "resumed", "delta"])
+def test_room_that_the_registry_needs_is_kept_while_bytes_arrive(
+    house: House, ada: Client, push: str, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A body need not state its length, a delta means more bytes than it has, and others write at the same time."""
+    body = bytes(range(256)) * 20_000
+    pieces = [body[at : at + 100_000] for at in range(0, len(body), 100_000)]
+    base = body[: 1 << 19]
+    assert put(ada, push, base).status == 200
+    asked = []
+
+    def left(_: Path) -> int:
+        asked.append(1)
+        return 1 << 30 if len(asked) <= 2 else house.settings.min_free_bytes - 1
+
+    monkeypatch.setattr(uploads, "free_bytes", left)
+    if way == "delta":
+        step = bytes.fromhex(sha256(base)) + (0).to_bytes(8, "little") + len(base).to_bytes(8, "little")
+        whole = base * 10
+        answer = ada.put(f"{push}/objects/{sha256(whole)}/delta", body=step * 10)
+    else:
+        end = "?offset=0" if way == "resumed" else ""
+        answer = ada.put(f"{push}/objects/{sha256(body)}{end}", body=pieces)
+    assert (answer.status, isinstance(answer.error, DiskFull)) == (507, True)
+    assert len(asked) == 3
+    assert (on_disk(house), temporary(house)) == ({sha256(base)}, [])
+
+
+def test_what_an_upload_may_send_is_not_counted_in_the_event_loop(
+    house: House, ada: Client, push: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a push of very many objects that takes a second, for which all other requests would wait."""
+    threads = []
+    monkeypatch.setattr(uploads, "begun_bytes", lambda *_: threads.append(threading.current_thread()) or 0)
+    assert put(ada, push, b"one").status == 200
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 def test_object_is_uploaded_in_many_pieces(house: House, ada: Client, push: str) -> None:
