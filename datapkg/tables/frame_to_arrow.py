@@ -180,11 +180,16 @@ def _plain_column(column: pandas.Series, place: str) -> Any:
     import pandas
 
     if isinstance(column.dtype, pandas.CategoricalDtype):
-        if isinstance(column.cat.categories.dtype, pandas.PeriodDtype):
-            return column.astype(column.cat.categories.dtype).array  # as categories, Arrow has only their numbers
+        if isinstance(column.cat.categories.dtype, (pandas.PeriodDtype, pandas.IntervalDtype)):
+            return _decoded(column.array)
         categories = _plain_categories(column.cat.categories, column, place)
         return None if categories is None else column.cat.rename_categories(categories).array
     return None if column.dtype != object else _plain_objects(column.tolist(), place)
+
+
+def _decoded(values: Any) -> Any:
+    """Return categories of periods or intervals as these: in a dictionary, Arrow has only their numbers."""
+    return values.categories.array.take(values.codes, allow_fill=True)
 
 
 def _plain_objects(values: list[Any], place: str, counted: str = "row") -> Any:
@@ -230,8 +235,8 @@ def _plain_index(index: Any, place: str) -> Any:
         }
         return used.set_levels(list(found.values()), level=list(found)) if found else None
     if isinstance(index, pandas.CategoricalIndex):
-        if isinstance(index.categories.dtype, pandas.PeriodDtype):
-            return index.astype(index.categories.dtype)
+        if isinstance(index.categories.dtype, (pandas.PeriodDtype, pandas.IntervalDtype)):
+            return pandas.Index(_decoded(index.array), name=index.name)
         categories = _plain_categories(index.categories, index, place)
         return None if categories is None else index.rename_categories(categories)
     return _plain_categories(index, index, place)

@@ -1,4 +1,4 @@
-"""Nested columns in types that pyarrow converts to pandas: it cannot convert lists of fixed-size binary or of views."""
+"""Columns in forms that pyarrow converts to pandas: it cannot convert lists of fixed-size binary or of views."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ def convertible(table: pa.Table) -> pa.Table:
     """Return the table with plain binary and text inside lists; what is not in a list is unchanged."""
     kinds = {at: kind for at, field in enumerate(table.schema) if (kind := _plain(field.type)) != field.type}
     return with_columns(table, {at: table.column(at).cast(kind) for at, kind in kinds.items()})
+
+
+def without_empty_chunks(table: pa.Table) -> pa.Table:
+    """Return the table without empty chunks of extension types: pandas cannot make intervals of zoned times of them."""
+    columns = {at: column for at, column in enumerate(table.columns) if isinstance(column.type, pa.BaseExtensionType)}
+    kept = {at: [chunk for chunk in column.chunks if len(chunk)] for at, column in columns.items()}
+    return with_columns(table, {at: pa.chunked_array(chunks, columns[at].type) for at, chunks in kept.items()})
 
 
 def _plain(kind: pa.DataType, in_list: bool = False) -> pa.DataType:

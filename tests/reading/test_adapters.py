@@ -244,6 +244,16 @@ class TestDask:
         node = stored(home, pa.table(columns))
         pd.testing.assert_frame_equal(node.dask().compute(scheduler="sync"), node())
 
+    def test_partitions_have_the_types_of_the_whole(self, home: Home) -> None:
+        first = pa.table({"i": [1, 2], "b": [True, False], "big": [2**53 + 1, 1], "n": [1, 2]})
+        node = stored(home, first, pa.table({"i": [1, None], "b": [None, False], "big": [None, 1], "n": [3, 4]}))
+        found, whole = node.dask(), node()
+        for frame in (found, *(found.get_partition(at).compute(scheduler="sync") for at in (0, 1))):
+            assert frame.dtypes.to_dict() == whole.dtypes.to_dict()
+        pd.testing.assert_frame_equal(found.compute(scheduler="sync"), whole)
+        assert found[["big", "i"]].compute(scheduler="sync")["big"].tolist() == [2**53 + 1, 1, pd.NA, 1]
+        assert dict(node.dask(["b"]).dtypes) == {"b": object}
+
     def test_labels_that_are_not_text(self, home: Home) -> None:
         node = stored(home, table_from_frame(numbered().set_axis([0, 1, "n"], axis=1)))
         assert node.dask()[0].sum().compute(scheduler="sync") == 45

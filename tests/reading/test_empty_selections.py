@@ -147,6 +147,27 @@ def test_index_of_integers_with_nulls_that_floats_would_round(names: list[str]) 
         same_types(node(filters=NO_ROW), node())
 
 
+def test_intervals_of_zoned_times() -> None:
+    spans = pd.interval_range(pd.Timestamp("2024-01-01", tz="Europe/Berlin"), periods=2)
+    node: Any = datapkg.build("me/e", {"t": pd.DataFrame({"i": spans, "k": [1, 2]})}).t
+    for empty in (node.head(0), node(filters=NO_ROW)):
+        assert empty.dtypes.to_dict() == node().dtypes.to_dict()
+    assert len(datapkg.build("me/f", {"t": node().iloc[:0]}).t()) == 0
+
+
+def test_categories_of_times_keep_their_zone() -> None:
+    days = pd.DatetimeIndex(["2024-01-01", "2024-01-02"], tz="Europe/Berlin").as_unit("us")
+    values = pd.Categorical([days[1], None], days[::-1], ordered=True)
+    index = pd.CategoricalIndex(days, name="k")
+    levels = pd.MultiIndex.from_arrays([index, ["x", "y"]], names=["k", "l"])
+    for frame in (pd.DataFrame({"i": values, "k": 1}, index=index), pd.DataFrame({"i": values, "k": 1}, index=levels)):
+        node: Any = datapkg.build("me/e", {"t": frame}).t
+        for found in (node(), node(frozen=True), next(node.iter_batches(9))):
+            pd.testing.assert_series_equal(found["i"], frame["i"], check_index=False)
+            assert found.index.get_level_values(0).tolist() == days.tolist()
+        assert node.head(0)["i"].dtype == values.dtype
+
+
 def test_levels_of_integers_with_missing_codes_are_not_rounded() -> None:
     levels = [[2**53 + 1], pd.Index([2**64 - 1], dtype="uint64"), [7]]
     index = pd.MultiIndex(levels, [[0, -1], [-1, 0], [0, -1]])

@@ -247,6 +247,17 @@ def test_any_arrow_stream_is_a_table() -> None:
     assert table.to_pylist() == [{"l": ["x", None], "s": "a"}, {"l": None, "s": None}]
 
 
+def test_categories_of_intervals_stay_intervals() -> None:
+    spans = pandas.interval_range(pandas.Timestamp("2024-01-01", tz="Europe/Berlin"), periods=2)
+    frame = pandas.DataFrame(
+        {"i": pandas.Categorical([spans[1], None], spans)}, index=pandas.CategoricalIndex([spans[1], spans[0]])
+    )
+    found = table_from_frame(frame).to_pandas()
+    assert found["i"].tolist()[:1] == [spans[1]]
+    assert found["i"].isna().tolist() == [False, True]
+    assert found.index.tolist() == [spans[1], spans[0]]
+
+
 def test_categories_of_periods_stay_periods() -> None:
     months = pandas.period_range("2020-01", periods=2, freq="M")
     frame = pandas.DataFrame(

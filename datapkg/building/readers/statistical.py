@@ -83,8 +83,25 @@ def spss(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:
     else:
         frame, found = _read("read_por", path, kwargs, {})
     if kwargs.get("convert_categoricals", True):
+        _refuse_equal_labels(frame, found)
         frame = _pyreadstat(path).set_value_labels(frame, found, formats_as_category=True)
     return _described(frame, found.labels, warn)
+
+
+def _refuse_equal_labels(frame: pandas.DataFrame, found: _Found) -> None:
+    """Raise `InvalidInput` if two values of a column would become one category, as pandas does for Stata files."""
+    for name, named in found.variable_to_label.items():
+        labels = found.value_labels.get(named, {})
+        seen: dict[str, Any] = {}
+        for value in frame[name].dropna().unique() if name in frame else ():
+            label = labels.get(value, _number_text(value))
+            if label in seen:
+                raise InvalidInput(
+                    f"column {quoted(name)}: the values {seen[label]} and {value} have the same label {quoted(label)}",
+                    hint="kwargs: {convert_categoricals: false} takes the codes",
+                    column=name,
+                )
+            seen[label] = value
 
 
 def xport(path: Path, kwargs: dict[str, Any], warn: Warn) -> Described:

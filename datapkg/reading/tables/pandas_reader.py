@@ -19,7 +19,8 @@ from datapkg.reading.tables.exact_integers import exact_dtype, integers_beside_n
 from datapkg.reading.tables.row_filters import Filters
 from datapkg.reading.tables.row_selection import Picks
 from datapkg.reading.tables.stored_table import StoredTable
-from datapkg.tables.nested_types import convertible
+from datapkg.reading.tables.zoned_categories import restore_zones
+from datapkg.tables.nested_types import convertible, without_empty_chunks
 from datapkg.tables.pandas_metadata import ORIGIN_KEY, pandas_metadata
 
 _BAD_METADATA = (
@@ -240,14 +241,15 @@ def _frame(table: pa.Table, form: Form) -> pd.DataFrame:
     if form.dtype_backend is not None:
         backed: pd.DataFrame = table.to_pandas(types_mapper=_types_mapper(form.dtype_backend))
         return backed
-    table = convertible(table)
-    whole, levels = integers_beside_nulls(table), _extension_levels(table)
+    table = without_empty_chunks(convertible(table))
+    schema, whole, levels = table.schema, integers_beside_nulls(table), _extension_levels(table)
     if form.frozen:
-        return _read_only(_with_levels(_with_whole(table.to_pandas(split_blocks=True), whole), levels))
+        frame = _with_levels(_with_whole(table.to_pandas(split_blocks=True), whole), levels)
+        return _read_only(restore_zones(frame, schema))
     apart = len(table) >= _LONG and table.num_columns <= _MANY_COLUMNS
     memory = _memory(table) if apart else {}
     frame = _with_whole(table.to_pandas(self_destruct=True, split_blocks=apart), whole)
-    frame = _with_levels(frame, levels)
+    frame = restore_zones(_with_levels(frame, levels), schema)
     for at, kind in enumerate(frame.dtypes):
         # Arrow's memory is read-only.
         if isinstance(kind, pd.CategoricalDtype) or (apart and isinstance(kind, pd.DatetimeTZDtype)):

@@ -187,13 +187,34 @@ def test_equal_labels_and_names_pass_through_the_child_process(tmp_path: Path) -
     import pyreadstat
 
     frame = pd.DataFrame({"a": [1.0, 2.0, None], "ünï": ["x", "", "é"], "c": [1.5, 2.5, 3.5]})
-    labels = {"a": {1.0: "same", 2.0: "same"}, "ünï": {"x": "an x"}}
+    labels = {"a": {1.0: "same", 2.0: "other", 3.0: "same"}, "ünï": {"x": "same"}}
     pyreadstat.write_sav(frame, str(tmp_path / "p.zsav"), compress=True, variable_value_labels=labels)
     theirs, _ = pyreadstat.read_sav(str(tmp_path / "p.zsav"), apply_value_formats=True)
     found, _, _ = table_of(tmp_path)
     assert found.astype(object).where(found.notna(), None).values.tolist() == [
         [None if pd.isna(value) else value for value in row] for row in theirs.astype(object).values.tolist()
     ]
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([1.0, 2.0, None], {1.0: "same", 2.0: "same"}),
+        (["x", "y", ""], {"x": "same", "y": "same"}),
+        (["x", "y", ""], {"x": "y"}),
+        ([1.0, 2.0, None], {1.0: "2"}),
+    ],
+)
+def test_values_of_spss_with_equal_labels_are_refused(
+    tmp_path: Path, values: list[Any], labels: dict[Any, str]
+) -> None:
+    import pyreadstat
+
+    pyreadstat.write_sav(pd.DataFrame({"a": values}), str(tmp_path / "p.sav"), variable_value_labels={"a": labels})
+    with pytest.raises(BuildFailed, match=r"column 'a': the values .* have the same label") as caught:
+        table_of(tmp_path)
+    assert "convert_categoricals: false" in caught.value.hint
+    assert table_of(tmp_path, "{convert_categoricals: false}")[0]["a"].tolist()[:2] == values[:2]
 
 
 def test_missing_library_error_has_the_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
