@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     examples.everything = config.getoption("--everything")
-    settings.register_profile("few", max_examples=25, deadline=None)
+    settings.register_profile("few", max_examples=15, deadline=None)
     settings.register_profile("all", max_examples=100, deadline=None)
     settings.load_profile("all" if examples.everything else "few")
 

@@ -36,6 +36,7 @@ from registry_server.services.policy import THE_OPERATOR
 from registry_server.services.registry import open_registry
 from registry_server.settings import read_settings
 from tests.conftest import Person
+from tests.examples import first
 from tests.live_registry import LiveRegistry
 from tests.static_registry import Static
 
@@ -265,7 +266,7 @@ def test_a_registry_without_a_server_has_none(static: Static, ada: Machine) -> N
         assert "--registry" in found.value.hint
 
 
-@pytest.mark.parametrize("size", [11, 2 << 20], ids=["in a batch", "alone"])
+@pytest.mark.parametrize("size", first(1, [11, 2 << 20]))
 @pytest.mark.parametrize("what", ["object", "manifest"])
 def test_a_damaged_result_is_refused_and_the_stage_runs(
     ada: Machine, other: Machine, registry: LiveRegistry, what: str, size: int

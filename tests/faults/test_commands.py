@@ -11,11 +11,12 @@ import pytest
 
 from registry_server.__main__ import cli as operators
 from tests.cli.test_main import ALL, commands
+from tests.examples import examples
 from tests.faults.commands import ELSEWHERE, FAULTS, LINES, MOUNTS
 from tests.faults.surroundings import can_mount
 from tests.live_registry import ROOT
 
-SOME = 24
+SOME = examples(12, 48)
 
 
 def tried(*words: str) -> None:

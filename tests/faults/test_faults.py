@@ -10,7 +10,7 @@ import pytest
 from tests.examples import examples
 from tests.live_registry import ROOT
 
-SECONDS = examples(6, 20)
+SECONDS, COMMANDS = examples(4, 20), examples(24, 80)
 
 
 def tried(*words: str) -> None:
@@ -23,7 +23,7 @@ def test_commands_with_faults_by_chance() -> None:
 
 
 def test_many_writers_with_kills_by_chance() -> None:
-    tried("tests.faults.writers", "--rounds", "1", "--commands", "40", "--seed", "1")
+    tried("tests.faults.writers", "--rounds", "1", "--commands", str(COMMANDS), "--seed", "1")
 
 
 @pytest.mark.big

@@ -197,6 +197,7 @@ def assert_known(found: list[tuple[str, int, str, str]]) -> None:
     assert {line: wrong.errors.get(line) for line in lines ^ wrong.errors.keys()} == {}
 
 
+@pytest.mark.big
 def test_mypy_knows_what_is_in_packages(project: Project) -> None:
     (project.folder / "open.py").write_text(OPEN)
     found = project.mypy()

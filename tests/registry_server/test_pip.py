@@ -155,6 +155,7 @@ def test_pip_refuses_another_file_at_a_direct_address(index: Index) -> None:
     assert index.pip("download", "--no-index", "-d", str(index.folder), wrong).returncode != 0
 
 
+@pytest.mark.big
 def test_pip_installs_private_packages_with_a_token(index: Index) -> None:
     wanted = f"{index.secret}==1.0"
     refused = index.pip("download", "--index-url", index.address(), wanted)

@@ -99,7 +99,7 @@ def test_unusual_trees_are_read_the_same(wanted: list[tuple[str, list[str], int,
         assert_alike(manifest, indexed(manifest))
 
 
-@pytest.mark.slow
+@pytest.mark.big
 def test_big_groups_are_read_the_same() -> None:
     wanted = [("file", ["flat", f"{n % 7} {n}.txt"], n % 50, {}) for n in range(600)]
     wanted += [("file", ["deep", str(n % 3), "x", str(n)], n, {"n": n}) for n in range(900)]
