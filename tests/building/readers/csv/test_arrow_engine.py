@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +15,7 @@ from datapkg.building.readers.csv.dialect import detect_dialect
 from datapkg.building.readers.csv.engines import WholeStream
 from datapkg.building.readers.csv.record_splitter import Text
 from datapkg.errors import InvalidInput
+from datapkg.objects import threads
 from datapkg.tables.table_stream import RestartRead, TableStream, TextStream
 from tests.building.readers.csv.engines import EngineDeclined, all_of, by_pandas, difference, fast, fast_stream
 
@@ -79,17 +79,24 @@ def test_reading_can_start_at_any_row(tmp_path: Path) -> None:
         row += len(part.table)
 
 
-def test_close_ends_the_threads(tmp_path: Path) -> None:
-    before = _thread._count()
+def test_close_ends_the_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ended, work = [], [], threads._work
+
+    def counted(queue: Any) -> None:
+        begun.append(queue)
+        work(queue)
+        ended.append(queue)
+
+    monkeypatch.setattr(threads, "_work", counted)
     parts = fast_stream(written(tmp_path, "a,b,c\n" + ROWS), {}, 50).parts()
     next(parts)
-    assert _thread._count() > before
     parts.close()
+    assert begun
     for _ in range(1000):  # a moment later
-        if _thread._count() == before:
+        if len(ended) == len(begun):
             break
         time.sleep(0.01)
-    assert _thread._count() == before
+    assert len(ended) == len(begun)
 
 
 def test_type_mismatch_restarts_the_read_once(tmp_path: Path) -> None:
