@@ -14,6 +14,7 @@ from pathlib import Path
 
 from datapkg.format.hashing import is_hash
 from datapkg.objects.files import make_folder, new_file, write_atomic
+from datapkg.objects.folder_lock import changing
 from datapkg.store.small_files import names
 
 FOLDER = "uses"
@@ -56,5 +57,10 @@ def _name_of(store: Path) -> str:
     with contextlib.suppress(FileNotFoundError):
         if name := path.read_text().strip():
             return name
-    write_atomic(path, os.urandom(8).hex().encode(), store / "tmp")
-    return path.read_text()
+    with changing(store):
+        # Again: what another process notes meanwhile under a name that is replaced would never be taken back.
+        with contextlib.suppress(FileNotFoundError):
+            if name := path.read_text().strip():
+                return name
+        write_atomic(path, (name := os.urandom(8).hex()).encode(), store / "tmp")
+        return name

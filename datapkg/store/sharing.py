@@ -29,7 +29,8 @@ from datapkg.store.verified import VerifiedObjects
 if TYPE_CHECKING:
     from datapkg.format.manifest.parsed import Manifest
 
-SHARED_MODE = 0o2775
+SHARED_MODE = 0o2770
+"""Not readable for others, since it has data of private packages too; folders in it get the same mode."""
 
 
 class SharingObjects(VerifiedObjects):

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.reading import source as sources
 from datapkg.reading.load import load
-from datapkg.store import deletion, gc
+from datapkg.store import deletion, gc, shared_uses
 from datapkg.store.gc import Policy
 from datapkg.store.index import Index
 from datapkg.store.verified import VerifiedObjects
@@ -94,7 +95,7 @@ def test_everything_in_it_is_open_to_the_group(member: Member, shared: Path, pus
     install_packages(member("first"), [pushed])
     for each in [shared, *shared.rglob("*")]:
         mode = stat.S_IMODE(each.stat().st_mode)
-        assert mode == (0o2775 if each.is_dir() else 0o444), each
+        assert mode == (0o2770 if each.is_dir() else 0o444), each
         assert each.stat().st_gid == shared.stat().st_gid
     assert list((shared / "tmp").iterdir()) == []
     assert not (shared / "packages").exists(), "what is installed is each user's own"
@@ -307,13 +308,36 @@ def test_gc_during_an_install_takes_nothing_that_it_needs(
     assert not list((shared / "trash").rglob("objects/*"))
 
 
+def test_first_notes_of_two_processes_have_one_name(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is noted under a name that the other one replaces would never be taken back."""
+    store, threads = tmp_path / "store", list[threading.Thread]()
+    store.mkdir()
+    write = shared_uses.write_atomic
+
+    def slow(*args: Any) -> None:
+        if not threads:
+            threads.append(threading.Thread(target=shared_uses.note, args=(shared, store, "1" * 64)))
+            threads[0].start()
+            threads[0].join(0.3)
+        write(*args)
+
+    monkeypatch.setattr(shared_uses, "write_atomic", slow)
+    shared_uses.note(shared, store, "0" * 64)
+    threads[0].join()
+    assert [hash for hash, _ in sorted(shared_uses.used(shared))] == ["0" * 64, "1" * 64]
+    shared_uses.forget(shared, store, ())
+    assert list(shared_uses.used(shared)) == []
+
+
 def test_gc_leaves_all_open_to_the_group(member: Member, shared: Path, pushed: Ref, aged: None) -> None:
     first = member("first")
     install_packages(first, [pushed])
     remove(first, pushed)
     freed(first, shared)
     for each in shared.rglob("*"):
-        assert stat.S_IMODE(each.stat().st_mode) in ((0o2775,) if each.is_dir() else (0o444, 0o664)), each
+        assert stat.S_IMODE(each.stat().st_mode) in ((0o2770,) if each.is_dir() else (0o444, 0o664)), each
     assert not list(shared.glob("recipes/*"))
 
 
