@@ -85,7 +85,12 @@ def make_folder(folder: Path) -> None:
         make_folder(folder)
         return
     if is_shared(folder.parent):
-        os.chmod(folder, stat.S_IMODE(os.stat(folder.parent).st_mode))  # the umask took rights away
+        # The umask took rights away. By a descriptor, so that nobody of the group can put a link in its place.
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(fd, stat.S_IMODE(os.stat(folder.parent).st_mode))
+        finally:
+            os.close(fd)
 
 
 def is_shared(folder: Path) -> bool:

@@ -92,7 +92,8 @@ def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
 def _open(path: Path) -> Iterator[int]:
     """Open a lock file; closing it releases the lock, unless a forked child has it open too."""
     make_folder(path.parent)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # In a shared store, another member of the group could make it a link to a file that only this user may change.
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         if is_shared(path.parent):
             with contextlib.suppress(PermissionError):  # whoever made it has done this

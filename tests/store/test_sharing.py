@@ -308,6 +308,19 @@ def test_gc_during_an_install_takes_nothing_that_it_needs(
     assert not list((shared / "trash").rglob("objects/*"))
 
 
+def test_lock_that_is_a_link_changes_no_rights(member: Member, shared: Path, pushed: Ref, tmp_path: Path) -> None:
+    """Whoever may write a shared store could make others change the rights of files that only they may change."""
+    first, own = member("first"), tmp_path / "own"
+    install_packages(first, [pushed])
+    own.touch(mode=0o600)
+    (shared / "trash").mkdir(exist_ok=True)
+    (shared / "trash" / "lock").unlink(missing_ok=True)
+    (shared / "trash" / "lock").symlink_to(own)
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        freed(first, shared)
+    assert stat.S_IMODE(own.stat().st_mode) == 0o600
+
+
 def test_first_notes_of_two_processes_have_one_name(
     tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
