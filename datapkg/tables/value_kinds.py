@@ -15,6 +15,8 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.types
 
 from datapkg.errors import InvalidInput
 from datapkg.tables.value_conversions import Change, Level, change_of, is_null_type, zoned_nanoseconds
@@ -51,6 +53,7 @@ _REFUSED = {f"time {_ZONED}", _INFINITE}
 _BY_VALUE = {"datetime", "time", "timedelta", "Decimal"}
 _WITH_NAN = {"float", "Decimal"}
 _DAY_UNITS, _LONG_UNITS = ("D",), ("Y", "M", "W")
+_TYPED = {pa.bool_(): "bool", pa.int64(): "int", pa.float64(): "float", pa.string(): "str"}
 
 _known: dict[type, str] = {}
 
@@ -87,6 +90,17 @@ class ValueKinds:
             self._seen[path][kind] = self._range(values) if path else self._where(path, kind, values)
         self._rows += len(values)
         return found
+
+    def see_typed(self, values: pa.Array) -> None:
+        """Add the next rows, whose values have a type: of text, booleans, numbers, lists and structs of them."""
+        for path, level in _typed_levels((), values):
+            if level.null_count == len(level):
+                continue
+            seen, kind = self._seen.setdefault(path, {}), _kind_of_arrow(level.type)
+            if kind not in seen:
+                seen[kind] = self._range(values) if path else f"{self._counted} {self._rows + 1 + _first_valid(values)}"
+                self._check(path, ())
+        self._rows += len(values)
 
     def missing(self, rows: int) -> None:
         """Count rows in which the column is absent."""
@@ -177,6 +191,30 @@ def kind_of_type(of: type) -> str:
         named = (kind for types, kind in _KINDS if issubclass(of, types))
         kind = _known[of] = NULL if is_null_type(of) else next(named, of.__name__)
     return kind
+
+
+def _kind_of_arrow(kind: pa.DataType) -> str:
+    """Return the kind of the values of one of the types that `see_typed` takes."""
+    if pyarrow.types.is_nested(kind):
+        return "list" if pyarrow.types.is_list(kind) else "dict"
+    return _TYPED[kind]
+
+
+def _typed_levels(path: Path, values: pa.Array) -> Iterator[tuple[Path, pa.Array]]:
+    """Yield a level and all below it."""
+    yield path, values
+    if pyarrow.types.is_list(values.type):
+        yield from _typed_levels((*path, ITEM), values.flatten())
+    elif pyarrow.types.is_struct(values.type):
+        for field, below in zip(values.type.fields, values.flatten(), strict=True):
+            yield from _typed_levels((*path, field.name), below)
+
+
+def _first_valid(values: pa.Array) -> int:
+    import pyarrow.compute as pc
+
+    first: int = pc.index(values.is_valid(), True).as_py()
+    return first
 
 
 def _kind_of_time(value: Any, kind: str) -> str:

@@ -1,13 +1,14 @@
 """Read JSON lines as a table: blocks of lines are parsed by pyarrow in threads where that gives what msgspec gives.
 
-pyarrow's parser is told the types found so far, for columns of integers, floats, booleans and text. It refuses other
-values, other columns, names that occur twice and whatever is not JSON; such blocks are decoded line by line.
+pyarrow's parser is told the types found so far: integers, floats, booleans and text, alone or in lists and objects. It
+refuses other values, other names, names that occur twice and whatever is not JSON; such blocks are decoded by msgspec.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from functools import partial
@@ -22,12 +23,16 @@ from datapkg.building.readers.batches import BATCH_ROWS
 from datapkg.building.readers.compression import LONGEST_BYTES, open_text
 from datapkg.building.readers.records import Group, Numbered, Records, record_groups
 from datapkg.errors import InvalidInput
+from datapkg.tables.arrow_values import zero_for_null
 from datapkg.tables.ordered_map import in_threads
+from datapkg.tables.table_stream import TablePart
 
 _READ_BYTES = 1 << 20
-_PARSED = (pa.int64(), pa.float64(), pa.bool_(), pa.string())
+_PARSED = (pa.int64(), pa.float64(), pa.bool_(), pa.string(), pa.null())
 # From here on, a float may be an integer that is not exact.
 _EXACT = 2.0**53
+_MINUS_ZERO = np.float64(-0.0).view(np.int64)
+_MINUS_ZERO_INTEGER = re.compile(rb"-0[\s,}\]]")
 
 _NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 
@@ -39,9 +44,18 @@ class JsonLines(Records):
         self._path = path
         super().__init__(lambda: _all_decoded(path))
 
+    def parts(self) -> Iterator[TablePart]:
+        """Yield and raise as `Records` does."""
+        try:
+            yield from super().parts()
+        except InvalidInput:
+            # A table does not tell which rows have integers among floats: this raises the error with all rows.
+            self.check()
+            raise
+
     def _pieces(self) -> Generator[Group | pa.Table, None, None]:
         kinds = pa.schema(zip(self.schema.names, self.schema.types, strict=True))
-        if not kinds.names or not all(kind in _PARSED for kind in kinds.types):
+        if not kinds.names or not all(map(_is_parsed, kinds.types)):
             yield from super()._pieces()
             return
         with closing(in_threads(partial(_parsed, kinds=kinds), _blocks(self._path))) as found:
@@ -93,8 +107,19 @@ def _parsed(data: bytes, kinds: pa.Schema) -> tuple[bytes, int, pa.Table | None]
         table = pyarrow.json.read_json(pa.BufferReader(pa.py_buffer(data)), reading, parsing).combine_chunks()
     except (pa.ArrowInvalid, UnicodeDecodeError):
         return data, lines, None
-    is_same = len(table) == lines and table.schema.equals(kinds) and all(map(_are_exact, table.columns))
+    is_same = len(table) == lines and table.schema.equals(kinds)
+    is_same = is_same and all(_are_exact(column.chunk(0), data) for column in table.columns)
     return data, lines, table if is_same else None
+
+
+def _is_parsed(kind: pa.DataType) -> bool:
+    """Return whether pyarrow's parser gives the values of a type as they are."""
+    if pa.types.is_struct(kind):
+        return kind.num_fields > 0 and all(_is_parsed(each.type) for each in kind.fields)
+    if pa.types.is_list(kind):
+        # In a list of nulls alone, it looks for their values, which are nowhere.
+        return not pa.types.is_null(kind.value_type) and _is_parsed(kind.value_type)
+    return kind in _PARSED
 
 
 def _are_between_records(text: Any, ends: Any) -> bool:
@@ -109,13 +134,18 @@ def _are_between_records(text: Any, ends: Any) -> bool:
     return bool((before == _CLOSE).all() and (text[ends + 1] == _OPEN).all())
 
 
-def _are_exact(column: pa.ChunkedArray) -> bool:
-    """Return whether floats are finite and, if they were written as integers, equal to these."""
-    import pyarrow.compute as pc
-
-    if not pa.types.is_floating(column.type) or column.null_count == len(column):
+def _are_exact(array: pa.Array, data: bytes) -> bool:
+    """Return whether floats are finite and, if they were written as integers, equal to these: not the -0 of floats."""
+    if pa.types.is_struct(array.type):
+        return all(_are_exact(each, data) for each in array.flatten())
+    if pa.types.is_list(array.type):
+        return _are_exact(array.flatten(), data)
+    if not pa.types.is_floating(array.type) or array.null_count == len(array):
         return True
-    return bool(pc.all(pc.less(pc.abs(column), _EXACT)).as_py())
+    values = zero_for_null(array, np.float64)
+    if not (np.abs(values) < _EXACT).all():
+        return False
+    return not ((values.view(np.int64) == _MINUS_ZERO).any() and _MINUS_ZERO_INTEGER.search(data))
 
 
 def _all_decoded(path: Path) -> Iterator[Group]:

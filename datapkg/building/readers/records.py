@@ -55,8 +55,14 @@ class Records:
             self.schema = settled
             raise RestartRead
 
+    def check(self) -> None:
+        """Read all records for their types alone, which raises `InvalidInput` if a column has none."""
+        seen = _InferredColumns()
+        for group in self._read():
+            seen.see(group)
+
     def _pieces(self) -> Generator[Group | pa.Table, None, None]:
-        """Yield all records in order; those that a table holds are in the types of `schema`."""
+        """Yield all records in order; those that a table holds are in the types of `schema`, in one chunk."""
         yield from self._read()
 
     def _table(self, group: Group | pa.Table, found: dict[str, pa.Array]) -> pa.Table:
@@ -85,7 +91,7 @@ class _InferredColumns:
                 self.columns[name].missing(self.rows)
         self.rows += len(group)
         if isinstance(group, pa.Table):
-            return {name: self.columns[name].see_typed(group.column(name)) for name in group.column_names}
+            return {name: self.columns[name].see_typed(group.column(name).chunk(0)) for name in group.column_names}
         values = _values(group, list(self.columns))
         return {name: each.see(here) for (name, each), here in zip(self.columns.items(), values, strict=True)}
 

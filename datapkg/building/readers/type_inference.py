@@ -27,7 +27,6 @@ class TypeInference:
         self.type: pa.DataType = pa.null()
         self.nulls = 0
         self.lowest = self._highest = 0
-        self._has_typed = False
         self._kinds = ValueKinds(f"column {quoted(name)}", of_frame=False)
 
     def see(self, values: Sequence[Any]) -> pa.Array:
@@ -71,16 +70,7 @@ class TypeInference:
 
     def see_typed(self, found: pa.Array) -> pa.Array:
         """Add the values of the next rows, which have a type already; return them."""
-        import pyarrow.compute as pc
-
-        rows = len(found)
-        if not self._has_typed and found.null_count < rows:
-            self._has_typed = True
-            first = pc.index(found.is_valid(), True).as_py()
-            self._kinds.missing(first)
-            self._kinds.see([found[first].as_py()])
-            rows -= first + 1
-        self._kinds.missing(rows)
+        self._kinds.see_typed(found)
         self.take(found)
         return found
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datapkg.building.readers import json_lines
 from datapkg.building.readers.json_lines import JsonLines
 from datapkg.errors import InvalidInput
 from datapkg.tables.table_stream import RestartRead
+from tests.examples import examples
 
 ROW = {"n": 1, "f": 0.5, "b": True, "t": "x"}
 # What follows lines of four plain columns.
@@ -23,6 +24,7 @@ LATER = {
     "plain": '{"n":2,"f":1e-7,"b":false,"t":"é\\u0000\\n"}',
     "integer as float": '{"n":2,"f":7,"b":true,"t":"y"}',
     "fraction among integers": '{"n":2.5,"f":7,"b":true,"t":"y"}',
+    "minus zero": '{"n":-0,"f":-0}\n{"f":-0.0}',
     "large float": '{"n":2,"f":1e300,"b":true,"t":"y"}',
     "large integer": '{"n":9007199254740993,"f":0.5,"b":true,"t":"y"}',
     "unsigned": '{"n":18446744073709551615,"f":0.5,"b":true,"t":"y"}',
@@ -49,6 +51,36 @@ REFUSED = {
 }
 
 
+NESTED = {"s": {"a": 1, "b": 0.5, "c": {"d": "x"}}, "l": [1.5, 2], "r": [{"p": "y", "q": [True]}], "n": None}
+# What follows lines with lists and objects in them.
+NESTED_LATER = {
+    "nulls": '{"s":null,"l":null,"r":null}',
+    "absent below": '{"s":{"b":1},"r":[{},null,{"q":null}]}',
+    "empty": '{"s":{},"l":[],"r":[]}',
+    "other order": '{"r":[{"q":[],"p":"z"}],"s":{"c":{"d":null},"a":2}}',
+    "new name": '{"s":{"a":1,"z":2}}',
+    "name twice": '{"s":{"a":1,"a":2}}',
+    "name twice in a list": '{"r":[{"p":"a"},{"p":"b","p":"c"}]}',
+    "fraction among integers": '{"s":{"a":1.0}}',
+    "large integer": '{"s":{"a":9007199254740993}}',
+    "unsigned": '{"s":{"a":18446744073709551615}}',
+    "large float": '{"l":[1e300]}',
+    "minus zero": '{"l":[-0,-0.0],"s":{"a":-0}}',
+    "no number": '{"l":[NaN]}',
+    "escaped name": '{"\\u0073":{"\\u0061":4}}',
+    "no longer null": '{"n":[1]}',
+    "object over two lines": '{"n":[{"a":1}\n,{"a":1}]}',
+    "text": '{"s":{"a":"1"}}',
+    "number for text": '{"s":{"c":{"d":1}}}',
+    "boolean for number": '{"l":[true]}',
+    "list for object": '{"s":[1]}',
+    "object for list": '{"r":{"p":"y"}}',
+    "text for object": '{"r":["x"]}',
+    "large integer among floats": '{"l":[9007199254740993]}',
+    "two values": '{"l":[1 2]}',
+}
+
+
 def read(path: Path) -> Any:
     """Return the table or the text of the error."""
     try:
@@ -71,13 +103,19 @@ def both(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     return quick, read(path)
 
 
+def are_same(quick: Any, slow: Any) -> bool:
+    """Return whether two results have equal types, metadata and values, NaN and -0.0 included, or equal errors."""
+    if isinstance(quick, str) or isinstance(slow, str):
+        return bool(quick == slow)
+    return quick.schema.equals(slow.schema, check_metadata=True) and str(quick.to_pydict()) == str(slow.to_pydict())
+
+
 @pytest.mark.parametrize("name", LATER)
 def test_later_lines_are_read_as_line_by_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, line = tmp_path / "a.jsonl", json.dumps(ROW) + "\n"
     path.write_text(line * 60 + LATER[name] + "\n" + line * 60)
     quick, slow = both(path, monkeypatch)
-    assert quick.schema.equals(slow.schema, check_metadata=True)
-    assert str(quick.to_pydict()) == str(slow.to_pydict())  # NaN is NaN
+    assert are_same(quick, slow)
     assert len(quick) >= 121
 
 
@@ -90,6 +128,41 @@ def test_later_lines_have_the_errors_of_line_by_line(
     quick, slow = both(path, monkeypatch)
     assert isinstance(quick, str)
     assert quick == slow
+
+
+@pytest.mark.parametrize("name", NESTED_LATER)
+def test_nested_lines_are_read_as_line_by_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, line = tmp_path / "a.jsonl", json.dumps(NESTED) + "\n"
+    path.write_text(line * 60 + NESTED_LATER[name] + "\n" + line * 60)
+    quick, slow = both(path, monkeypatch)
+    assert are_same(quick, slow)
+
+
+NUMBERS = st.integers(-9, 9) | st.sampled_from([0.5, -0.0, 2.0**53 + 1, 1e300])
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text('a\0"\n{}é', max_size=3),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.sampled_from("abc"), below, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=examples(40, 2_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=VALUES, later=VALUES, at=st.integers(0, 40))
+def test_values_of_any_form_are_read_as_line_by_line(tmp_path: Path, first: Any, later: Any, at: int) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"x": first, "y": {"z": [first]}}] * 40
+    rows.insert(at, {"x": later, "y": {"z": [later, first]}})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.MonkeyPatch.context() as patch:
+        assert are_same(*both(path, patch))
+
+
+def test_blocks_of_nested_lines_are_parsed_by_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f"{json.dumps(NESTED)}\n" * 5_000)
+    kinds = read(path).schema.remove_metadata()
+    monkeypatch.setattr(json_lines, "_decoded", lambda *block: pytest.fail("decoded in Python"))
+    assert all(json_lines._parsed(block, kinds)[2] is not None for block in json_lines._blocks(path))
 
 
 def test_blocks_of_plain_lines_are_parsed_by_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
