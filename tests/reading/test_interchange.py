@@ -192,6 +192,19 @@ def test_an_array_of_floats_rounds_no_integer(home: Home) -> None:
     assert np.asarray(stored(home, pd.DataFrame({"a": [2**53 + 1]}))).tolist() == [[2**53 + 1]]
 
 
+def test_records_of_categories_and_nested_values_keep_nulls_and_integers(home: Home) -> None:
+    codes = pa.DictionaryArray.from_arrays(pa.array([1, None, 0], pa.int8()), pa.array([2**53 + 1, 2]))
+    columns = {
+        "c": pa.array(["z", None, "a"]).dictionary_encode(),
+        "i": codes,
+        "s": [{"n": 2**53 + 1}, {"n": None}, None],
+    }
+    found = stored(home, pa.table(columns)).numpy()
+    assert found["c"].tolist() == ["z", None, "a"]
+    assert found["i"].tolist() == [2, None, 2**53 + 1]
+    assert found["s"].tolist() == [{"n": 2**53 + 1}, {"n": None}, None]
+
+
 PANDAS: list[Any] = [
     *(pd.DataFrame, pd.Series, pd.Index, pd.array, pd.isna, pd.to_numeric, pd.unique),
     *(lambda node: pd.DataFrame(node, columns=["n"]), lambda node: pd.DataFrame({"x": node})),

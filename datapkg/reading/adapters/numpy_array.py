@@ -109,9 +109,15 @@ def _is_rounded(column: pa.ChunkedArray) -> bool:
 
 
 def _field(table: TableLike, name: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    if types.is_dictionary(column.type):  # pyarrow makes the last category of a null
+        column = column.cast(column.type.value_type)
     if column.null_count and _is_rounded(column):
         return np.array(column.to_pylist(), object)
     try:
+        if types.is_nested(column.type):
+            # Integers beside nulls stay integers, as in a DataFrame.
+            found: np.ndarray[Any, Any] = column.to_pandas(integer_object_nulls=True).to_numpy()
+            return found
         return values(column) if is_number(column.type) else column.to_numpy()
     except pa.ArrowException as error:
         what = f"numpy cannot hold the values of column {quoted(name)}, so choose other columns"

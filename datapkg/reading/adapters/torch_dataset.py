@@ -57,7 +57,7 @@ class RowDataset(Dataset[dict[str, Any]]):
         at = self._part[number]
         if self._read is None:
             self._read = _columns(self._table, self._table.arrow(self._columns))
-        return {name: _one(column, at) for name, column in self._read.items()}
+        return {name: _one(self._table, name, column, at) for name, column in self._read.items()}
 
     def shard(self, rank: int, world: int) -> RowDataset:
         """Return the rows of one rank; each row is in exactly one of `world` shards; sizes differ by at most one."""
@@ -115,7 +115,7 @@ class RowStream(IterableDataset[dict[str, Any]]):
         # Of the whole block, in every process alike: the parts of two of them may meet inside it.
         order = range(len(block)) if self._seed is None else _shuffled(len(block), self._seed, epoch, number)
         for place in part:
-            yield {name: _one(column, order[place]) for name, column in columns.items()}
+            yield {name: _one(self._table, name, column, order[place]) for name, column in columns.items()}
 
 
 def _shuffled(count: int, *seed: int) -> list[int]:
@@ -137,11 +137,11 @@ def _column(table: TableLike, name: str, column: pa.ChunkedArray) -> Any:
     return column.combine_chunks()
 
 
-def _one(column: Any, at: int) -> Any:
+def _one(table: TableLike, name: str, column: Any, at: int) -> Any:
     value = column[at]
     if isinstance(value, torch.Tensor):
         return value
     is_list = isinstance(value, pa.ListScalar) and not isinstance(value, pa.MapScalar)
     if is_list and value.is_valid and is_number(value.type.value_type):
-        return torch.from_numpy(values(pa.chunked_array([value.values])))
+        return _column(table, name, pa.chunked_array([value.values]))
     return value.as_py()
