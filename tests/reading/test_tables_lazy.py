@@ -171,6 +171,18 @@ def test_description_has_only_exact_values(home: Home, everything: Table) -> Non
     assert empty.loc["n"].tolist() == ["int64", 0, 0, None, None]
 
 
+def test_description_of_types_that_footers_have_as_other_values(home: Home) -> None:
+    halves = pa.array(np.array([1, -2, 300], "float16"))
+    spans, times = pa.array([1, -5, None], pa.duration("us")), pa.array([1, 2, 3], pa.time64("ns"))
+    node = stored(home, pa.table({"h": halves, "d": spans, "t": times}))
+    found = node.describe()
+    assert found.loc["d", ["min", "max"]].tolist() == [pd.Timedelta(-5, "us"), pd.Timedelta(1, "us")]
+    assert found.loc[["h", "t"], ["min", "max"]].isna().all(axis=None)
+    page = node._repr_html_()
+    assert "-5 us" in page
+    assert "b&#x27;" not in page
+
+
 def test_description_and_memory_read_no_values(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     node = node_of(home, frame_of(None), 5, 23)
 

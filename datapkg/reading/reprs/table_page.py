@@ -25,7 +25,9 @@ LOOK_ROWS = 65_536
 _NUMBERS = re.compile(r"u?int\d|float|double|halffloat|decimal")
 _FLOATS = re.compile(r"float|double|halffloat")
 _DIGITS = 10
-_UNORDERED = re.compile(r"[a-z_]*(string|binary)|dictionary")  # footers may truncate their least and greatest
+# Footers may truncate their least and greatest; pyarrow gives those of `half` as bytes, and of `time[ns]` without ns.
+_UNORDERED = re.compile(r"[a-z_]*(string|binary)|dictionary|half|time\[ns\]")
+_DURATION = re.compile(r"duration\[(\w+)\]")
 
 
 class _Preview(NamedTuple):
@@ -140,7 +142,9 @@ def _span(entry: TableNode, at: int, preview: _Preview) -> str:
 def _ends(found: ColumnStatistics, kind: str) -> tuple[str, str]:
     if found.least is None or _UNORDERED.match(kind):
         return "", ""
-    return visible(_short(found.least), 24), visible(_short(found.greatest), 24)
+    duration = _DURATION.fullmatch(kind)
+    unit = f" {duration[1]}" if duration else ""  # pyarrow gives the number alone
+    return visible(f"{_short(found.least)}{unit}", 24), visible(f"{_short(found.greatest)}{unit}", 24)
 
 
 def _short(value: object) -> object:

@@ -22,7 +22,7 @@ def describe(table: StoredTable) -> pd.DataFrame:
     rows: list[tuple[Any, ...]] = []
     for field in schema:
         of = found[field.name]
-        bounds = (of.least, of.greatest) if _is_exact(field.type) else (None, None)
+        bounds = [_bound(each, field.type) for each in (of.least, of.greatest)] if _is_exact(field.type) else [None] * 2
         count = None if of.nulls is None else table.node.rows - of.nulls
         rows.append((str(field.type), count, of.nulls, *bounds))
     columns = [list(each) for each in zip(*rows, strict=True)] or [[]] * 5
@@ -33,8 +33,18 @@ def describe(table: StoredTable) -> pd.DataFrame:
 
 
 def _is_exact(kind: pa.DataType) -> bool:
-    """Return whether a footer's least and greatest are values of the column: those of text may be truncated."""
-    return not types.is_dictionary(kind) and (types.is_primitive(kind) or types.is_decimal(kind))
+    """Return whether a footer's least and greatest are values of the column.
+
+    Those of text may be truncated, those of half floats are bytes, and pyarrow cuts the nanoseconds of a time of day.
+    """
+    if types.is_dictionary(kind) or types.is_float16(kind) or kind == pa.time64("ns"):
+        return False
+    return bool(types.is_primitive(kind) or types.is_decimal(kind))
+
+
+def _bound(value: Any, kind: pa.DataType) -> Any:
+    """Return a least or greatest value: pyarrow gives that of a duration as an integer."""
+    return pd.Timedelta(value, kind.unit) if types.is_duration(kind) and isinstance(value, int) else value
 
 
 def nbytes(table: StoredTable) -> int:
