@@ -28,6 +28,7 @@ from datapkg.resolve import ResolvedState, find_to_read
 from datapkg.store.delta_fetch import arrived, plan_deltas, receive
 from datapkg.store.earlier_objects import replaced_here
 from datapkg.store.read_through import ReadThrough
+from datapkg.store.refs import Current
 
 NOTHING = TransferPlan({}, 0)
 
@@ -231,9 +232,15 @@ def _fetch(
 
 def _note_whole(home: Home, ref: Ref, manifest: Manifest) -> None:
     """Mark a partial install as complete if no object is missing any more."""
-    current = home.store.refs.current(ref)
-    if current and current.partial and current.hash == manifest.hash and not home.store.absent(manifest):
-        home.store.refs.set_current(ref, replace(current, partial=False))
+
+    def partial_state() -> Current | None:
+        current = home.store.refs.current(ref)
+        return current if current and current.partial and current.hash == manifest.hash else None
+
+    if partial_state() and not home.store.absent(manifest):
+        with home.store.refs.changing(ref):
+            if current := partial_state():  # again: to look for all objects takes a while
+                home.store.refs.set_current(ref, replace(current, partial=False))
 
 
 def _fetch_objects(

@@ -16,7 +16,7 @@ from pathlib import Path
 from datapkg.errors import CorruptObject, InvalidName
 from datapkg.format.frozen import dataclass
 from datapkg.format.names import Ref, check_tag, check_version, is_hash
-from datapkg.objects.files import temp_path, write_atomic
+from datapkg.objects.files import make_folder, temp_path, write_atomic
 from datapkg.store.log import LogEvent, PackageLog, check_event
 from datapkg.store.small_files import damaged, known_fields, names, read_json, warn
 
@@ -97,6 +97,15 @@ class Refs:
         """Return the state that was last built or installed according to the log; objects of it may be missing."""
         newest = next(self.log(ref, "build", "install"), None)
         return Current(newest.hash, newest.origin, partial=True) if newest else None
+
+    @contextlib.contextmanager
+    def changing(self, ref: Ref) -> Iterator[None]:
+        """Hold the lock of a package while its current state is looked at and replaced; raise `Conflict`."""
+        from datapkg.objects.folder_lock import changing  # most commands only read
+
+        make_folder(self._package(ref))
+        with changing(self._package(ref)):
+            yield
 
     def set_current(self, ref: Ref, current: Current) -> None:
         """Set the pointer; this is the last step of a build or install."""

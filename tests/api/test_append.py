@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,6 +22,7 @@ from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects.progress import silent
 from datapkg.reading.load import load
+from datapkg.store.refs import Refs
 from tests.api.states import latest, paths
 from tests.conftest import Person
 
@@ -62,6 +66,29 @@ def test_appending_the_same_files_again_changes_nothing(person: Person, ref: Ref
     first = append(person.home("two"), ref, [here / "x.txt"])
     again = append(person.home("two"), ref, [here / "x.txt"])
     assert (again.hash, again.added, again.same, again.pushed) == (first.hash, [], ["x.txt"], None)
+
+
+def test_of_two_appends_at_once_neither_is_lost(
+    person: Person, ref: Ref, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is pushed, so no registry refuses the second one."""
+    move, threads = Refs.set_current, list[threading.Thread]()
+
+    def slow(refs: Refs, *args: Any) -> None:
+        if not threads:
+            other = partial(append, person.home("one"), ref, [here / "more.csv"], AppendOptions(push=False))
+            threads.append(threading.Thread(target=other))
+            threads[0].start()
+            threads[0].join(1)
+        move(refs, *args)
+
+    monkeypatch.setattr(Refs, "set_current", slow)
+    append(person.home("one"), ref, [here / "x.txt"], AppendOptions(push=False))
+    threads[0].join()
+    home = person.home("one")
+    current = home.store.refs.current(ref)
+    assert current
+    assert paths(home.store.manifest(current.hash)) == ["more", "raw/a", "t", "x.txt"]
 
 
 def test_existing_nodes_are_replaced_only_with_replace(person: Person, ref: Ref, here: Path) -> None:

@@ -88,15 +88,23 @@ def _run_checks(draft: DraftState, manifest: Manifest, theirs: Manifest | None =
 
 
 def _keep_here(draft: DraftState, manifest: Manifest) -> None:
-    """Store a state that is not pushed, on top of the state that became current here meanwhile."""
-    current = draft.home.store.refs.current(draft.ref)
-    parent = draft.base
-    if current is not None and (parent is None or current.hash != parent.hash):
+    """Store a state that is not pushed, on top of the state that became current here meanwhile.
+
+    Raise `Conflict` if others make a new one before each of `TRIES` tries.
+    """
+    store, parent = draft.home.store, draft.base
+    for _ in range(TRIES):
+        store.save(manifest)
+        with store.refs.changing(draft.ref):  # between the look and the move of the pointer, no other one moves it
+            current = store.refs.current(draft.ref)
+            if current is None or (parent is not None and current.hash == parent.hash):
+                _keep(draft, manifest, parent)
+                return
         require_complete(draft, current.hash)
-        before, parent = parent, draft.home.store.manifest(current.hash)
+        before, parent = parent, store.manifest(current.hash)
         manifest = rebased(before, manifest, parent)
         _run_checks(draft, manifest, parent)
-    _keep(draft, manifest, parent)
+    raise Conflict(f"others changed {draft.ref.package} {TRIES} times meanwhile; nothing was changed", hint="try again")
 
 
 def _keep(draft: DraftState, manifest: Manifest, parent: Manifest | None, at: str = "") -> None:
