@@ -104,7 +104,7 @@ class HttpClient(Client):
         def attempt() -> M | None:
             nonlocal may_be_done
             try:
-                return self.session.reply_once(model, "DELETE", path, params=seen)
+                return self.session.reply(model, "DELETE", path, params=seen, again=False)
             except (gone, Conflict):
                 if not may_be_done:
                     raise

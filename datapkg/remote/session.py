@@ -115,38 +115,34 @@ class RegistrySession:
         body: Any = None,
         params: dict[str, Any] | None = None,
         work: int = 0,
+        *,
+        again: bool = True,
     ) -> M:
         """Send a small request; return the answer as a `model`, or raise `Unreachable` if it is not one.
 
-        Fields that the model does not have are skipped. `work` as in `request`.
+        Fields that the model does not have are skipped. `work` as in `request`; without `again` there is no second try.
         """
-        return self.retried(lambda: self.reply_once(model, method, path, body, params, work))
-
-    def reply_once(
-        self,
-        model: type[M],
-        method: str,
-        path: str,
-        body: Any = None,
-        params: dict[str, Any] | None = None,
-        work: int = 0,
-    ) -> M:
-        """Do as `reply` does, without a second try."""
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Content-Type": "application/json"} if data is not None else {}
-        with self.request(method, path, work=work, data=data, headers=headers, params=params) as response:
-            text = self.body(response, MAX_JSON_BYTES)
-        to = self._other_origin(response)
-        redirected = f" (redirected to {to})" if to else ""
+
+        def attempt() -> M:
+            with self.request(method, path, work=work, data=data, headers=headers, params=params) as response:
+                text = self.body(response, MAX_JSON_BYTES)
+            to = self._other_origin(response)
+            return self._decoded(model, text, f"{method} {path}", f" (redirected to {to})" if to else "")
+
+        return self.retried(attempt) if again else attempt()
+
+    def _decoded(self, model: type[M], text: bytes, request: str, redirected: str) -> M:
         try:
             return msgspec.json.decode(text, type=model)
         except msgspec.ValidationError as error:
             what, _, where = str(error).partition(" - at ")
             where = where.strip("`").removeprefix("$.") or "the answer"
-            message = f"{self.url} answered {method} {path} with an unexpected value: {where}: {what}{redirected}"
+            message = f"{self.url} answered {request} with an unexpected value: {where}: {what}{redirected}"
             raise Unreachable(visible_lines(message), hint=_HINT) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            message = f"{self.url} answered {method} {path} with something that is not JSON{redirected}"
+            message = f"{self.url} answered {request} with something that is not JSON{redirected}"
             raise Unreachable(message, hint=_HINT) from error
 
     def sent(self, size: int) -> None:
