@@ -13,12 +13,14 @@ from typing import Any
 
 from datapkg.building.readers import limited_reader
 from datapkg.building.readers.converters import with_functions
+from datapkg.building.readers.excel_cells import large_columns, with_cells
 from datapkg.building.readers.excel_range import cell_range
 from datapkg.building.readers.source_file import report
 from datapkg.errors import InvalidInput
 from datapkg.format.suggestions import suggestion
 from datapkg.format.texts import quoted
 
+Warn = Callable[[str], None]
 ALL = "*"
 _CHOOSERS = ("sheet", "sheet_name")
 # The part of the work that opening all sheets in the child takes; calamine reports nothing within a sheet.
@@ -32,7 +34,7 @@ class _Sheet:
     is_empty: bool
 
 
-def excel(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> Any:
+def excel(path: Path, kwargs: dict[str, Any], warn: Warn) -> Any:
     """Return the table of one sheet, or a dict of tables by sheet name."""
     import pandas
 
@@ -42,10 +44,10 @@ def excel(path: Path, kwargs: dict[str, Any], warn: Callable[[str], None]) -> An
     with pandas.ExcelFile(path, engine="calamine") as file:
         chosen = _chosen(_sheets(file.book), kwargs, warn)
         if isinstance(chosen, _Sheet):
-            return _table(file, chosen, options)
+            return _table(file, chosen, options, warn)
         tables = {}
         for number, sheet in enumerate(chosen, start=1):
-            tables[sheet.name] = _table(file, sheet, options, among=True)
+            tables[sheet.name] = _table(file, sheet, options, warn, among=True)
             report(_OPENED + (1 - _OPENED) * number / len(chosen))
         return tables
 
@@ -140,15 +142,29 @@ def _listed(sheets: list[_Sheet]) -> str:
     return ", ".join(quoted(each.name) for each in sheets)
 
 
-def _table(file: Any, sheet: _Sheet, options: dict[str, Any], among: bool = False) -> Any:
-    import pandas
-
+def _table(file: Any, sheet: _Sheet, options: dict[str, Any], warn: Warn, among: bool = False) -> Any:
     from datapkg.tables.frame_to_arrow import dtype_kwarg, table_from_frame
 
     try:
-        return table_from_frame(pandas.read_excel(file, sheet_name=sheet.name, **with_functions(options)), dtype_kwarg)
+        return table_from_frame(_frame(file, sheet, with_functions(options), warn), dtype_kwarg)
     except ValueError as error:
         if not among:
             raise
         hint = error.hint if isinstance(error, InvalidInput) else ""
         raise InvalidInput(f"sheet {quoted(sheet.name)}: {error}", hint=hint) from error
+
+
+def _frame(file: Any, sheet: _Sheet, options: dict[str, Any], warn: Warn) -> Any:
+    import pandas
+
+    def read(**more: Any) -> pandas.DataFrame:
+        return pandas.read_excel(file, sheet_name=sheet.name, **options, **more)
+
+    def cells() -> Any:
+        return file.book.get_sheet_by_name(sheet.name).to_python()
+
+    frame = with_cells(read(), options, cells, lambda: read(dtype=object))
+    if large := large_columns(frame):
+        names = ", ".join(quoted(str(label)) for label in large)
+        warn(f"columns {names} have integers above 2^53: a cell holds a float, and may have lost their last digits")
+    return frame

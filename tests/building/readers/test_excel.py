@@ -171,3 +171,48 @@ def test_unsupported_kwargs(workbook: Path) -> None:
 def test_file_that_is_not_a_workbook(tmp_path: Path) -> None:
     with pytest.raises(TransformFailed, match="cannot be read as xlsx"):
         Bench().build(write(tmp_path, {"a.xlsx": "text"}))
+
+
+def column_of(folder: Path, cells: list[object], kwargs: str = "") -> tuple[str, list[object], list[str]]:
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for cell in ["a", *cells]:
+        book.active.append([cell, "-"])
+    book.save(folder / "b.xlsx")
+    write(folder, {"build.yml": f"contents: {{t: {{file: b.xlsx, kwargs: {{{kwargs}}}}}}}"})
+    bench = Bench()
+    built = bench.build(folder)
+    column = bench.table(built, "t")["a"]
+    return str(column.type), column.to_pylist(), built.warnings
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "values"),
+    [
+        (["007", "8"], "string", ["007", "8"]),
+        (["1.10", None, "1.9"], "string", ["1.10", None, "1.9"]),
+        (["+5", "6"], "string", ["+5", "6"]),
+        (["1e5", "6"], "string", ["1e5", "6"]),
+        (["9007199254740993", None], "string", ["9007199254740993", None]),
+        (["7", "8"], "int64", [7, 8]),
+        (["7", 8, None], "double", [7.0, 8.0, None]),
+        (["1.5", "2"], "double", [1.5, 2.0]),
+        ([True, None, False], "bool", [True, None, False]),
+        ([True, False], "bool", [True, False]),
+        (["NA", "x"], "string", [None, "x"]),
+    ],
+)
+def test_cells_keep_their_values(tmp_path: Path, cells: list[object], kind: str, values: list[object]) -> None:
+    assert column_of(tmp_path, cells) == (kind, values, [])
+
+
+@pytest.mark.parametrize(("cells", "reason"), [([True, 1], "bool .row 1., int"), (["007", 5], "int .row 2., str")])
+def test_cells_of_several_kinds_are_refused(tmp_path: Path, cells: list[object], reason: str) -> None:
+    with pytest.raises(TransformFailed, match=reason):
+        column_of(tmp_path, cells)
+    assert column_of(tmp_path, cells, "dtype: {a: int}")[1] == [int(str(cell).replace("True", "1")) for cell in cells]
+
+
+def test_integers_that_a_cell_may_have_rounded_are_reported(tmp_path: Path) -> None:
+    _, _, warnings = column_of(tmp_path, [2**53 + 1, 5])
+    assert ["integers above 2^53" in each for each in warnings] == [True]
