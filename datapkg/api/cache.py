@@ -14,8 +14,6 @@ from datapkg.home import Home
 from datapkg.objects.progress import Progress, silent
 from datapkg.reading.missing.earlier_states import explained
 from datapkg.reading.source import Source
-from datapkg.reading.tables import arrow_cache, arrow_cache_writer
-from datapkg.reading.tables.stored_table import StoredTable
 from datapkg.resolve import find_installed
 from datapkg.store.arrow_cache import CachedTable
 from datapkg.store.format_version import OLDEST_WRITTEN
@@ -31,6 +29,10 @@ def warm_tables(home: Home, ref: Ref, progress: Progress = silent) -> list[WarmR
 
     Existing copies are kept. Raise `InvalidInput` if there is no table.
     """
+    # They load pyarrow, which a listing does not need.
+    from datapkg.reading.tables import arrow_cache, arrow_cache_writer
+    from datapkg.reading.tables.stored_table import StoredTable
+
     found = find_installed(home, ref)
     source = Source(found.store, ref, found.hash)
     with explained(found, home):
@@ -143,6 +145,8 @@ def _tables(source: Source, ref: Ref) -> list[TableNode]:
 
 def _keys(home: Home, ref: Ref) -> set[str]:
     """Return the keys of the tables that a ref names; none if it is no longer installed."""
+    from datapkg.reading.tables import arrow_cache
+
     try:
         found = find_installed(home, ref)
         return {arrow_cache.key(table) for table in _tables(Source(found.store, ref, found.hash), ref)}

@@ -83,7 +83,7 @@ def _result(plan: gc.Plan, *, bytes_freed: int | None = None, **more: int | str 
     ]
     return GcResult(
         states,
-        len(plan.garbage.hashes),
+        len(plan.garbage),
         plan.size_bytes if bytes_freed is None else bytes_freed,
         plan.store_bytes,
         sum(plan.leftovers.values()),

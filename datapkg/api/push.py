@@ -22,7 +22,8 @@ from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.manifest.patch import read_manifest
 from datapkg.format.manifest.review import review
 from datapkg.format.names import Ref, State, check_new_version, check_tag, is_hash
-from datapkg.format.object_sizes import joined, lacking
+from datapkg.format.object_sets import joined
+from datapkg.format.object_sizes import lacking
 from datapkg.format.texts import quoted, unchecked_text
 from datapkg.home import Home
 from datapkg.objects.deltas import planned_transfer

@@ -26,7 +26,8 @@ from datapkg.format.manifest.earlier import Replacement, replaced_objects
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
-from datapkg.format.object_sizes import AT_ONCE, joined, lacking
+from datapkg.format.object_sets import joined
+from datapkg.format.object_sizes import AT_ONCE, lacking
 from datapkg.objects.base import Readable
 from datapkg.objects.deltas import (
     Guesses,

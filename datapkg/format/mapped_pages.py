@@ -12,16 +12,18 @@ import mmap
 from collections.abc import Iterator
 
 PIECE_BYTES = 4 << 20
+AROUND_BYTES = 1 << 20
+"""The system maps pages around the one that is read, so also again some of those that were given back before it."""
 _ADVICE = getattr(mmap, "MADV_DONTNEED", None)  # not on Windows
 
 
 def give_back(data: bytes | bytearray | mmap.mmap | memoryview, start: int, stop: int) -> None:
-    """Give back the pages of a range of mapped bytes, which are read from the file again if needed.
+    """Give back the pages of a range of mapped bytes, and some before it, which are read from the file again if needed.
 
     A view has to begin where its bytes do. Bytes that are not mapped stay as they are.
     """
     mapped = data.obj if isinstance(data, memoryview) else data
-    first = start // mmap.PAGESIZE * mmap.PAGESIZE
+    first = max(0, start - AROUND_BYTES) // mmap.PAGESIZE * mmap.PAGESIZE
     if isinstance(mapped, mmap.mmap) and _ADVICE is not None and first < stop:
         with contextlib.suppress(OSError):
             mapped.madvise(_ADVICE, first, stop - first)

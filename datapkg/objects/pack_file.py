@@ -12,6 +12,7 @@ import errno
 import hashlib
 import io
 import os
+import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from datapkg.objects.progress import CountedReader, Share, ignore_share
 
 MAGIC = b"datapkg1"
 ENTRY_BYTES = 48
+_ROW = struct.Struct("<32sQQ")
 TAIL_BYTES = 16
 # Far below the 256 files that macOS allows a process by default, since readers run in several threads.
 MAX_OPEN = 64
@@ -125,6 +127,12 @@ class Pack:
         """Yield each hash with the place of its object, None for one that would be outside."""
         for at in range(0, len(self._index), ENTRY_BYTES):
             yield self._index[at : at + 32], self._place(at)
+
+    def sizes(self) -> Iterator[tuple[bytes, int]]:
+        """Yield each hash with the size of its object, without those that would be outside."""
+        for digest, offset, size in _ROW.iter_unpack(self._index):
+            if offset + size <= self._bodies_end:
+                yield digest, size
 
     def _place(self, at: int) -> PackLocation | None:
         offset = int.from_bytes(self._index[at + 32 : at + 40], "little")

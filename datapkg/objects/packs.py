@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from heapq import merge
 from pathlib import Path
 from typing import BinaryIO, cast
 from weakref import WeakSet
@@ -361,16 +362,12 @@ class PackedObjects(PackedReads):
             self._listed_at = None
 
     def __iter__(self) -> Iterator[str]:
-        seen = set()
-        for hash in self.loose:
-            seen.add(hash)
-            yield hash
-        for pack in self.packs():
-            for digest in pack.hashes():
-                if (hash := digest.hex()) not in seen:
-                    seen.add(hash)
-                    yield hash
-        yield from (hash for hash in self.recipes if hash not in seen)
+        packed = (map(bytes.hex, pack.hashes()) for pack in self.packs())
+        last = ""
+        # In order, so that of a million none has to be remembered for being somewhere else too.
+        for hash in merge(sorted(self.loose), *packed, sorted(self.recipes)):
+            if hash != last:
+                yield (last := hash)
 
 
 @contextmanager

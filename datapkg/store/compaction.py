@@ -50,7 +50,7 @@ def sources_of(store: CollectableStore, hashes: Iterable[str]) -> set[str]:
 
 def _manifest(store: CollectableStore, hash: str) -> Manifest | None:
     with contextlib.suppress(DatapkgError):  # what is not here or damaged has no objects to compare
-        return store.open_manifest(hash)
+        return store.manifest(hash)
     return None
 
 

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import product, repeat
 from pathlib import Path
 
 from datapkg.errors import CorruptObject
+from datapkg.format.object_sets import within
+from datapkg.format.object_sizes import SizesCollector
 from datapkg.objects.files import NO_ROOM, is_shared, rename
 from datapkg.objects.pack_file import Pack, PackLocation, hash_place
 from datapkg.objects.recipes import read_recipe
@@ -41,14 +43,15 @@ class Garbage:
     `copies` are objects that are needed and of which there may be a second copy to delete.
     """
 
-    objects: dict[str, int] = field(default_factory=dict)
+    objects: Mapping[str, int] = field(default_factory=dict)
     manifests: dict[str, int] = field(default_factory=dict)
-    copies: set[str] = field(default_factory=set)
+    copies: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def hashes(self) -> set[str]:
-        """Return the hashes of all garbage."""
-        return {*self.objects, *self.manifests}
+    def __len__(self) -> int:
+        return len(self.objects) + len(self.manifests)
+
+    def __contains__(self, hash: object) -> bool:
+        return hash in self.objects or hash in self.manifests
 
 
 @dataclass
@@ -77,21 +80,43 @@ class DeletionResult:
 
 @dataclass(frozen=True)
 class _Moved:
-    """A file that was moved into the trash: its original path, the garbage in it, and the bytes that it frees."""
+    """A file that was moved into the trash: its original path, its path there, and the bytes that it frees."""
 
     home: Path
     trash: Path
-    hashes: set[str]
     size_bytes: int
+
+    @property
+    def is_recipe(self) -> bool:
+        """Return whether it is the recipe of an object."""
+        return self.trash.parent.name == "recipes"
+
+    def has(self, hashes: Container[str]) -> bool:
+        """Return whether one of these objects is in it; False if a process has put it back."""
+        if self.home.suffix != ".pack":
+            return self.trash.name in hashes
+        # Read again: the objects of all packs at a time would take more memory than anything else.
+        with contextlib.suppress(FileNotFoundError):
+            return any(digest.hex() in hashes for digest in Pack(self.trash).hashes())
+        return False
 
     def bases(self) -> set[str]:
         """Return what the object is made of if the file is a recipe."""
-        if self.trash.parent.name != "recipes":
-            return set()
         # A damaged recipe names no bases; its object is lost with or without them.
         with contextlib.suppress(CorruptObject):
             return {str(each.source) for each in read_recipe(self.trash, self.trash.name)}
         return set()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Garbage that turned out to be needed; what else a pack holds was written again, and need not be put back."""
+
+    garbage: Garbage
+    needed: Sequence[Container[str]]
+
+    def __contains__(self, hash: object) -> bool:
+        return any(hash in some for some in self.needed) and hash in self.garbage
 
 
 def delete(
@@ -119,10 +144,11 @@ def delete(
             limit = later if limit is None else min(limit, later)
         needed = needed_again()
         # A recipe that is put back needs the objects that it is made of.
-        bases = {base for each in moved if any(hash in needed for hash in each.hashes) for base in each.bases()}
-        moved = [each for each in moved if not _put_back_if_needed(store, each, (needed, bases), limit, done.left)]
+        bases = {base for each in moved if each.is_recipe and each.trash.name in needed for base in each.bases()}
+        looked_for = _Asked(garbage, (needed, bases))
+        moved = [each for each in moved if not _put_back_if_needed(store, each, looked_for, limit, done.left)]
     if manifests_last and (limit is not None or done.left):
-        for each in [each for each in moved if each.hashes & garbage.manifests.keys()]:
+        for each in [each for each in moved if each.has(garbage.manifests)]:
             restore(store.objects.packed, each.trash, each.home)
             moved.remove(each)
     for each in moved:
@@ -160,7 +186,7 @@ def _move_objects(
             target = trash / name / hash
             # Moved, not deleted: if a process begins to need it meanwhile, it is put back.
             rename(path, target)
-            yield _Moved(path, target, {hash}, status.st_size)
+            yield _Moved(path, target, status.st_size)
 
 
 def _move_packs(
@@ -172,11 +198,10 @@ def _move_packs(
     removed too. A pack for whose remainder the disk has no room stays until there is.
     """
     packed = store.objects.packed
-    digests = {bytes.fromhex(hash) for hash in garbage.hashes | garbage.copies}
-    for pack in packed.packs():
-        inside = {digest.hex() for digest in digests.intersection(pack.hashes())}
-        dead = inside - garbage.copies
-        spare = {hash for hash in inside - dead if _is_elsewhere(store, hash, pack)}
+    for pack in packed.packs() if garbage or garbage.copies else ():
+        inside = _hashes_in(pack)
+        dead = within(inside, garbage.objects, garbage.manifests)
+        spare = {hash for hash in within(inside, garbage.copies) if _is_elsewhere(store, hash, pack)}
         # Second copies alone are no reason to rewrite a pack, unless it has nothing else.
         if not dead and len(spare) < pack.count:
             continue
@@ -185,7 +210,7 @@ def _move_packs(
             if limit is not None and status.st_atime > limit:
                 left.append((_size_in(pack, dead), status.st_atime))
                 continue
-            gone = dead | spare
+            gone = spare.union(dead)
             try:
                 new_bytes = packed.write_without(pack, gone) if len(gone) < pack.count else 0
             except OSError as error:
@@ -196,7 +221,14 @@ def _move_packs(
             target = trash / "packs" / pack.path.name
             rename(pack.path, target)
             packed.look_again()
-            yield _Moved(pack.path, target, dead, status.st_size - new_bytes)
+            yield _Moved(pack.path, target, status.st_size - new_bytes)
+
+
+def _hashes_in(pack: Pack) -> Mapping[str, int]:
+    """Return what the index of a pack names; of a damaged one, that may be the same twice."""
+    collector = SizesCollector()
+    collector.add_digests(pack.hashes(), repeat(0, pack.count))
+    return collector.collected()
 
 
 def _is_elsewhere(store: CollectableStore, hash: str, pack: Pack) -> bool:
@@ -208,14 +240,14 @@ def _is_elsewhere(store: CollectableStore, hash: str, pack: Pack) -> bool:
     return any(hash_place(place) == hash for place in places)
 
 
-def _size_in(pack: Pack, hashes: set[str]) -> int:
+def _size_in(pack: Pack, hashes: Container[str]) -> int:
     return sum(place.size for digest, place in pack.entries() if place and digest.hex() in hashes)
 
 
 def _put_back_if_needed(
     store: CollectableStore,
     moved: _Moved,
-    needed: Sequence[Container[str]],
+    needed: Container[str],
     limit: float | None,
     left: list[tuple[int, float]],
 ) -> bool:
@@ -224,7 +256,7 @@ def _put_back_if_needed(
     except FileNotFoundError:  # a process that needs it has put it back
         left.append((moved.size_bytes, time.time()))
         return True
-    is_needed = any(hash in some for hash in moved.hashes for some in needed)
+    is_needed = moved.has(needed)
     if not is_needed and (limit is None or used <= limit):
         return False
     restore(store.objects.packed, moved.trash, moved.home)

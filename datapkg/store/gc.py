@@ -13,18 +13,21 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from array import array
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from datapkg.errors import DatapkgError
+from datapkg.format.object_sets import Numbered, merged, named, within, without
+from datapkg.format.object_sizes import lacking
 from datapkg.objects import pack_merging
 from datapkg.objects.files import is_shared
 from datapkg.store import leftovers, writer_lock
 from datapkg.store.deletion import GRACE_S, DeletionResult, Garbage, delete
-from datapkg.store.inventory import Inventory, inventory_of
+from datapkg.store.inventory import Inventory, changed_since, inventory_of
 from datapkg.store.refs import Refs
 from datapkg.store.roots import Live, Needs, StoredState, all_states, mark, sizes_of, states_of
 from datapkg.store.small_files import names
@@ -96,7 +99,7 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Return whether there is nothing to delete."""
-        return not (self.garbage.hashes or self.leftovers)
+        return not (self.garbage or self.leftovers)
 
 
 def estimate(store: CollectableStore, ref: Ref) -> Freed:
@@ -107,7 +110,7 @@ def estimate(store: CollectableStore, ref: Ref) -> Freed:
     except DatapkgError as error:
         return Freed(problem=error.message)
     sizes = inventory_of(store).sizes
-    return Freed(sum(sizes.get(hash, 0) for hash in garbage.hashes), shared_bytes)
+    return Freed(sum(within(sizes, garbage.objects, garbage.manifests).values()), shared_bytes)
 
 
 def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Freed:
@@ -135,7 +138,7 @@ def free(store: CollectableStore, *, now: bool = False, wait: bool = True) -> Fr
         again = partial(_needed_again, store, garbage, _without(states, going), stays)
         done = delete(store, garbage, again, now=now, manifests_last=True)
         if done.is_all:
-            done.size_bytes += leftovers.remove(leftovers.of_hashes(store, garbage.hashes))
+            done.size_bytes += leftovers.remove(leftovers.of_garbage(store, garbage))
             _forget_removed(store)
         return Freed(done.size_bytes, shared_bytes, done.left_bytes, done.until)
 
@@ -201,23 +204,23 @@ def _plan(
     limit = time.time() - (0 if policy.now else UNUSED_S)
     removed = _removed_states(store)
     going = _unnamed_of(states, removed)
-    going |= {hash: each for hash, each in states.items() if not each.roots and inventory.changed[hash] < limit}
-    chosen = _chosen(store, _without(states, going), policy, inventory)
+    unnamed = {hash: each for hash, each in states.items() if not each.roots}
+    used = {hash for hash in changed_since(store, limit) if hash in unnamed} if unnamed else set()
+    going |= _without(unnamed, used)
+    chosen = _chosen(store, _without(states, going), policy, inventory.sizes)
     going |= {each.hash: each for each in chosen}
-    given_up = {hash for needed in _needed_by(store, (removed | going).values()) for hash in needed}
     live = mark(store, _without(states, going).values())
-    garbage, recent_bytes = Garbage(), 0
-    for hash, size in inventory.sizes.items():
-        if hash in live:
-            continue
-        if hash in given_up or inventory.changed[hash] < limit:
-            (garbage.manifests if hash in states else garbage.objects)[hash] = size
-        else:
-            recent_bytes += size
-    garbage.copies = inventory.copies - garbage.hashes
-    recent_bytes += leftovers.arriving_bytes(store, live, limit)
-    unneeded, total = leftovers.all_of(store, live, limit), sum(inventory.sizes.values())
-    return Plan(chosen, garbage, unneeded, total, recent_bytes, live=live), going
+    unneeded = without(inventory.sizes, live.whole, live.older)
+    recent = unneeded
+    for needed in _needed_by(store, (removed | going).values()) if unneeded else ():
+        recent = without(recent, needed)
+    recent = named(recent, changed_since(store, limit)) if recent else {}
+    dead = without(unneeded, recent)
+    manifests = {hash: dead[hash] for hash in states if hash in dead}
+    garbage = Garbage(without(dead, manifests), manifests, without(inventory.copies, dead))
+    recent_bytes = sum(recent.values()) + leftovers.arriving_bytes(store, live, limit)
+    left, total = leftovers.all_of(store, live, limit), sum(inventory.sizes.values())
+    return Plan(chosen, garbage, left, total, recent_bytes, live=live), going
 
 
 def _compact(store: CollectableStore, states: dict[str, StoredState], live: Live, *, dry_run: bool = False) -> int:
@@ -239,12 +242,12 @@ def _compact(store: CollectableStore, states: dict[str, StoredState], live: Live
 
 
 def _chosen(
-    store: CollectableStore, states: dict[str, StoredState], policy: Policy, inventory: Inventory
+    store: CollectableStore, states: dict[str, StoredState], policy: Policy, sizes: Mapping[str, int]
 ) -> list[StoredState]:
     """Return the states that a policy gives up, oldest first."""
     if (policy.keep, policy.older_than_s, policy.max_bytes) == (None, None, None):
         return []
-    here = sorted((each for each in states.values() if each.hash in inventory.sizes), key=lambda each: each.at)
+    here = sorted((each for each in states.values() if each.hash in sizes), key=lambda each: each.at)
     newest = _newest(here, policy.keep or 0)
     movable = [each for each in here if each.roots and not each.is_pinned and each.hash not in newest]
     if policy.older_than_s is not None:
@@ -256,7 +259,7 @@ def _chosen(
         given_up = {each.hash for each in chosen}
         staying = [each for each in here if each.hash not in given_up]
         spare = [each for each in movable if each.is_pushed and each.hash not in given_up]
-        chosen += _until_small(store, staying, spare, inventory.sizes, policy.max_bytes)
+        chosen += _until_small(store, staying, spare, sizes, policy.max_bytes)
     return sorted(chosen, key=lambda each: each.at)
 
 
@@ -273,26 +276,31 @@ def _newest(states: list[StoredState], keep: int) -> set[str]:
 
 
 def _until_small(
-    store: CollectableStore, states: list[StoredState], spare: list[StoredState], sizes: dict[str, int], max_bytes: int
+    store: CollectableStore,
+    states: list[StoredState],
+    spare: list[StoredState],
+    sizes: Mapping[str, int],
+    max_bytes: int,
 ) -> list[StoredState]:
     """Return the first of the `spare` states without which the others need at most so many bytes."""
     mark(store, states)  # raises where it is not known what one of them needs
-    uses: Counter[str] = Counter()
+    numbers, bytes_of, uses = Numbered(sizes), array("Q", sizes.values()), array("I", bytes(4 * len(sizes)))
     for needed in _needed_by(store, states):
-        uses.update(needed.keys())
-    total = sum(sizes.get(hash, 0) for hash in uses)
+        for at in numbers.of(needed):
+            uses[at] += 1
+    total = sum(size for size, count in zip(bytes_of, uses, strict=True) if count)
     chosen = []
     for state, needed in zip(spare, _needed_by(store, spare), strict=True):
         if total <= max_bytes:
             break
         chosen.append(state)
-        for hash in needed:
-            uses[hash] -= 1
-            total -= 0 if uses[hash] else sizes.get(hash, 0)
+        for at in numbers.of(needed):
+            uses[at] -= 1
+            total -= 0 if uses[at] else bytes_of[at]
     return chosen
 
 
-def _needed_by(store: CollectableStore, states: Iterable[StoredState]) -> Iterator[dict[str, int]]:
+def _needed_by(store: CollectableStore, states: Iterable[StoredState]) -> Iterator[Mapping[str, int]]:
     """Yield what each state needs; its records alone if its manifest is not here or cannot be read."""
     needs = Needs(store)
     for state in states:
@@ -306,21 +314,19 @@ def _only_needed_by(
     store: CollectableStore, states: dict[str, StoredState], removed: dict[str, StoredState]
 ) -> tuple[Garbage, int]:
     """Return what only the removed states need, and the bytes of what others need too."""
-    sizes: dict[str, int] = {}
+    sizes: Mapping[str, int] = {}
     for needed in _needed_by(store, removed.values()):
-        sizes |= needed
+        sizes = merged(sizes, needed)
     if not sizes:
         return Garbage(), 0
     going = _unnamed_of(states, removed)
     live = mark(store, _without(states, going).values())
-    shared = {hash for hash in sizes if hash in live}
+    shared = within(sizes, live.whole, live.older)
     # What is not here takes no space, and need not be looked for in packs.
-    shared -= store.objects.packed.missing(shared)
-    garbage = Garbage(copies=shared)
-    for hash, size in sizes.items():
-        if hash not in live:
-            (garbage.manifests if hash in going else garbage.objects)[hash] = size
-    return garbage, sum(sizes[hash] for hash in shared)
+    shared = without(shared, lacking(shared, store.objects.packed.missing))
+    dead = without(sizes, live.whole, live.older)
+    manifests = {hash: dead[hash] for hash in going if hash in dead}
+    return Garbage(without(dead, manifests), manifests, shared), sum(shared.values())
 
 
 def _needed_again(
@@ -332,9 +338,9 @@ def _needed_again(
     """
     try:
         new = {hash: each for hash, each in all_states(store).items() if hash not in before and stays(each)}
-        return garbage.hashes if new.keys() & garbage.manifests.keys() else mark(store, new.values())
+        return garbage if new.keys() & garbage.manifests.keys() else mark(store, new.values())
     except DatapkgError:
-        return garbage.hashes
+        return garbage
 
 
 def _without(states: dict[str, StoredState], going: Container[str]) -> dict[str, StoredState]:

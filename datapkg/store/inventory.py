@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from array import array
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from datapkg.errors import DatapkgError
+from datapkg.format.object_sets import Numbered, within
+from datapkg.format.object_sizes import SizesCollector
 from datapkg.store.roots import Needs, all_states
 
 TYPE_CHECKING = False
@@ -17,38 +21,43 @@ if TYPE_CHECKING:
 
 @dataclass
 class Inventory:
-    """The objects that are here: size, time of the last change of their file, and those that are here twice."""
+    """The objects that are here, with the bytes that each takes, and those that are here more than once."""
 
-    sizes: dict[str, int] = field(default_factory=dict)
-    changed: dict[str, float] = field(default_factory=dict)
-    copies: set[str] = field(default_factory=set)
-
-    def add(self, hash: str, size: int, changed: float) -> None:
-        """Count a file or a part of a pack that has this object."""
-        if hash in self.sizes:
-            self.copies.add(hash)
-        self.sizes[hash] = size
-        self.changed[hash] = max(changed, self.changed.get(hash, 0.0))
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    copies: Mapping[str, int] = field(default_factory=dict)
 
 
 def inventory_of(store: CollectableStore) -> Inventory:
-    """Return what is here. The change time of a file is when it was made or last counted on, not when it was read."""
-    found, packed = Inventory(), store.objects.packed
-    for hash in packed.loose:
-        with contextlib.suppress(FileNotFoundError):
-            status = os.stat(packed.loose.path(hash))
-            found.add(hash, status.st_size, status.st_ctime)
+    """Return what is here."""
+    packed, found = store.objects.packed, SizesCollector()
+    for hash, status in _files_of_their_own(store):
+        found.add([hash], [status.st_size])
     for pack in packed.packs():
+        found.add_digests((digest for digest, _ in pack.sizes()), (size for _, size in pack.sizes()))
+    return Inventory(*found.with_repeated())
+
+
+def changed_since(store: CollectableStore, limit: float) -> Iterator[str]:
+    """Yield the objects of files that were made or last counted on after a time, in seconds since 1970.
+
+    That is when a file last changed, not when it was read.
+    """
+    for hash, status in _files_of_their_own(store):
+        if status.st_ctime >= limit:
+            yield hash
+    for pack in store.objects.packed.packs():
         with contextlib.suppress(FileNotFoundError):
-            changed = os.stat(pack.path).st_ctime
-            for digest, place in pack.entries():
-                if place:
-                    found.add(digest.hex(), place.size, changed)
-    for hash in packed.recipes:
-        with contextlib.suppress(FileNotFoundError):
-            status = os.stat(packed.recipes.path(hash))
-            found.add(hash, status.st_size + found.sizes.get(hash, 0), status.st_ctime)
-    return found
+            if os.stat(pack.path).st_ctime >= limit:
+                yield from map(bytes.hex, pack.hashes())
+
+
+def _files_of_their_own(store: CollectableStore) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the objects that are not in packs, whole or as recipes."""
+    packed = store.objects.packed
+    for home in (packed.loose, packed.recipes):
+        for hash in home:
+            with contextlib.suppress(FileNotFoundError):
+                yield hash, os.stat(home.path(hash))
 
 
 @dataclass(frozen=True)
@@ -71,25 +80,30 @@ class Usage:
     bytes_unneeded: int
 
 
+_NOBODY, _SEVERAL, _FIRST = 0, 1, 2
+
+
 def usage_of(store: CollectableStore) -> Usage:
     """Return what the packages of a store take on the disk; a state whose manifest cannot be read counts nothing.
 
     Raise `CorruptObject` if a pointer or log cannot be read.
     """
     sizes, needs = inventory_of(store).sizes, Needs(store)
-    owners: dict[str, str] = {}
-    counts, logical, unique = Counter[str](), Counter[str](), Counter[str]()
+    owners, numbers = array("I", bytes(4 * len(sizes))), Numbered(sizes)
+    owner_of: dict[str, int] = {}
+    counts, logical, unique = Counter[str](), Counter[str](), Counter[int]()
     for state in all_states(store).values():
         with contextlib.suppress(DatapkgError):
             needed = needs.of(state)
+            here = sum(within(needed, sizes).values())
             for package in state.packages:
                 counts[package] += 1
-                logical[package] += sum(size for hash, size in needed.items() if hash in sizes)
-            owner = state.packages[0] if len(state.packages) == 1 else ""
-            for hash in needed:
-                owners[hash] = owner if owners.setdefault(hash, owner) == owner else ""
-    for hash, owner in owners.items():
-        unique[owner] += sizes.get(hash, 0)
-    packages = [PackageUsage(name, counts[name], logical[name], unique[name]) for name in sorted(counts)]
-    unneeded = sum(size for hash, size in sizes.items() if hash not in owners)
-    return Usage(packages, sum(sizes.values()), unique[""], unneeded)
+                logical[package] += here
+                owner_of.setdefault(package, _FIRST + len(owner_of))
+            owner = owner_of[state.packages[0]] if len(state.packages) == 1 else _SEVERAL
+            for at in numbers.of(needed):
+                owners[at] = owner if owners[at] in (_NOBODY, owner) else _SEVERAL
+    for owner, size in zip(owners, sizes.values(), strict=True):
+        unique[owner] += size
+    packages = [PackageUsage(name, counts[name], logical[name], unique[owner_of[name]]) for name in sorted(counts)]
+    return Usage(packages, sum(sizes.values()), unique[_SEVERAL], unique[_NOBODY])

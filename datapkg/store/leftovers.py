@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from datapkg.format.hashing import is_hash
 from datapkg.objects.files import stale_temps
+from datapkg.store.small_files import names
 from datapkg.store.stage_results import IDLE_S, idle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from datapkg.store.deletion import Garbage
     from datapkg.store.roots import CollectableStore, Live
 
 
@@ -41,10 +43,15 @@ def arriving_bytes(store: CollectableStore, live: Live, limit: float) -> int:
     return sum(sizes.values())
 
 
-def of_hashes(store: CollectableStore, hashes: Collection[str]) -> dict[Path, int]:
-    """Return the links of these states, and the incomplete files of these objects, with the bytes of each."""
-    links = (path for hash in hashes for path in (store.links_folder / hash).glob("*/*"))
-    parts = (path for path in (store.folder / "partial").glob("*/*") if path.name[:64] in hashes)
+def of_garbage(store: CollectableStore, garbage: Garbage) -> dict[Path, int]:
+    """Return the links of states that are garbage, and the incomplete files of such objects, with the bytes of each."""
+    links = (
+        path
+        for hash in names(store.links_folder)
+        if hash in garbage
+        for path in (store.links_folder / hash).glob("*/*")
+    )
+    parts = (path for path in (store.folder / "partial").glob("*/*") if path.name[:64] in garbage)
     return _sized(links) | _sized(parts)
 
 
@@ -85,7 +92,7 @@ def _replaced(store: CollectableStore, live: Container[str]) -> list[Path]:
 def _needless_recipes(store: CollectableStore, live: Live) -> list[Path]:
     """Return the recipes of objects that are here whole, and have to stay so."""
     recipes = store.objects.packed.recipes
-    made = live.whole.keys() & set(recipes)
+    made = {hash for hash in recipes if hash in live.whole}
     return [recipes.path(hash) for hash in made - store.objects.packed.missing_whole(made)]
 
 

@@ -82,8 +82,11 @@ def _loose(store: Store, hashes: Collection[str] | None) -> Iterator[_Check]:
 def _packs(store: Store, hashes: Collection[str] | None) -> Iterator[_Check]:
     """Yield the packs of these objects, and those whose index cannot be read, as it may hide one of them."""
     packed = store.objects.packed
-    wanted = None if hashes is None else {bytes.fromhex(hash) for hash in hashes}
-    others = {pack.path for pack in packed.packs() if wanted is not None and wanted.isdisjoint(pack.hashes())}
+    others = {
+        pack.path
+        for pack in packed.packs()
+        if hashes is not None and not any(digest.hex() in hashes for digest in pack.hashes())
+    }
     for path in sorted(set(packed.packs_folder.glob("*.pack")) - others):
         # A pack that was merged into another one since it was listed.
         with contextlib.suppress(FileNotFoundError):

@@ -13,13 +13,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from datapkg.errors import CorruptObject, DatapkgError, ObjectNotFound
 from datapkg.format.names import Ref
+from datapkg.format.object_sets import merged, without
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
         @property
         def work_lock(self) -> Path: ...
 
-        def open_manifest(self, hash: str) -> Manifest: ...
+        def manifest(self, hash: str) -> Manifest: ...
 
 
 PINNED = frozenset({"current", "kept", "lock", "build"})
@@ -95,8 +96,8 @@ class Live:
     depend on it. `older` are needed by other states only.
     """
 
-    whole: dict[str, int] = field(default_factory=dict)
-    older: dict[str, int] = field(default_factory=dict)
+    whole: Mapping[str, int] = field(default_factory=dict)
+    older: Mapping[str, int] = field(default_factory=dict)
 
     def __contains__(self, hash: object) -> bool:
         return hash in self.whole or hash in self.older
@@ -273,20 +274,22 @@ class Needs:
         self._store = store
         self._recipes = set(store.objects.packed.recipes)
 
-    def of(self, state: StoredState) -> dict[str, int]:
+    def of(self, state: StoredState) -> Mapping[str, int]:
         """Return the objects of a state, hash to size in bytes, with its manifest, records, and what recipes use.
 
         Raise `ObjectNotFound`, `CorruptObject`, `InvalidManifest`.
         """
-        manifest = self._store.open_manifest(state.hash)
+        # Without an index, which takes much longer to make than the objects of a long manifest are read once.
+        manifest = self._store.manifest(state.hash)
         needed = {state.hash: manifest.size_bytes, **sizes_of(self._store, state.records)}
-        needed.update(manifest.objects().items())  # by `items`: looking up each of very many takes longer
-        for hash in self._recipes & needed.keys():
+        bases: dict[str, int] = {}
+        objects = manifest.objects()
+        for hash in [hash for hash in self._recipes if hash in objects or hash in needed]:
             with contextlib.suppress(CorruptObject):
                 for each in self._store.objects.packed.recipes.find(hash):
                     # A lower bound: a recipe does not state the size of its bases.
-                    needed.setdefault(str(each.source), each.offset + each.size)
-        return needed
+                    bases.setdefault(str(each.source), each.offset + each.size)
+        return merged(merged(objects, needed), bases)
 
 
 def mark(store: CollectableStore, states: Iterable[StoredState]) -> Live:
@@ -309,9 +312,9 @@ def mark(store: CollectableStore, states: Iterable[StoredState]) -> Live:
                 raise
             continue
         if state.is_pinned:
-            live.whole.update(needed)
+            live.whole = merged(live.whole, needed)
         else:
-            live.older.update((hash, size) for hash, size in needed.items() if hash not in live.whole)
+            live.older = merged(live.older, without(needed, live.whole))
     return live
 
 

@@ -1,4 +1,4 @@
-"""Push and install of very many files, and their registry, need little memory for each: a bar in bytes a file."""
+"""Commands on very many files, and their registry, need little memory for each: a bar in bytes a file."""
 
 from __future__ import annotations
 
@@ -24,9 +24,18 @@ from tests.registry_server.test_live import peak_mib
 pytestmark = [pytest.mark.big, pytest.mark.timeout(1800)]
 
 FEW, MORE = MANY + 5_000, 100_000
-BARS = {"push": 400, "push again": 60, "install": 200, "registry": 360}
+BARS = {
+    "verify": 180,
+    "gc": 240,
+    "du": 240,
+    "show": 100,
+    "push": 400,
+    "push again": 60,
+    "install": 200,
+    "registry": 360,
+}
 """Bytes a file, of which buffers that do not grow any more take a part. A manifest in memory would add 160, a second
-plan of objects 52."""
+plan of objects 52, a dict of hashes 240."""
 # Not by `os.wait4`, whose peak is at least that of the process that started the command.
 COMMAND = """
 from datapkg.__main__ import main
@@ -46,7 +55,7 @@ def registry(tmp_path: Path) -> Iterator[LiveRegistry]:
 
 def make(person: Person, ref: Ref, count: int) -> None:
     """Make a package of so many files, as a build would leave it."""
-    home = person.home("one")
+    home = person.home(f"of {count}")
     home.store.prepare()
     bodies = (b"%d of %d" % (number, count) for number in range(count))
     hashes = home.store.objects.put_many(bodies)
@@ -80,8 +89,13 @@ def test_memory_grows_little_with_the_files(registry: LiveRegistry, tmp_path: Pa
         ref = person.ref(f"many{count}")
         make(person, ref, count)
         found = {
-            "push": peak(person, "one", "push", ref.package),
-            "push again": peak(person, "one", "push", ref.package),
+            "verify": peak(person, f"of {count}", "verify", ref.package),
+            "gc": peak(person, f"of {count}", "gc", "--dry-run"),
+            "du": peak(person, f"of {count}", "cache", "du"),
+            # It makes the index of the manifest.
+            "show": peak(person, f"of {count}", "show", ref.package),
+            "push": peak(person, f"of {count}", "push", ref.package),
+            "push again": peak(person, f"of {count}", "push", ref.package),
             "install": peak(person, f"for {count}", "install", ref.package),
         }
         peaks.append({**found, "registry": peak_mib(registry) << 20})

@@ -14,9 +14,9 @@ from datapkg.api.push import push_package
 from datapkg.api.verify import verify
 from datapkg.building import pipeline
 from datapkg.errors import InvalidInput, InvalidManifest, ObjectNotFound
-from datapkg.format import object_sizes
+from datapkg.format import object_sets, object_sizes
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.manifest import mapped, validate
+from datapkg.format.manifest import validate
 from datapkg.format.manifest.mapped import MappedManifest
 from datapkg.format.manifest.parsed import FileNode, GroupNode, Manifest
 from datapkg.format.manifest.patch import make_long, read_manifest
@@ -32,7 +32,7 @@ BODIES = [b"%d" % (number % 3_000) for number in range(COUNT)]
 
 @pytest.fixture(autouse=True)
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (object_sizes, mapped, validate):
+    for module in (object_sets, object_sizes, validate):
         monkeypatch.setattr(module, "MANY", 1_000)
     monkeypatch.setattr(object_sizes, "AT_ONCE", 700)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from datapkg.errors import InvalidManifest
 from datapkg.format import object_sizes
 from datapkg.format.hashing import hash_bytes
-from datapkg.format.object_sizes import ObjectSizes, SizesCollector, in_groups, in_order_of_hashes, joined, lacking
+from datapkg.format.object_sizes import ObjectSizes, SizesCollector, in_groups, in_order_of_hashes, lacking
 
 # Few different bytes, so that digests share beginnings and have zeros at their ends.
 DIGESTS = st.builds(lambda start, end: bytes([start]) * 8 + bytes(16) + bytes([end]) * 8, *[st.integers(0, 3)] * 2)
@@ -47,11 +48,23 @@ def test_an_object_has_one_size() -> None:
     hash = hash_bytes(b"a")
     with pytest.raises(InvalidManifest, match=f"object {hash} has two different sizes"):
         ObjectSizes(bytes.fromhex(2 * hash), array("Q", [1, 2]))
-    collector = SizesCollector(is_long=True)
-    collector.add([hash], [1])
-    collector.add([hash], [2])
-    with pytest.raises(InvalidManifest):
-        collector.collected()
+
+
+@given(st.lists(st.tuples(DIGESTS, st.integers(0, 2**53)), max_size=30))
+def test_repeated_objects_are_found_alike_for_few_and_many(added: list[tuple[bytes, int]]) -> None:
+    largest, times = dict[str, int](), Counter(digest.hex() for digest, _ in added)
+    for digest, size in sorted(added):
+        largest[digest.hex()] = size
+    for limit in (0, 100):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(object_sizes, "MANY", limit)
+            patch.setattr(object_sizes, "AT_ONCE", 4)
+            collector = SizesCollector()
+            collector.add_digests(*zip(*added[::2], strict=True)) if added else None
+            collector.add((digest.hex() for digest, _ in added[1::2]), (size for _, size in added[1::2]))
+            found, several = collector.with_repeated()
+        assert found == largest
+        assert several == {hash: largest[hash] for hash, count in times.items() if count > 1}
 
 
 def test_few_are_asked_for_at_a_time_in_the_order_of_their_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,23 +85,3 @@ def test_few_are_asked_for_at_a_time_in_the_order_of_their_hashes(monkeypatch: p
         groups = [list(some.items()) for some in in_order_of_hashes(each)]
         assert [len(some) for some in groups] == [3, 3, 3, 1]
         assert list(chain.from_iterable(groups)) == sorted(sizes.items())
-
-
-def test_many_are_joined_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = ({hash_bytes(bytes([n])): n for n in range(*ends)} for ends in ((0, 5), (3, 9)))
-    assert joined(one, {}) is one
-    assert joined(one, other) == one | other
-    monkeypatch.setattr(object_sizes, "MANY", 4)
-    found = joined(one, many(other))
-    assert isinstance(found, ObjectSizes)
-    assert list(found.items()) == list((one | other).items())
-    monkeypatch.setattr(object_sizes, "MANY", 11)
-    found = joined(one, kept := many(other))
-    assert not isinstance(found, ObjectSizes)
-    assert any(each is kept for each in vars(found).values())  # not copied
-    assert list(found.items()) == list((one | other).items())
-    assert (found == one | other, len(found), sum(found.values())) == (True, 9, sum(range(9)))
-    odd = {hash for hash, size in found.items() if size % 2}
-    assert dict(lacking(found, lambda some: odd)) == {hash: size for hash, size in found.items() if size % 2}
-    with pytest.raises(InvalidManifest, match="two different sizes"):
-        joined(dict.fromkeys(other, 99), kept)

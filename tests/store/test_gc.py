@@ -23,6 +23,7 @@ from datapkg.store.refs import Current, LogEvent
 from datapkg.store.store import Store
 from tests.examples import examples, seeds
 
+pytestmark = pytest.mark.usefixtures("few_and_many")
 LOOSE = b"L" * 10_000
 AT = "2026-01-01T00:00:00+00:00"
 

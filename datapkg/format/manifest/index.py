@@ -15,10 +15,12 @@ is a cache of this machine, so all numbers are in the machine's byte order:
 
 from __future__ import annotations
 
+import re
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import repeat
 from mmap import mmap
 from typing import NamedTuple
 
@@ -26,8 +28,9 @@ import msgspec
 
 from datapkg.format.chunks import line_offsets
 from datapkg.format.manifest.parsed import Block, Kind
-from datapkg.format.mapped_pages import give_back
+from datapkg.format.mapped_pages import give_back, in_pieces
 from datapkg.format.names import attribute_name
+from datapkg.format.object_sizes import MANY, SizesCollector
 
 FORMAT = 1
 LONG = 256
@@ -35,6 +38,8 @@ MAGIC = b"dpkgix%c%c" % (FORMAT, b"<>"[sys.byteorder == "big"])
 HEAD_BYTES = 40
 KINDS: dict[str, Kind] = {"g": "group", "t": "table", "f": "file", "a": "array"}
 _AT_ONCE = 4096
+_HASH = re.compile(rb'"hash":"([0-9a-f]{64})"')
+_HASH_BYTES = 73
 _DEPTHS = 128  # more than a path can be deep
 
 
@@ -111,7 +116,7 @@ def attribute_key(group: str, attribute: str) -> int:
 
 def make_index(data: bytes | mmap, hash: str) -> bytes:
     """Return the index of a manifest, whose lines are known to be valid; `hash` is its sha256."""
-    view, offsets, writer = memoryview(data), line_offsets(data), _IndexWriter()
+    view, offsets, writer = memoryview(data), line_offsets(data), _IndexWriter(_repeated(data))
     count = len(offsets) - 1
     for first in range(1, count, _AT_ONCE):
         end = min(first + _AT_ONCE, count)
@@ -122,18 +127,32 @@ def make_index(data: bytes | mmap, hash: str) -> bytes:
     return writer.written(offsets, bytes.fromhex(hash))
 
 
-class _IndexWriter:
-    """Collect the index line by line, keeping the groups that contain the current line."""
+def _repeated(data: bytes | mmap) -> Mapping[str, int]:
+    """Return all objects that are named more than once, and some others: metadata may look like an object."""
+    found = SizesCollector()
+    for start, stop in in_pieces(data):
+        # What reaches into the next piece is found with this one.
+        hashes = _HASH.findall(data, start, min(stop + _HASH_BYTES, len(data)))
+        found.add(map(bytes.decode, hashes), repeat(0, len(hashes)))
+    return found.with_repeated()[1]
 
-    def __init__(self) -> None:
+
+class _IndexWriter:
+    """Collect the index line by line, keeping the groups that contain the current line.
+
+    Of `repeated` objects, it is remembered where they were seen last.
+    """
+
+    def __init__(self, repeated: Container[str]) -> None:
+        self._repeated = repeated
         self.groups: list[GroupRecord] = []
-        self.attributes: list[tuple[int, int]] = []
+        self.attributes, self.places = array("Q"), array("I")
         self.tables = array("I")
         self.names = bytearray()
         self.kinds = bytearray()
         self._open = [_OpenGroup("", 1)]
         self._parents: tuple[str, ...] = ()
-        self._seen: dict[bytes, tuple[str, ...]] = {}
+        self._seen: dict[str, tuple[str, ...]] = {}
 
     def add(self, number: int, brief: Brief) -> None:
         """Add a line."""
@@ -169,12 +188,12 @@ class _IndexWriter:
     def _count(self, path: tuple[str, ...], hash: str, size: int) -> None:
         """Add an object; each group counts an object once."""
         self._open[-1].size += size
-        digest = bytes.fromhex(hash)  # takes half of the memory of the text
-        before = self._seen.get(digest)
+        if hash not in self._repeated:
+            return
         # Groups that contain both lines counted the object before; sizes are added up to outer groups on closing.
-        if before is not None:
+        if (before := self._seen.get(hash)) is not None:
             self._open[common_length(before, path)].size -= size
-        self._seen[digest] = path
+        self._seen[hash] = path
 
     def close(self, depth: int, end: int) -> None:
         """Close the groups from this depth on, which have no line at `end` or after it."""
@@ -193,21 +212,36 @@ class _IndexWriter:
             self.kinds += "".join(group.kinds).encode()
             for name, place in zip(group.children, group.places, strict=True):
                 if (attribute := attribute_name(name)) != name:
-                    self.attributes.append((attribute_key(group.path, attribute), place))
+                    self.attributes.append(attribute_key(group.path, attribute))
+                    self.places.append(place)
         self.groups.append(GroupRecord(key, end, group.size, at, len(self.names), kinds_at))
 
     def written(self, offsets: Sequence[int], digest: bytes) -> bytes:
         """Return the bytes of the index."""
         self.groups.sort()
-        self.attributes.sort()
         groups = array("Q", [number for group in self.groups for number in group])
-        keys, places = array("Q", [key for key, _ in self.attributes]), array("I", [at for _, at in self.attributes])
+        # Of equal keys, those of lower lines stay first: the children of a group are in order.
+        order = _order(self.attributes)
+        keys, places = (
+            array("Q", map(self.attributes.__getitem__, order)),
+            array("I", map(self.places.__getitem__, order)),
+        )
         counts = Counts(
             *(offsets[-1], len(offsets) - 1, len(self.groups), len(keys), len(self.tables)),
             *(len(self.names), len(self.kinds)),
         )
         parts = [MAGIC, digest, array("Q", counts), offsets, groups, keys, places, self.tables, self.names, self.kinds]
         return b"".join(part if isinstance(part, bytes) else bytes(part) for part in parts)
+
+
+def _order(keys: array[int]) -> Sequence[int]:
+    """Return the numbers of keys in order, equal ones as they are."""
+    if len(keys) < MANY:
+        return sorted(range(len(keys)), key=keys.__getitem__)
+    import numpy as np
+
+    order: memoryview = np.argsort(np.frombuffer(keys, np.uint64), kind="stable").data
+    return order
 
 
 def common_length(one: tuple[str, ...], other: tuple[str, ...]) -> int:

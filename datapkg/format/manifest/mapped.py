@@ -20,7 +20,7 @@ from datapkg.format.manifest.index import GroupRecord
 from datapkg.format.manifest.missing import no_node
 from datapkg.format.manifest.parsed import Block, Kind, Manifest, Node, TableNode, decoded, decoded_lines, parse_head
 from datapkg.format.mapped_pages import MappedStream, give_back, in_pieces
-from datapkg.format.object_sizes import MANY, ObjectSizes, SizesCollector
+from datapkg.format.object_sizes import ObjectSizes, SizesCollector
 
 _AT_ONCE = 4096
 _TABLE = re.compile(rb'"kind":"table"')
@@ -160,12 +160,12 @@ class MappedManifest(Manifest):
         run = self._run(path)
         if path and run.start == run.end:
             raise no_node(self, path)
-        collector = SizesCollector(is_long=run.end - run.start >= MANY)
+        collector = SizesCollector()
         for lines in self.runs_of_lines(run.start, run.end):
             some: list[_Sized | Block] = []
             for each in _decode_sizes(lines):
                 some += [each] if each.hash else each.objects
-            collector.add([each.hash for each in some], [each.size for each in some])
+            collector.add((each.hash for each in some), (each.size for each in some))
         found = collector.collected()
         if not path and isinstance(found, ObjectSizes):
             self._objects = found
