@@ -64,11 +64,11 @@ class StageResults:
         What was taken from a run cache is a result for its package alone, and only where none was made here: the time
         of another is what a registry states.
         """
+        folder = self._folder / key
         try:
-            names = os.listdir(self._folder / key)
+            paths = [folder / name for name in os.listdir(folder) if name.endswith(".json")]
         except FileNotFoundError:
             return None
-        paths = [self._folder / key / name for name in names if name.endswith(".json")]
         found = [
             (result, path)
             for path in paths
