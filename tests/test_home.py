@@ -9,12 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from datapkg.errors import Conflict, InvalidInput, InvalidLock, PackageNotInstalled, TagNotFound, VersionNotFound
+from datapkg.errors import (
+    Conflict,
+    InvalidInput,
+    InvalidLock,
+    PackageNotInstalled,
+    Refused,
+    TagNotFound,
+    VersionNotFound,
+)
 from datapkg.format.lockfile import Lock, Pin
 from datapkg.format.manifest.parsed import Manifest
 from datapkg.format.names import Ref
 from datapkg.home import Home
 from datapkg.objects import folder_lock
+from datapkg.objects.files import private_folder
 from datapkg.objects.folder_lock import changing
 from datapkg.project import nearest_lock
 from datapkg.remote.credentials import Credentials
@@ -247,6 +256,16 @@ def test_settings_of_a_wrong_type_are_not_written_on(tmp_path: Path) -> None:
 def test_a_damaged_token_is_none(tmp_path: Path, entry: str) -> None:
     (tmp_path / "credentials.json").write_text('{"https://a.example.org": ' + entry + "}")
     assert Home({"DATAPKG_HOME": str(tmp_path)}).credential("https://a.example.org").token is None
+
+
+def test_folders_above_the_own_ones_are_private_too(tmp_path: Path) -> None:
+    """Their names are those of users and packages, such as of private ones."""
+    private_folder(tmp_path / "a" / "b" / "c")
+    assert [(tmp_path / each).stat().st_mode & 0o777 for each in ("a", "a/b", "a/b/c")] == [0o700] * 3
+    private_folder(tmp_path / "a" / "b" / "c")
+    (tmp_path / "file").touch()
+    with pytest.raises(Refused, match="a file is there"):
+        private_folder(tmp_path / "file" / "c")
 
 
 def test_a_damaged_token_is_never_shown(tmp_path: Path) -> None:

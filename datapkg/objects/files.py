@@ -63,13 +63,28 @@ def private_folder(folder: Path) -> None:
     Raise `Refused`, which names `DATAPKG_HOME`, where it may not be written.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(folder)
     except (FileExistsError, NotADirectoryError) as error:
         raise Refused(f"datapkg cannot make the folder {folder}: a file is there", hint=OTHER_HOME) from error
     except OSError as error:
         if error.errno not in UNWRITABLE | {errno.ENOENT}:  # ENOENT: mkdir below /proc
             raise
         raise Refused(f"datapkg cannot write {folder}: {error.strerror}", hint=OTHER_HOME) from error
+
+
+def _make_private(folder: Path) -> None:
+    # Not by `Path.mkdir`, which gives the folders above the usual rights.
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        _make_private(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
 
 
 def make_folder(folder: Path) -> None:
