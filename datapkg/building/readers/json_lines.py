@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from datapkg.building.readers.batches import BATCH_ROWS
 from datapkg.building.readers.compression import LONGEST_BYTES, open_text
+from datapkg.building.readers.json_values import distinct, finite
 from datapkg.building.readers.records import Group, Numbered, Records, record_groups
 from datapkg.errors import InvalidInput
 from datapkg.tables.arrow_values import zero_for_null
@@ -34,6 +35,8 @@ _EXACT = 2.0**53
 _MINUS_ZERO = np.float64(-0.0).view(np.int64)
 _MINUS_ZERO_INTEGER = re.compile(rb"-0[\s,}\]]")
 
+_BEHIND_KEYS = (b'":', b" :", b"\t:", b"\r:")
+_NESTED = (dict, list)
 _NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 
 
@@ -166,7 +169,7 @@ def _decoded(data: bytes, number: int) -> Iterator[Group]:
         lines = every[start : start + BATCH_ROWS]
         try:
             records = list(map(decoder.decode, filter(None, lines)))
-            is_plain = set(map(type, records)) <= {dict}
+            is_plain = set(map(type, records)) <= {dict} and _are_distinct(lines, records)
         except msgspec.MsgspecError:
             is_plain = False
         if is_plain:
@@ -188,6 +191,30 @@ def _one_by_one(decoder: Any, lines: list[bytes], number: int) -> Iterator[Numbe
 def _value(decoder: Any, line: bytes) -> Any:
     """Return the value of a line: by msgspec, which is faster, else by `json`, which accepts more, such as NaN."""
     try:
-        return decoder.decode(line)
+        value = decoder.decode(line)
+        if _are_distinct([line], [value]):
+            return value
     except msgspec.MsgspecError:
-        return json.loads(line)
+        pass
+    return json.loads(line, object_pairs_hook=distinct, parse_float=finite)
+
+
+def _are_distinct(lines: list[bytes], records: list[Any]) -> bool:
+    """Return whether certainly no object has a key twice: msgspec, like `json`, takes the last one.
+
+    Each key is followed by a colon, behind its quote or a blank, so there are at most as many as of these.
+    """
+    data = b"\n".join(lines)
+    most = sum(map(data.count, _BEHIND_KEYS))
+    return most == sum(map(len, filter(_is_object, records))) or most == sum(map(_keys, records))
+
+
+def _is_object(value: Any) -> bool:
+    return type(value) is dict
+
+
+def _keys(value: Any) -> int:
+    """Return the number of keys in a value, at all depths."""
+    if type(value) is dict:
+        return len(value) + sum(_keys(each) for each in value.values() if type(each) in _NESTED)
+    return sum(_keys(each) for each in value if type(each) in _NESTED) if type(value) is list else 0

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from datapkg.building.readers.compression import ERRORS, LONGEST_BYTES, for_pandas, open_text
+from datapkg.building.readers.json_values import distinct, finite
 from datapkg.errors import InvalidInput
 from datapkg.format.texts import quoted
 
@@ -31,6 +32,9 @@ _RECORDS = re.compile(rb"\s*\[\s*\{")
 _LONG_INTEGER = re.compile(rb"(?<![0-9.eE+\-\w])-?[0-9]{16,}(?![0-9.eE])")
 _EXACT = 2**53  # up to here, a float holds every integer
 _SPACES = re.compile(r"[ \t\n\r]*")
+# Perhaps a number beyond the floats, which Python's decoder takes for an infinity.
+_HUGE = re.compile(r"[0-9][eE]\+?[0-9]{3}")
+_HUGE_LENGTH = 64
 # The text of one read, which is held in memory.
 _READ_CHARS = 1 << 20
 
@@ -92,7 +96,7 @@ class _Window:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self.text, self.at, self.ended = stream, "", 0, False
-        self._decoder = json_library.JSONDecoder()
+        self._decoder = json_library.JSONDecoder(object_pairs_hook=distinct)
 
     def more(self) -> bool:
         """Double the window, so that long values are decoded few times; return False at the end of the text."""
@@ -100,7 +104,10 @@ class _Window:
         if size > LONGEST_BYTES:
             raise InvalidInput(f"a record is longer than {LONGEST_BYTES >> 20} MiB")
         found = self.stream.read(size)
+        before = len(self.text) - self.at
         self.text, self.at = self.text[self.at :] + found, 0
+        if _HUGE.search(self.text, max(0, before - _HUGE_LENGTH)):
+            self._decoder = json_library.JSONDecoder(object_pairs_hook=distinct, parse_float=finite)
         self.ended = not found
         return bool(found)
 
@@ -120,6 +127,8 @@ class _Window:
         while True:
             try:
                 value, end = self._decoder.raw_decode(self.text, self.at)
+            except InvalidInput:
+                raise
             except ValueError:
                 if not self.more():
                     raise

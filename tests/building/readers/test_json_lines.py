@@ -32,7 +32,6 @@ LATER = {
     "absent": "{}",
     "other order": '{"t":"z","n":3}',
     "new column": '{"n":2,"z":[1,null]}',
-    "name twice": '{"n":2,"n":3}',
     "blank lines": '\n \n{"n":2}\n\n',
     "carriage return": '{"n":2}\r\n{"n":3}\r',
     "no number": '{"f":NaN}\n{"f":-Infinity}',
@@ -40,6 +39,7 @@ LATER = {
     "spaces": ' { "n" : 5 } ',
 }
 REFUSED = {
+    "name twice": '{"n":2,"n":3}',
     "two records": '{"n":2}{"n":3}',
     "record over two lines": '{"n":2}{"n":\n3}',
     "text": '{"n":"2"}',
