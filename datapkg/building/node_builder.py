@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO, cast
@@ -166,15 +166,22 @@ def read_hashed(
     """Read a file; one whose hash is not known yet is hashed meanwhile, in a thread."""
     with ThreadPool(1) as hasher:
         pending = None if hash else hasher.submit(hash_file, source)
-        import_libraries()  # while the hash is computed, and before reader threads start
+        # While the hash is computed, and before reader threads start.
+        import_libraries([spec])
         result, own = read_source(spec, source, stream, context, share)
         return HashedResult(pending.result() if pending else hash, result, own)
 
 
-def import_libraries() -> None:
-    """Import the libraries that threads use: two threads that import pandas at once can see it partially imported."""
-    import pandas  # noqa: F401
+def import_libraries(specs: Iterable[NodeSpec]) -> None:
+    """Import the libraries that threads use while they read sources.
+
+    Two threads that import pandas at once can see it partially imported. JSON lines need it seldom, and then pyarrow
+    imports it, which has a lock for that.
+    """
     import pyarrow.parquet  # noqa: F401
+
+    if not all(spec.transform == "jsonl" and not spec.kwargs for spec in specs):
+        import pandas  # noqa: F401
 
 
 def _finished(

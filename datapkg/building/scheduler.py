@@ -76,7 +76,7 @@ def _all_made(
         is_elsewhere = runner is not None and runner.takes(spec, size)
         ways["elsewhere" if is_elsewhere else _way(spec, size)].append(number)
     if ways["in threads"]:
-        import_libraries()
+        import_libraries(specs[number] for number in ways["in threads"])
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(ThreadPool(WORKERS))
         pending: dict[int, PendingCall[Made] | PendingCall[Made | Deferred]] = {

@@ -27,6 +27,11 @@ def text_scalar(text: str) -> pa.Scalar:
     return text_array([text])[0]
 
 
+def empty_table(schema: pa.Schema) -> pa.Table:
+    """Return a table without rows: as `Schema.empty_table`, which imports pandas."""
+    return pa.Table.from_arrays([pa.nulls(0, kind) for kind in schema.types], schema=schema)
+
+
 def boolean_array(values: Any) -> pa.Array:
     """Return a numpy array of booleans as Arrow's."""
     bits = np.packbits(values, bitorder="little")

@@ -41,6 +41,7 @@ import pyarrow.types as types
 
 from datapkg.errors import IntegrityError
 from datapkg.format import canonical
+from datapkg.tables.arrow_values import empty_table
 from datapkg.tables.block_boundaries import cut_batches
 from datapkg.tables.block_reader import open_block, rows_at_once
 from datapkg.tables.pandas_metadata import forgotten_categories, observed, restore_categories, with_columns
@@ -101,7 +102,7 @@ def content_of_opened(
 
 def content_of_parts(parts: Iterable[pa.Table], schema: pa.Schema, *, as_narrow: bool = False) -> Content:
     """Return the content of a table that comes in parts; dictionaries must be the same in each."""
-    first = restore_categories(schema.empty_table(), schema)
+    first = restore_categories(empty_table(schema), schema)
     rows, digests = [], []
     for block in cut_batches(parts, first.schema, as_narrow=as_narrow):
         block = block if len(block) else first

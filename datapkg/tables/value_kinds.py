@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.types
 
 from datapkg.errors import InvalidInput
+from datapkg.tables.arrow_values import is_valid
 from datapkg.tables.value_conversions import Change, Level, change_of, is_null_type, zoned_nanoseconds
 
 # The keys (and `ITEM` for lists) that lead from a value of the column to a level below it.
@@ -98,7 +99,11 @@ class ValueKinds:
                 continue
             seen, kind = self._seen.setdefault(path, {}), _kind_of_arrow(level.type)
             if kind not in seen:
-                seen[kind] = self._range(values) if path else f"{self._counted} {self._rows + 1 + _first_valid(values)}"
+                seen[kind] = (
+                    self._range(values)
+                    if path
+                    else f"{self._counted} {self._rows + 1 + int(is_valid(values).argmax())}"
+                )
                 self._check(path, ())
         self._rows += len(values)
 
@@ -208,13 +213,6 @@ def _typed_levels(path: Path, values: pa.Array) -> Iterator[tuple[Path, pa.Array
     elif pyarrow.types.is_struct(values.type):
         for field, below in zip(values.type.fields, values.flatten(), strict=True):
             yield from _typed_levels((*path, field.name), below)
-
-
-def _first_valid(values: pa.Array) -> int:
-    import pyarrow.compute as pc
-
-    first: int = pc.index(values.is_valid(), True).as_py()
-    return first
 
 
 def _kind_of_time(value: Any, kind: str) -> str:

@@ -67,7 +67,7 @@ class ReadTask:
         site = self.exchange.opened(local)
         cache = TaskCache(self.package, self.given)
         tables = msgspec.json.decode(self.before, type=list[TableNode])
-        import_libraries()
+        import_libraries([self.spec])
         with site.writing(), keeping_memory(UserSettings().environ):
             before = PreviousState(Manifest.make(tables) if tables else None, site.objects, cache.claims)
             context = BuildContext(site.objects, cache, _no_secret, _no_package, before)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from datapkg.building.readers.validity import check_values
+from datapkg.tables.arrow_values import empty_table
 from datapkg.tables.extension_types import has_inner_extensions, schema_without, without_inner_extensions
 from datapkg.tables.frame_to_arrow import table_from_arrow, with_dtypes
 from datapkg.tables.table_stream import TablePart
@@ -79,4 +80,4 @@ def _has_categories(kind: pa.DataType) -> bool:
 def described(schema: pa.Schema, nulls: Mapping[str, int]) -> pa.Schema:
     """Return the schema with nullable dtypes for integer and boolean columns that have nulls."""
     dtypes = {each.name: NULLABLE[each.type] for each in schema if nulls.get(each.name) and each.type in NULLABLE}
-    return with_dtypes(schema.empty_table(), dtypes).schema
+    return with_dtypes(empty_table(schema), dtypes).schema

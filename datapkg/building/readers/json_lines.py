@@ -22,6 +22,7 @@ import pyarrow as pa
 from datapkg.building.readers.batches import BATCH_ROWS
 from datapkg.building.readers.compression import LONGEST_BYTES, open_text
 from datapkg.building.readers.json_values import distinct, finite
+from datapkg.building.readers.plain_types import plain_schema
 from datapkg.building.readers.records import Group, Numbered, Records, record_groups
 from datapkg.errors import InvalidInput
 from datapkg.tables.arrow_values import zero_for_null
@@ -45,7 +46,7 @@ class JsonLines(Records):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        super().__init__(lambda: _all_decoded(path))
+        super().__init__(lambda: _all_decoded(path), plain_schema)
 
     def parts(self) -> Iterator[TablePart]:
         """Yield and raise as `Records` does."""

@@ -31,13 +31,12 @@ class Records:
     types only, and everything is read again with the types of the whole.
     """
 
-    def __init__(self, read: Callable[[], Iterator[Group]]) -> None:
+    def __init__(
+        self, read: Callable[[], Iterator[Group]], quick: Callable[[Group], pa.Schema | None] = lambda group: None
+    ) -> None:
+        """`quick` returns the schema of a group, or None; it saves the import of pandas, which inference needs."""
         self._read = read
-        seen = _InferredColumns()
-        for group in read():
-            seen.see(group)
-            break
-        self.schema: pa.Schema = seen.schema()
+        self.schema: pa.Schema = next((quick(group) or inferred(group) for group in read()), None) or inferred([])
 
     def parts(self) -> Iterator[TablePart]:
         """Yield all rows in order; raise `RestartRead` at the end if their types differ from `schema`."""
@@ -73,6 +72,14 @@ class Records:
                 here = array(field.name, [record.get(field.name) for record in group], field.type)
             columns.append(here)
         return pa.Table.from_arrays(columns, schema=self.schema)
+
+
+def inferred(group: Group) -> pa.Schema:
+    """Return the columns of a group and their types; raise `InvalidInput` if a column has none."""
+    seen = _InferredColumns()
+    if group:
+        seen.see(group)
+    return seen.schema()
 
 
 class _InferredColumns:

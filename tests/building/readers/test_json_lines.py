@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 
 from datapkg.building.readers import json_lines
 from datapkg.building.readers.json_lines import JsonLines
+from datapkg.building.readers.plain_types import plain_schema
+from datapkg.building.readers.records import inferred
 from datapkg.errors import InvalidInput
 from datapkg.tables.table_stream import RestartRead
 from tests.examples import examples
@@ -146,6 +150,9 @@ VALUES = st.recursive(
 )
 
 
+LARGE = st.sampled_from([2**53 + 1, 2**63 - 1, 2**63, -(2**63) - 1, [2**53 + 1, 0.5]])
+
+
 @settings(max_examples=examples(40, 2_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=VALUES, later=VALUES, at=st.integers(0, 40))
 def test_values_of_any_form_are_read_as_line_by_line(tmp_path: Path, first: Any, later: Any, at: int) -> None:
@@ -155,6 +162,35 @@ def test_values_of_any_form_are_read_as_line_by_line(tmp_path: Path, first: Any,
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.MonkeyPatch.context() as patch:
         assert are_same(*both(path, patch))
+
+
+@settings(max_examples=examples(100, 3_000), deadline=None)
+@given(records=st.lists(st.dictionaries(st.sampled_from("xyz"), VALUES | LARGE, max_size=3), min_size=1, max_size=4))
+def test_types_of_plain_records_are_those_that_arrow_infers(records: list[dict[str, Any]]) -> None:
+    quick = plain_schema(records)
+    if quick is not None:
+        assert quick.equals(inferred(records), check_metadata=True)
+
+
+def test_types_of_plain_records_are_found() -> None:
+    assert plain_schema([ROW, {**NESTED, "n": 1}]) is not None
+
+
+def test_plain_lines_are_built_without_pandas(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f"{json.dumps(ROW | NESTED)}\n" * 60_000)
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from datapkg.api.build import build_package\n"
+        "from datapkg.format.names import Ref\n"
+        "from datapkg.home import Home\n"
+        f"home = Home({{'DATAPKG_HOME': {str(tmp_path / 'home')!r}}})\n"
+        f"build_package(home, Ref('me', 't'), Path({str(path)!r}))\n"
+        "print('pandas' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_blocks_of_nested_lines_are_parsed_by_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
