@@ -68,9 +68,19 @@ def _undecided(rows: pa.Table, columns: Mapping[str, str]) -> dict[str, str]:
     for name, column in zip(rows.column_names, rows.columns, strict=True):
         kind = "null" if column.null_count == len(column) else str(column.type)
         wanted = columns.get(name, "")
-        if wanted in _COULD_BE.get(kind, ()):
+        if wanted in _COULD_BE.get(kind, ()) and not (wanted == "double" and _would_change(column)):
             found[name] = _READ_AS[wanted]
     return found
+
+
+def _would_change(column: pa.ChunkedArray) -> bool:
+    """Return whether floats would change integers of a column; a build of all rows refuses these beside fractions."""
+    import pyarrow.types as types
+
+    from datapkg.building.readers.csv.inferred_types import INEXACT
+    from datapkg.building.readers.csv.large_integers import size_of
+
+    return bool(types.is_integer(column.type)) and size_of(column) == INEXACT
 
 
 def stored_rows(blocks: Sequence[Block], objects: Readable) -> pa.Table:

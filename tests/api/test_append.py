@@ -140,6 +140,7 @@ def test_rows_are_added_at_the_end_of_a_table(person: Person, ref: Ref, here: Pa
     [
         ("n,s\n1,x\n", r"'w': expected double, got no such column"),
         ("n,s,w\n1.5,x,1\n", r"'n': expected int64, got double"),
+        (f"n,s,w\n1,x,{2**53 + 1}\n", r"'w': expected double, got int64"),
         ("n,s,w,z\n1,x,1,1\n", r"'z': expected no such column, got int64"),
     ],
 )

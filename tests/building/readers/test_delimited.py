@@ -42,7 +42,7 @@ CORPUS: list[tuple[str, str | bytes, dict[str, Any]]] = [
     ("duplicate headers", "a,a,a.1,a\n1,2,3,4\n", {}),
     ("empty headers", "a,,\n1,2,3\n", {}),
     ("ragged short", "a,b,c\n1,2,3\n4,5\n6\n", {}),
-    ("trailing comma makes an index", "a,b\n1,2,\n3,4,\n", {}),
+    ("one field more makes an index", "a,b\n1,2,3\n3,4,\n", {}),
     ("no trailing index", "a,b\n1,2,\n3,4,\n", {"index_col": False}),
     ("bad lines skipped", "a,b\n1,2\n3,4,5,6\n7,8\n", {"on_bad_lines": "skip"}),
     ("missing in ints", "a,b\n1,x\n,y\n3,\n", {}),

@@ -12,7 +12,12 @@ from datapkg.building.readers.compression import SUFFIXES
 from datapkg.building.readers.csv.arrow_engine import ArrowCsvStream, ArrowTextStream, BlockSizeControl
 from datapkg.building.readers.csv.dialect import detect_dialect
 from datapkg.building.readers.csv.pandas_chunked import ChunkStream, reads_in_chunks
-from datapkg.building.readers.csv.pandas_whole import frame, names_from_dtype, width_of_first_row
+from datapkg.building.readers.csv.pandas_whole import (
+    frame,
+    names_from_dtype,
+    refuse_trailing_separators,
+    width_of_first_row,
+)
 from datapkg.building.readers.csv.record_splitter import Text
 from datapkg.building.readers.csv.unsupported import UnsupportedByEngine
 from datapkg.tables.table_stream import TablePart, TableStream
@@ -86,6 +91,7 @@ def _slow(path: Path, head: bytes, kwargs: dict[str, Any], warn: Warn, limits: E
     size = _estimated_size(path)
     if size >= limits.chunks and reads_in_chunks(kwargs):
         try:
+            refuse_trailing_separators(path, kwargs)
             return ChunkStream(path, kwargs, _rows(head, limits.chunk), whole)
         except UnsupportedByEngine:
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,12 +59,52 @@ def _read_with_missing(path: Path, kwargs: dict[str, Any], warn: Warn) -> pandas
         return _read(path, {**others, "dtype": "str"}, silent)
 
     try:
-        return with_exact_integers(_read(path, kwargs, warn), kwargs, as_text)
+        found = _read(path, kwargs, warn)
+        _check_index(path, found, kwargs, warn)
+        return with_exact_integers(found, kwargs, as_text)
     except ValueError as error:
         if not str(error).startswith(_MISSING):
             raise
     frame = _read(path, {**kwargs, "dtype": _nullable(kwargs["dtype"])}, warn)
     return _without_needless(frame, kwargs["dtype"])
+
+
+def _check_index(path: Path, frame: pandas.DataFrame, kwargs: dict[str, Any], warn: Warn) -> None:
+    """Warn of an index that pandas made of first fields, as the rows have more fields than the header.
+
+    Raise `InvalidInput` if the last column is empty, as then rows end with a separator.
+    """
+    import pandas
+
+    if kwargs.get("index_col") is not None or 0 in frame.shape:
+        return
+    if frame.iloc[:, -1].isna().all():
+        refuse_trailing_separators(path, kwargs)
+    index = frame.index
+    if not isinstance(index, pandas.RangeIndex) or (index.start, index.step, index.name) != (0, 1, None):
+        warn("rows have more fields than columns have names; the first is the index, as by kwargs: {index_col: 0}")
+
+
+def refuse_trailing_separators(path: Path, kwargs: dict[str, Any]) -> None:
+    """Raise `InvalidInput` if the first row ends with a separator beyond the last column.
+
+    pandas makes an index of its first field, and puts each value into the column beside its own.
+    """
+    if kwargs.get("index_col") is not None:
+        return
+
+    def first(**more: Any) -> pandas.DataFrame:
+        names = {name: value for name, value in kwargs.items() if name not in ("converters", "skipfooter")}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _by_pandas(path, {**names, "dtype": "str", "nrows": 1, **more})
+
+    found = first()
+    if 0 not in found.shape and found.iloc[:, -1].isna().all() and not found.equals(first(index_col=False)):
+        raise InvalidInput(
+            "rows have more fields than there are names of columns, and end with a separator",
+            hint="kwargs: {index_col: false} leaves out the last field, {index_col: 0} makes an index of the first",
+        )
 
 
 def _nullable(dtype: Any) -> Any:
