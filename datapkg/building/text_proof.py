@@ -184,7 +184,10 @@ def _has_word(values: pa.Array, words: list[str]) -> bool:
 
     offsets = offsets_of(values, np.int32)
     lengths = np.diff(offsets)
-    may_be = lengths <= max(len(word.encode()) for word in words)
+    longest = max(len(word.encode()) for word in words)
+    if not len(lengths) or lengths.min() > longest:
+        return False
+    may_be = lengths <= longest
     first, last = int(offsets[0]), int(offsets[-1])
     if first < last:
         begins = np.zeros(256, bool)

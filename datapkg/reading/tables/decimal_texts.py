@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 _ROWS = 16_384  # at a time, which stay in the cache
-_LEAST, _WHOLE = 1e-4, 10_000  # smaller floats have exponents, and larger ones no text of their whole part in a table
+# Smaller floats have exponents, and larger ones no text of their whole part in a table.
+_LEAST, _WHOLE = 1e-4, 100_000
+_FOURS = 10_000  # numbers of four digits
 _PLACES = (2, 4, 6, 8)
 # A text is the end of 8 bytes, up to the point, and the begin of 8 digits.
 _HEAD, _DIGITS = 8, 8
@@ -82,11 +84,11 @@ def _rows(values: Any, places: int) -> tuple[Any, Any, Any]:
 def _fill(groups: Any, digits: Any, has_low: bool) -> Any:
     """Write eight digits into rows of four times four bytes, after the point; return how many are needed."""
     fours, high_ends, low_ends = _fours()
-    high = digits // _WHOLE
+    high = digits // _FOURS
     groups[:, 2] = fours.take(high)
     ends = high_ends.take(high)
     if has_low:
-        high *= _WHOLE
+        high *= _FOURS
         low = digits - high
         groups[:, 3] = fours.take(low)
         np.maximum(ends, low_ends.take(low), out=ends)
@@ -96,10 +98,17 @@ def _fill(groups: Any, digits: Any, has_low: bool) -> Any:
 @lru_cache(1)
 def _heads() -> tuple[Any, Any]:
     """Return the texts up to the point of whole parts, then of negative ones; and the span of each without digits."""
-    texts = [b"%d." % number for number in range(_WHOLE)]
-    texts += [b"-" + each for each in texts]
-    joined = b"".join(each.rjust(_HEAD) for each in texts)
-    return np.frombuffer(joined, np.uint64), np.array([len(each) for each in texts]) * _SPANS
+    numbers = np.arange(2 * _WHOLE)
+    numbers[_WHOLE:] -= _WHOLE
+    most = len(str(_WHOLE - 1))
+    lengths = 1 + sum((numbers >= 10**digits).astype(np.int64) for digits in range(1, most))
+    texts = np.full((2 * _WHOLE, _HEAD), ord("."), np.uint8)
+    for at in range(most):
+        texts[:, _HEAD - 2 - at] = ord("0") + numbers // 10**at % 10
+    lengths[_WHOLE:] += 1
+    negative = np.arange(_WHOLE, 2 * _WHOLE)
+    texts[negative, _HEAD - 1 - lengths[_WHOLE:]] = ord("-")
+    return texts.view(np.uint64).ravel(), (lengths + 1) * _SPANS
 
 
 @lru_cache(1)
@@ -108,7 +117,7 @@ def _fours() -> tuple[Any, Any, Any]:
 
     At least one follows the point. Zeros at the end need none.
     """
-    texts = [b"%04d" % number for number in range(_WHOLE)]
+    texts = [b"%04d" % number for number in range(_FOURS)]
     needed = np.array([len(each.rstrip(b"0")) for each in texts])
     return np.frombuffer(b"".join(texts), np.uint32), np.maximum(needed, 1), np.where(needed, needed + 4, 0)
 

@@ -156,7 +156,7 @@ def test_numbers_of_few_digits_are_as_others(home: Home, seed: int, share: float
 @given(
     seed=st.integers(0, 2**32 - 1),
     places=st.integers(0, 9),
-    size=st.sampled_from([1e-3, 1.0, 700.0, 9_999.0, 20_000.0]),
+    size=st.sampled_from([1e-3, 1.0, 700.0, 9_999.0, 99_999.0, 200_000.0]),
     share=st.sampled_from([0, 0.01, 0.2]),
     missing=st.sampled_from(["", "NA", ","]),
 )
@@ -165,7 +165,7 @@ def test_floats_of_few_decimals_are_as_others(
 ) -> None:
     random, rows = np.random.default_rng(seed), 500
     decimals = np.round(random.uniform(-size, size, rows), places)
-    others = random.choice([*SPECIAL, 1e-4, 9_999.995, 1e-5, -1e4, 0.1 + 0.2], rows)
+    others = random.choice([*SPECIAL, 1e-4, 9_999.995, 1e-5, -1e5, 99_999.5, -99_999.99, 0.1 + 0.2], rows)
     near = np.nextafter(decimals, random.choice([-np.inf, np.inf], rows))
     others = np.where(random.random(rows) < 0.5, others, near)
     floats = np.where(random.random(rows) < share, others, decimals)
