@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pandas as pd
 import pytest
 
@@ -194,6 +196,13 @@ def test_frames_of_text_and_bytes_are_rejected(home: Home, order: str) -> None:
     values = dict(zip(order, ([None, "é"], [b"\xff", None]), strict=True))
     nodes = [table_node(home, name, pd.DataFrame({"c": each})) for name, each in sorted(values.items())]
     with pytest.raises(InvalidInput, match="column 'c' holds text and bytes"):
+        package(home, *nodes).frames()
+
+
+def test_frames_of_decimals_and_floats_are_rejected(home: Home) -> None:
+    exact = pd.DataFrame({"c": [Decimal("0.1234567890123456789012")]})
+    nodes = [table_node(home, "a", exact), table_node(home, "b", pd.DataFrame({"c": [0.5]}))]
+    with pytest.raises(InvalidInput, match="column 'c' holds decimals and floats"):
         package(home, *nodes).frames()
 
 

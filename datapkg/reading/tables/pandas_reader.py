@@ -183,23 +183,24 @@ def concatenate(tables: list[StoredTable]) -> pd.DataFrame | None:
             pa.unify_schemas([bare[0].schema, part.schema], promote_options="permissive")
         except (pa.ArrowException, TypeError) as error:
             raise _not_joined(tables[0], table, str(error)) from error
-    _check_text(tables, bare)
+    _check_kinds(tables, bare)
     try:
         return to_pandas(pa.concat_tables(bare, promote_options="permissive"))
     except pa.ArrowException as error:
         raise exhausted(error) or _not_joined(tables[0], tables[-1], str(error)) from error
 
 
-def _check_text(tables: list[StoredTable], parts: list[pa.Table]) -> None:
-    """Raise `InvalidInput` for text beside bytes, which Arrow would turn into bytes."""
+def _check_kinds(tables: list[StoredTable], parts: list[pa.Table]) -> None:
+    """Raise `InvalidInput` for kinds that Arrow joins with other values: text becomes bytes, decimals become floats."""
     # The first of columns that share a name.
     types_by_name = [{field.name: field.type for field in reversed(list(part.schema))} for part in parts]
     for name in dict.fromkeys(parts[0].column_names):
         kinds = [each[name] for each in types_by_name]
-        texts = [table for table, kind in zip(tables, kinds, strict=True) if _is_text(kind)]
-        others = [table for table, kind in zip(tables, kinds, strict=True) if _is_bytes(kind)]
-        if texts and others:
-            raise _not_joined(texts[0], others[0], f"column {quoted(name)} holds text and bytes")
+        for is_one, is_other, what in _APART:
+            ones = [table for table, kind in zip(tables, kinds, strict=True) if is_one(kind)]
+            others = [table for table, kind in zip(tables, kinds, strict=True) if is_other(kind)]
+            if ones and others:
+                raise _not_joined(ones[0], others[0], f"column {quoted(name)} holds {what}")
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
@@ -208,6 +209,9 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+_APART = ((_is_text, _is_bytes, "text and bytes"), (types.is_decimal, types.is_floating, "decimals and floats"))
 
 
 def _not_joined(one: StoredTable, other: StoredTable, why: str) -> InvalidInput:
