@@ -6,6 +6,8 @@ import errno
 import io
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from datapkg.errors import Refused
 from datapkg.objects.blobs.folder import FolderBlobs
 from tests.blob_contract import KEY, BlobsContract
+from tests.fresh_process import ROOT
 
 
 class TestFolder(BlobsContract):
@@ -33,6 +36,34 @@ def test_nothing_temporary_is_left(blobs: FolderBlobs) -> None:
     blobs.put("heads.json", io.BytesIO(b"c"))
     assert blobs.can_create
     assert os.listdir(blobs.folder / "tmp") == []
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on another disk than the temporary folders of tests."""
+    here = os.stat(tmp_path).st_dev
+    found = (each for each in ("/dev/shm", "/tmp", ROOT) if Path(each).is_dir() and os.stat(each).st_dev != here)
+    if not (disk := next(found, None)):
+        pytest.skip("this machine has one file system")
+    with tempfile.TemporaryDirectory(dir=disk) as folder:
+        yield Path(folder)
+
+
+def test_folders_may_be_links_to_another_disk(blobs: FolderBlobs, other_disk: Path, tmp_path: Path) -> None:
+    blobs.folder.mkdir()
+    (blobs.folder / "packs").symlink_to(other_disk)
+    assert blobs.create("packs/new", b"a")
+    assert not blobs.create("packs/new", b"b")
+    blobs.put("packs/deep/er", io.BytesIO(b"b"))
+    (tmp_path / "made").write_bytes(b"c")
+    blobs.take("packs/taken", tmp_path / "made")
+    blobs.rename("packs/taken", "trash/packs/taken")
+    blobs.rename("trash/packs/taken", "packs/back")
+    assert {each.key for each in blobs.list()} == {"packs/new", "packs/deep/er", "packs/back"}
+    assert [blobs.read(f"packs/{name}", 9) for name in ("new", "deep/er", "back")] == [b"a", b"b", b"c"]
+    assert not [each for each in other_disk.rglob("*") if each.name.startswith(".")]
+    (other_disk / ".blob-left").touch()
+    assert len(list(blobs.list("packs/"))) == 3
 
 
 def test_the_umask_says_who_may_read(blobs: FolderBlobs) -> None:

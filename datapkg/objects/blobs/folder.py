@@ -32,6 +32,8 @@ from datapkg.objects.files import (
 )
 
 TMP = "tmp"
+HIDDEN = ".blob"
+"""What temporary names begin with; no key has a part that begins with a dot."""
 FILE_MODE = 0o444
 """Files are never changed in place, only replaced. The umask decides who may read them."""
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
@@ -89,7 +91,7 @@ class FolderBlobs(Blobs):
 
     def create(self, key: str, data: bytes) -> bool:
         target = self.path(key)
-        with self._new_file() as (temp, file):
+        with self._new_file(target) as (temp, file):
             file.write(data)
             sync_file(file)
             self._make_folder(target.parent)
@@ -108,7 +110,7 @@ class FolderBlobs(Blobs):
 
     def put(self, key: str, stream: BinaryIO) -> None:
         target = self.path(key)
-        with self._new_file() as (temp, file):
+        with self._new_file(target) as (temp, file):
             shutil.copyfileobj(stream, file, READ_BUFFER_BYTES)
             # Before the rename: otherwise a crash may leave the name on an empty file.
             sync_file(file)
@@ -170,7 +172,7 @@ class FolderBlobs(Blobs):
                 folders.clear()
                 continue
             seen.add(real)
-            for name in names:
+            for name in (each for each in names if not each.startswith(HIDDEN)):
                 path = Path(folder, name)
                 try:
                     found = path.stat()
@@ -184,17 +186,25 @@ class FolderBlobs(Blobs):
                 yield BlobInfo(key, found.st_size, datetime.fromtimestamp(found.st_ctime, UTC))
 
     @contextmanager
-    def _new_file(self) -> Iterator[tuple[Path, IO[bytes]]]:
-        """Open a temporary file for writing; what the block leaves of it is removed."""
+    def _new_file(self, target: Path | None = None) -> Iterator[tuple[Path, IO[bytes]]]:
+        """Open a temporary file on the disk of `target` for writing; what the block leaves of it is removed."""
         with self._changing(_UNUSABLE):
             self._make_folder(self.folder / TMP)
-            temp = temp_path(self.folder / TMP, "blob")
+            temp = temp_path(self._temporary(target), HIDDEN)
             file = new_file(temp, mode=FILE_MODE)
         try:
             with naming(temp), file:  # closing writes what is left
                 yield temp, file
         finally:
             temp.unlink(missing_ok=True)
+
+    def _temporary(self, target: Path | None) -> Path:
+        """Return the folder for a temporary file that is to get this name: near it, if that is on another disk."""
+        usual = self.folder / TMP
+        if target is None:
+            return usual
+        near = next(each for each in target.parents if each.is_dir())
+        return usual if os.stat(near).st_dev == os.stat(usual).st_dev else near
 
     @contextmanager
     def _changing(self, refusals: AbstractSet[int] = UNWRITABLE) -> Iterator[None]:
