@@ -216,7 +216,7 @@ def test_results_of_run_caches_are_replaced_renewed_and_dropped(kind: str, tmp_p
                 return stage_results.keep(connection, package, row, {body, row.manifest}, author="ada", **times)
 
             def found(*keys: str, day: int = 0) -> list[tuple[str, str, int]]:
-                rows = stage_results.find(connection, package, keys, NOW + timedelta(days=day))
+                rows = stage_results.find(connection, package, keys, NOW + timedelta(days=day), 1000)
                 return [(row.key, row.manifest, row.manifest_size) for row in rows]
 
             assert [keep(StageRow(key, "1" * 64, {"a.py": key}, body, 7), 1) for _ in range(2)] == [True, False]
@@ -229,7 +229,7 @@ def test_results_of_run_caches_are_replaced_renewed_and_dropped(kind: str, tmp_p
             assert found(key) == [(key, body, 3)]
             stage_results.keep_variants(connection, package, [key, other], 1)
             assert objects.unreferenced_after(connection, "", 10) == [key]
-            (row,) = stage_results.find(connection, package, [key], NOW)
+            (row,) = stage_results.find(connection, package, [key], NOW, 1000)
             stage_results.renew(connection, [row.id], NOW + timedelta(days=5))
             stage_results.make_room(connection, package, 2, 13)
             assert found(key, other) == [(key, body, 3)]
