@@ -232,8 +232,18 @@ def _keep(home: Home, ref: Ref, built: BuildOutput, message: str, before: Curren
 def _same_record(home: Home, ref: Ref, built: BuildOutput) -> bool:
     """Return whether the log has the same check results, skipped sources, and sources as `status` compares them."""
     from datapkg.building.status import compared
+    from datapkg.format.hashing import hash_bytes
+    from datapkg.format.record_lists import LISTS, split_record
 
-    record = home.store.record(ref, built.manifest.hash) or {}
+    event = home.store.refs.recorded(ref, built.manifest.hash, "build")
+    if event and event.record_object:
+        # Very many sources take much memory; here it is enough that the objects with both lists are equal.
+        short, lists = split_record(built.record)
+        keys = (LISTS, "sources", "checks", "rules", "left_out")
+        is_same = all(short.get(key) == event.record.get(key) for key in keys)
+        if is_same and hash_bytes(lists) == event.record_object:
+            return True
+    record = home.store.record_of(event) if event else {}
     is_same = all(record.get(key) == built.record.get(key) for key in ("checks", "rules", "left_out"))
     return is_same and compared(record) == compared(built.record)
 

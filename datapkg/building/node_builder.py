@@ -109,9 +109,14 @@ def file_nodes(spec: NodeSpec, stored: StoredFile, context: BuildContext) -> Bui
     """Return the node of a file that is stored unchanged."""
     source, hash = cast(FileSource, local_file(spec.source)), stored.digest.hex()
     node = file_node(spec, source, hash, stored.size)
-    is_reused = stored.why in KNOWN or context.previous.has(node)
+    is_reused = is_stored_before(stored, node, context)
     record = source_record(spec, source, hash, stored.size)
     return BuiltNodes([node], is_reused, record, list(stored.warnings), stored.why)
+
+
+def is_stored_before(stored: StoredFile, node: FileNode, context: BuildContext) -> bool:
+    """Return whether the object of a file that is stored unchanged already existed."""
+    return stored.why in KNOWN or context.previous.has(node)
 
 
 def file_node(spec: NodeSpec, source: FileSource, hash: str, size: int) -> FileNode:

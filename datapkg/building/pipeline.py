@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from datapkg.building.build_context import BuildContext, PreviousState, TaskRunner
 from datapkg.building.cache import BuildCache
 from datapkg.building.checks.report import raise_failed, recorded, warnings_of
 from datapkg.building.checks.run import CheckResult, run_checks
 from datapkg.building.metadata_lint import metadata_warnings
-from datapkg.building.node_builder import KNOWN
+from datapkg.building.node_builder import KNOWN, StoredFile, is_stored_before
 from datapkg.building.record import make_record
 from datapkg.building.scheduler import Outcome, build_all
 from datapkg.building.sources.base import FindPackage, Secret
@@ -21,6 +21,7 @@ from datapkg.building.stages.outcome import StageOutcome
 from datapkg.building.stages.output_nodes import before_stages
 from datapkg.building.stages.record import recorded_stages
 from datapkg.building.stages.schedule import StageSchedule, StageTools
+from datapkg.building.stored_files import StoredFiles, WithStored
 from datapkg.errors import BuildFailed, DatapkgError, InvalidInput
 from datapkg.format.manifest.parsed import GroupNode, Manifest, Node, TableNode
 from datapkg.format.manifest.patch import make_long
@@ -91,15 +92,14 @@ def build_package(
     try:
         with objects.batch(), capture_warnings():
             for node, outcome in build_all(nodes, context, progress):
-                collected.add(node.path, outcome)
+                collected.add(node, outcome, context)
             if not (keep_going and collected.nodes):
                 collected.raise_failures()
         if spec.stages:
             nodes += _build_stages(spec, context, collected, stages, keep_going=keep_going)
         groups = [GroupNode(path=path, meta=meta) for path, meta in spec.groups.items()]
-        collected.nodes = joined([*collected.nodes, *groups])
-        manifest = _manifest(collected.nodes, spec.meta, previous)
-        collected.nodes = []  # the manifest has them
+        manifest = _manifest(joined(collected.nodes, groups), spec.meta, previous)
+        collected.forget_nodes()  # the manifest has them
         cache.claims.mark_verified(collected.tables)
     finally:
         # The cache is saved even after an error, so the next build does not repeat what succeeded.
@@ -109,7 +109,7 @@ def build_package(
     return _output(spec, manifest, collected, results, before.warnings)
 
 
-def _manifest(nodes: list[Node], meta: dict[str, Any], previous: Manifest | None) -> Manifest:
+def _manifest(nodes: Sequence[Node], meta: dict[str, Any], previous: Manifest | None) -> Manifest:
     return Manifest.make(nodes, meta, like=previous) if len(nodes) < MANY else make_long(nodes, meta)
 
 
@@ -132,7 +132,7 @@ def _build_stages(
         built = [node for each in outcomes for node in schedule.nodes_of(each)]
         with context.objects.batch(), capture_warnings():
             for node, made in build_all(built, context, context.progress):
-                collected.add(node.path, made)
+                collected.add(node, made, context)
         nodes += built
     collected.warnings += tools.shared.warnings if tools.shared else []
     order = {stage.name: number for number, stage in enumerate(spec.stages)}
@@ -188,9 +188,10 @@ class _Collected:
     """The outcomes of the sources processed so far."""
 
     def __init__(self) -> None:
-        self.nodes: list[Node] = []
+        self._nodes: list[Node | None] = []
+        self._stored = StoredFiles()
         self.tables: list[TableNode] = []  # written now, or verified
-        self.sources: list[dict[str, Any]] = []
+        self._sources: list[dict[str, Any] | None] = []
         self.packages: list[dict[str, Any]] = []
         self.warnings: list[str] = []
         self.failures: dict[str, DatapkgError] = {}
@@ -198,15 +199,34 @@ class _Collected:
         self.stages: list[StageOutcome] = []
         self.built = self.reused = self.reread = 0
 
-    def add(self, path: str, made: Outcome) -> None:
-        """Add the outcome of the source of the node at a path."""
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """All nodes, also those that are added later."""
+        return WithStored(self._nodes, self._stored.nodes)
+
+    @property
+    def sources(self) -> Sequence[dict[str, Any]]:
+        """The entries of the record."""
+        if None in self._sources:
+            return WithStored(self._sources, self._stored.records)
+        return cast("list[dict[str, Any]]", self._sources)
+
+    def forget_nodes(self) -> None:
+        """Forget all nodes."""
+        self._nodes = []
+
+    def add(self, spec: NodeSpec, made: Outcome, context: BuildContext) -> None:
+        """Add the outcome of the source of a node."""
         if isinstance(made, DatapkgError):
-            self.failures[path] = made
+            self.failures[spec.path] = made
             return
-        self.nodes += made.nodes
+        if isinstance(made, StoredFile):
+            self._add_stored(spec, made, context)
+            return
+        self._nodes += made.nodes
+        self._sources += [made.source] if made.source else []
         if made.why not in KNOWN:
             self.tables += [node for node in made.nodes if isinstance(node, TableNode)]
-        self.sources += [made.source] if made.source else []
         self.packages += [made.pin] if made.pin else []
         self.warnings += made.warnings
         nodes = [node for node in made.nodes if not isinstance(node, GroupNode)]
@@ -214,6 +234,17 @@ class _Collected:
         self.reused += len(nodes) if made.reused else 0
         self.built += 0 if made.reused else len(nodes)
         self.reread += len(nodes) if made.reused and made.why not in KNOWN else 0
+
+    def _add_stored(self, spec: NodeSpec, made: StoredFile, context: BuildContext) -> None:
+        self._nodes.append(None)
+        self._sources.append(None)
+        node = self._stored.add(spec, made)
+        self.warnings += made.warnings
+        self.why[node.path] = made.why
+        is_reused = is_stored_before(made, node, context)
+        self.reused += is_reused
+        self.built += not is_reused
+        self.reread += is_reused and made.why not in KNOWN
 
     def raise_failures(self) -> None:
         """Raise the only failure, or one error that lists all failures; do nothing without failures."""
@@ -229,10 +260,12 @@ class _Collected:
             )
 
 
-def joined(nodes: list[Node]) -> list[Node]:
-    """Return the nodes with groups of the same path (from the build file and from a source) merged."""
+def joined(nodes: Sequence[Node], more: Sequence[GroupNode] = ()) -> Sequence[Node]:
+    """Return the nodes, and more, with groups of the same path (from the build file and from a source) merged."""
+    if not more and not any(isinstance(node, GroupNode) for node in nodes):
+        return nodes
     groups: dict[str, GroupNode] = {}
-    for node in nodes:
+    for node in [*nodes, *more]:
         if isinstance(node, GroupNode):
             before = groups.get(node.path)
             meta = {**before.meta, **node.meta} if before else node.meta

@@ -26,7 +26,7 @@ LIBRARIES = ("datapkg", "pandas", "pyarrow", "numpy", "python-calamine", "pyread
 
 def make_record(
     spec: BuildSpec,
-    sources: list[dict[str, Any]],
+    sources: Sequence[dict[str, Any]],
     packages: list[dict[str, Any]],
     checks: list[dict[str, Any]],
     left_out: Mapping[str, str] = {},
@@ -35,7 +35,7 @@ def make_record(
     """Return the record of a build as JSON values; the caller adds who, when and why."""
     record: dict[str, Any] = {
         "origin": spec.origin,
-        "sources": [each if "kwargs" not in each else _with_kwargs(each) for each in sources],
+        "sources": [with_recorded_kwargs(each) for each in sources] if isinstance(sources, list) else sources,
         "libraries": {"python": platform.python_version(), **versions()},
     }
     if packages:
@@ -63,8 +63,9 @@ def recorded_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {"kwargs": plain, **({} if repr(plain) == repr(kwargs) else {KWARGS_PYTHON: repr(kwargs)})}
 
 
-def _with_kwargs(source: dict[str, Any]) -> dict[str, Any]:
-    return {**as_json(source), **recorded_kwargs(source["kwargs"])}
+def with_recorded_kwargs(source: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry of a source as it is recorded."""
+    return {**as_json(source), **recorded_kwargs(source["kwargs"])} if "kwargs" in source else source
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from datapkg.building.build_context import BIG_BYTES, BuildContext
@@ -26,7 +26,7 @@ from datapkg.building.readers import TRANSFORMS
 from datapkg.building.sources.handlers import handler_of, local_file
 from datapkg.building.spec.model import NodeSpec, Source
 from datapkg.errors import BuildFailed, DatapkgError
-from datapkg.format.object_sizes import missing_among
+from datapkg.format.object_sizes import MANY, SizesCollector, lacking
 from datapkg.format.texts import size_text
 from datapkg.objects.progress import BUILDING, BUILDING_NODES, PartCounter, Progress, Share
 from datapkg.objects.threads import PendingCall, ThreadPool
@@ -36,16 +36,18 @@ WORKERS = os.cpu_count() or 1
 MOST_COMPRESSED = 16
 """Few tables take less than this part of their source: a build with less room than that does not begin."""
 # The nodes of a source, or the error that it failed with.
-Outcome = BuiltNodes | DatapkgError
-Made = Outcome | StoredFile
+Outcome = BuiltNodes | StoredFile | DatapkgError
 
 
 def build_all(
     specs: Sequence[NodeSpec], context: BuildContext, progress: Progress
 ) -> Iterator[tuple[NodeSpec, Outcome]]:
-    """Build the nodes of all sources and yield them in order; a source that fails does not stop the others."""
-    context.absent = missing_among(look_up_files(specs, context.cache), context.objects.missing)
-    made: list[Made | None] = []
+    """Build the nodes of all sources and yield them in order; a source that fails does not stop the others.
+
+    Very many files that are stored unchanged are yielded as such.
+    """
+    context.absent = set(lacking(look_up_files(specs, context.cache), context.objects.missing))
+    made: list[Outcome | None] = []
     for number, spec in enumerate(specs):
         progress("comparing", number, len(specs))
         file = local_file(spec.source)
@@ -63,12 +65,14 @@ def build_all(
     for number, spec in enumerate(specs):
         outcome, made[number] = made[number], None  # what the caller keeps of it takes less
         assert outcome is not None
-        yield spec, file_nodes(spec, outcome, context) if isinstance(outcome, StoredFile) else outcome
+        if isinstance(outcome, StoredFile) and len(specs) < MANY:
+            outcome = file_nodes(spec, outcome, context)
+        yield spec, outcome
 
 
 def _all_made(
     specs: Sequence[NodeSpec], sizes: Sequence[int | None], counter: PartCounter, context: BuildContext
-) -> Iterator[tuple[int, Made]]:
+) -> Iterator[tuple[int, Outcome]]:
     """Build sources of these sizes, each a part of the counted work; yield number and outcome in any order."""
     runner = context.runner
     ways: dict[str, list[int]] = {"elsewhere": [], "in threads": [], "as it is": [], "alone": []}
@@ -79,7 +83,7 @@ def _all_made(
         import_libraries(specs[number] for number in ways["in threads"])
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(ThreadPool(WORKERS))
-        pending: dict[int, PendingCall[Made] | PendingCall[Made | Deferred]] = {
+        pending: dict[int, PendingCall[Outcome] | PendingCall[Outcome | Deferred]] = {
             number: pool.submit(_make, specs[number], context, counter.share(number))
             for way in ("elsewhere", "in threads")
             for number in ways[way]
@@ -109,21 +113,21 @@ def _way(spec: NodeSpec, size: int | None) -> str:
     return "in threads" if size is None or size < BIG_BYTES else "alone"
 
 
-def look_up_files(specs: Sequence[NodeSpec], cache: BuildCache) -> set[str]:
-    """Load the cache entries of all local files in few queries; return the hashes of files that are stored as is."""
+def look_up_files(specs: Sequence[NodeSpec], cache: BuildCache) -> Mapping[str, int]:
+    """Load the cache entries of all local files in few queries; return those that are stored as is: hash to size."""
     files = [(spec, file) for spec in specs if (file := local_file(spec.source)) is not None]
     if not files:
-        return set()
+        return {}
     cache.look_below(outermost({os.path.dirname(file.location) for _, file in files}))
-    parsed, hashes = [], set()
+    parsed, stored = [], SizesCollector()
     for spec, file in files:
         if known := cache.hash_of(file.location):
             if TRANSFORMS[spec.transform].kind == "file":
-                hashes.add(known[0])
+                stored.add([known[0]], [known[1]])
             else:
                 parsed.append((spec, known[0], file.name))
     cache.look_for(parsed)
-    return hashes
+    return stored.with_repeated()[0]
 
 
 def _least_bytes(specs: Sequence[NodeSpec], sizes: Sequence[int | None]) -> tuple[int, int]:
@@ -158,8 +162,8 @@ def _size(source: Source) -> int | None:
         return None
 
 
-def _make(spec: NodeSpec, context: BuildContext, share: Share) -> Made | Deferred:
-    found: Made | Deferred
+def _make(spec: NodeSpec, context: BuildContext, share: Share) -> Outcome | Deferred:
+    found: Outcome | Deferred
     try:
         found = build_node(spec, context, share)
     except BuildFailed as error:
@@ -169,7 +173,7 @@ def _make(spec: NodeSpec, context: BuildContext, share: Share) -> Made | Deferre
     return found
 
 
-def _end(deferred: Deferred, share: Share) -> Made:
+def _end(deferred: Deferred, share: Share) -> Outcome:
     try:
         return deferred()
     except BuildFailed as error:
@@ -178,6 +182,6 @@ def _end(deferred: Deferred, share: Share) -> Made:
         share(1)
 
 
-def _here(spec: NodeSpec, context: BuildContext, share: Share) -> Made:
+def _here(spec: NodeSpec, context: BuildContext, share: Share) -> Outcome:
     found = _make(spec, context, share)
     return _end(found, share) if callable(found) else found

@@ -11,6 +11,8 @@ import json
 import os
 import sys
 import time
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,15 +29,18 @@ MAX_OBJECT_FILES = 2_000  # `recall` looks at each of them
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a folder: a hash of all names and stats, and the paths of the files in it."""
+    """The state of a folder: a hash of all names and stats, and a number for each file in it, in order."""
 
     mark: str
-    files: list[str]
+    files: array[int]
 
     def holds(self, paths: Iterable[str | os.PathLike[str]]) -> bool:
         """Return whether all these files are part of the snapshot."""
-        files = set(self.files)
-        return all(os.path.abspath(path) in files for path in paths)
+        return all(self._has(hash(os.path.abspath(path))) for path in paths)
+
+    def _has(self, number: int) -> bool:
+        at = bisect_left(self.files, number)
+        return at < len(self.files) and self.files[at] == number
 
 
 def take_snapshot(folder: Path, settings: Iterable[object]) -> Snapshot | None:
@@ -45,7 +50,8 @@ def take_snapshot(folder: Path, settings: Iterable[object]) -> Snapshot | None:
     """
     at = time.time_ns()
     sha256 = hashlib.sha256(json.dumps([str(each) for each in settings]).encode())
-    files: list[str] = []
+    # Hashes of 64 bits, of which Python makes others in each process: the paths would take ten times as much.
+    files = array("q")
     newest = 0
     waiting = [str(folder)]
     try:
@@ -63,11 +69,12 @@ def take_snapshot(folder: Path, settings: Iterable[object]) -> Snapshot | None:
                         return None
                     now = stamp(entry.stat())
                     newest = max(newest, now[2])
-                    files.append(entry.path)
+                    files.append(hash(entry.path))
                     sha256.update(f"{entry.path}\0{now}\0".encode("utf-8", "surrogateescape"))
     except OSError:
         return None
     # A file that changed within a clock tick of this scan may change again with the same stat.
+    files = array("q", sorted(files))
     return Snapshot(sha256.hexdigest(), files) if newest + TICK_NS < at else None
 
 

@@ -231,15 +231,6 @@ def lacking(wanted: Mapping[str, int], missing: Callable[[Sequence[str]], Collec
     return {hash: size for hash, size in wanted.items() if hash in absent}
 
 
-def missing_among(hashes: Collection[str], missing: Callable[[Sequence[str]], Collection[str]]) -> set[str]:
-    """Return those hashes that `missing` returns; of very many it gets some at a time, in order."""
-    if len(hashes) <= AT_ONCE:
-        return set(missing(list(hashes))) if hashes else set()
-    ordered = sorted(hashes)
-    groups = (ordered[start : start + AT_ONCE] for start in range(0, len(ordered), AT_ONCE))
-    return {hash for group in groups for hash in missing(group)}
-
-
 def in_groups(sizes: Mapping[str, _S]) -> Iterator[dict[str, _S]]:
     """Yield objects in groups of at most `AT_ONCE`, in order."""
     items = iter(sizes.items())

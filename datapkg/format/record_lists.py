@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ def split_record(record: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Return a record without its long lists, and the object that has these; the record itself and b"" without any."""
     from msgspec.json import encode
 
-    lists = {key: value for key, value in record.items() if isinstance(value, list)}
+    lists = {key: value for key, value in record.items() if isinstance(value, Sequence) and not isinstance(value, str)}
     keys = [key for key, value in lists.items() if _is_long(map(len, map(encode, value)))]
     if not keys:
         return dict(record), b""

@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.big, pytest.mark.timeout(1800)]
 
 FEW, MORE = MANY + 5_000, 100_000
 BARS = {
+    "build": 1_000,
     "verify": 180,
     "gc": 240,
     "du": 240,
@@ -72,6 +73,16 @@ def make(person: Person, ref: Ref, count: int) -> None:
     home.store.refs.set_current(ref, Current(manifest.hash, "local", bytes_logical=manifest.size()))
 
 
+def write_files(folder: Path, count: int) -> Path:
+    """Write so many files, some thousand in each folder."""
+    for number in range(count):
+        path = folder / f"{number // 1000}/{number}.txt"
+        if number % 1000 == 0:
+            path.parent.mkdir(parents=True)
+        path.write_bytes(b"%d of %d" % (number, count))
+    return folder
+
+
 def peak(person: Person, machine: str, *words: str) -> int:
     """Run a command in a process of its own, and return its peak of memory in bytes."""
     environ = {**os.environ, **person.environ(machine), "DATAPKG_TIMEOUT_S": "300"}
@@ -88,7 +99,9 @@ def test_memory_grows_little_with_the_files(registry: LiveRegistry, tmp_path: Pa
     for count in (FEW, FEW + MORE):
         ref = person.ref(f"many{count}")
         make(person, ref, count)
+        sources = write_files(tmp_path / f"sources {count}", count)
         found = {
+            "build": peak(person, f"builds {count}", "build", "me/files", str(sources)),
             "verify": peak(person, f"of {count}", "verify", ref.package),
             "gc": peak(person, f"of {count}", "gc", "--dry-run"),
             "du": peak(person, f"of {count}", "cache", "du"),

@@ -12,7 +12,7 @@ from datapkg.api.build import build_package
 from datapkg.api.install import InstallOptions, install_one
 from datapkg.api.push import push_package
 from datapkg.api.verify import verify
-from datapkg.building import pipeline
+from datapkg.building import pipeline, scheduler
 from datapkg.errors import InvalidInput, InvalidManifest, ObjectNotFound
 from datapkg.format import object_sets, object_sizes
 from datapkg.format.hashing import hash_bytes
@@ -85,11 +85,14 @@ def test_it_is_built_as_with_few_nodes(person: Person, tmp_path: Path, monkeypat
     home, ref = person.home("one"), person.ref("many")
     few = build_package(home, Ref("me", "few"), tmp_path / "source")
     assert len(few.why) == 1_101
-    monkeypatch.setattr(pipeline, "MANY", 1_000)
-    monkeypatch.setattr(build, "MANY", 1_000)
+    for module in (pipeline, build, scheduler):
+        monkeypatch.setattr(module, "MANY", 1_000)
     many = build_package(home, ref, tmp_path / "source")
     assert (many.hash, many.bytes_logical, many.why) == (few.hash, few.bytes_logical, {})
     assert home.store.record(ref, many.hash) == home.store.record(Ref("me", "few"), few.hash)
+    (tmp_path / "source" / "group 0" / "3.bin").touch()
+    assert build_package(home, ref, tmp_path / "source").hash == many.hash
+    assert len(list(home.store.refs.log(ref))) == 1
     (tmp_path / "source" / "group 0" / "0.bin").write_bytes(b"other")
     again = build_package(home, ref, tmp_path / "source", explained=True)
     assert (again.built, again.reused) == (1, 1_100)

@@ -6,6 +6,7 @@ one of them runs. Other distributions add transforms by entry points, which are 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from datapkg.building.readers import (
@@ -81,11 +82,11 @@ _PACKED_FAMILIES = ("csv", "json")
 _LOOKED_AT = {"json": json_records.begins_with_records, "sqlite": sqlite_file.is_database}
 
 
-def guess(path: Path) -> str:
+def guess(path: str | os.PathLike[str]) -> str:
     """Return the name of the transform for a file, by its extension and, for some, by its first bytes."""
-    stem, extension = _split(path.name)
+    stem, extension = _split(os.path.basename(path))
     name = _EXTENSIONS.get(extension.lower(), "id")
-    if name in _LOOKED_AT and not _LOOKED_AT[name](path):
+    if name in _LOOKED_AT and not _LOOKED_AT[name](Path(path)):
         return "id"
     return name if stem else "id"
 

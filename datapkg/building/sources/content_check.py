@@ -68,15 +68,15 @@ def check_content(source: FileSource, stream: BinaryIO) -> list[str]:
 
     Raise `BuildFailed` for a pointer to data that was not fetched.
     """
-    size = stream.seek(0, os.SEEK_END)
+    size, name = stream.seek(0, os.SEEK_END), source.name
     stream.seek(0)
     start = stream.read(_START_BYTES)
     stream.seek(0)
-    inner = _unpacked(source.name, stream)
+    inner = _unpacked(name, stream)
     for each in (start, inner) if size <= _POINTER_BYTES else ():
         _refuse_pointer(source, each.removeprefix(_BOM))
-    what = unlike_name(source.name, start) or _cut_short(source.name, start, stream, size)
-    what = what or (unlike_name(splitext(source.name)[0], inner) if inner else "")
+    what = unlike_name(name, start) or _cut_short(name, start, stream, size)
+    what = what or (unlike_name(splitext(name)[0], inner) if inner else "")
     return [what] if what else []
 
 

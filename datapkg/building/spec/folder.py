@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from shlex import quote
@@ -31,11 +31,18 @@ def scan_directory(
     names are not valid node names, and all that share a path.
     """
     tree = walk(path, left_out=read_ignore_file(path, gitignore=gitignore), allow_outside=allow_outside)
-    nodes, problems = name_files(tree.files, apart=apart)
+    nodes, problems = name_files(_taken_from(tree.files), apart=apart)
     collide = problems and all(_COLLIDE in problem for _, problem in problems)
     raise_problems(problems, f"directory {quoted(path)}", f"datapkg generate {quote(str(path))}" if collide else "")
     warnings = [*tree.warnings, *_gitignore_note(tree.skipped), *_partition_note(nodes)]
     return BuildSpec("directory", nodes, root=path, warnings=warnings, skipped=tree.skipped)
+
+
+def _taken_from(files: list[DataFile]) -> Iterator[DataFile]:
+    """Yield files, in order, and forget each: what becomes of a million of them takes enough memory."""
+    files.reverse()
+    while files:
+        yield files.pop()
 
 
 def _gitignore_note(skipped: Iterable[str]) -> list[str]:
@@ -75,14 +82,16 @@ def name_files(files: Iterable[DataFile], *, apart: bool = False) -> tuple[list[
     """
     nodes: list[NodeSpec] = []
     problems: list[Problem] = []
-    taken: dict[str, tuple[str, ...]] = {}
-    found = [(file, transform := guess(file.path), _path_of(file, transform)) for file in files]
-    for file, transform, parts in _apart(found) if apart else found:
-        problem = name_problem(parts) or _claim(parts, file.parts, taken)
+    taken: dict[str, str] = {}
+    found = ((file, transform := guess(file.location), _path_of(file, transform)) for file in files)
+    for file, transform, parts in _apart(list(found)) if apart else found:
+        shown = file.shown
+        path = shown if parts == file.parts else "/".join(parts)
+        problem = name_problem(parts) or _claim(path, shown, taken)
         if problem:
-            problems.append((_printable(file.shown), problem))
+            problems.append((_printable(shown), problem))
         else:
-            nodes.append(NodeSpec("/".join(parts), FileSource(file.path, file.shown), transform, place=file.shown))
+            nodes.append(NodeSpec(path, FileSource(file.location, shown), transform, place=shown))
     return nodes, problems
 
 
@@ -130,16 +139,16 @@ def _part_problem(part: str) -> str:
     return ""
 
 
-def _claim(parts: tuple[str, ...], origin: tuple[str, ...], taken: dict[str, tuple[str, ...]]) -> str:
+def _claim(path: str, origin: str, taken: dict[str, str]) -> str:
     """Claim the path for a file and its folders as groups; return a problem if something else has them."""
-    for depth in range(len(parts), 0, -1):
-        path, source = "/".join(parts[:depth]), origin[:depth]
-        before = taken.setdefault(path, source)
-        if before == source and depth < len(parts):
+    is_folder = False
+    while path:
+        before = taken.setdefault(path, origin)
+        if before == origin and is_folder:
             break  # with the folders above it, by an earlier file
-        if before != source:
-            other = _printable("/".join(before))
-            return f"it and {quoted(other)} {_COLLIDE} {quoted(path)}; name them in a build file"
+        if before != origin:
+            return f"it and {quoted(_printable(before))} {_COLLIDE} {quoted(path)}; name them in a build file"
+        path, origin, is_folder = path.rpartition("/")[0], origin.rpartition("/")[0], True
     return ""
 
 

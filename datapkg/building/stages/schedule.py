@@ -85,7 +85,7 @@ class ReadyStage:
 class StageSchedule:
     """The stages of one build; `built` are the nodes that are there before, and those of stages are added."""
 
-    def __init__(self, spec: BuildSpec, context: SourceContext, built: list[Node], tools: StageTools) -> None:
+    def __init__(self, spec: BuildSpec, context: SourceContext, built: Sequence[Node], tools: StageTools) -> None:
         self._context, self._tools = context, tools
         assert spec.root is not None
         self._root = spec.root

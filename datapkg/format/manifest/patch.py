@@ -75,7 +75,7 @@ def make_long(nodes: Iterable[Node], meta: dict[str, Any]) -> MappedManifest:
 
 def _ordered(nodes: Iterable[Node]) -> Iterable[Node]:
     """Return nodes in the order of their paths; mostly they are, and need no list of keys."""
-    nodes = list(nodes)
+    nodes = nodes if isinstance(nodes, Sequence) else list(nodes)
     is_ordered = all(one.path.split("/") < other.path.split("/") for one, other in pairwise(nodes))
     return nodes if is_ordered else sorted(nodes, key=lambda node: node.parts)
 
