@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EXACT = 2**53  # up to here, a float holds every integer
+_FIRST = 16
 _INTEGER = r"^\s*[+-]?[0-9]+\s*$"
 
 
@@ -25,6 +26,10 @@ def size_of(integers: pa.Array | pa.ChunkedArray) -> str:
     least, greatest = pc.min_max(integers).as_py().values()
     if least is None or max(-least, greatest) <= EXACT:
         return "int"
+    # Of long numbers such as ids, one of the first decides.
+    first = (each for each in integers.slice(0, _FIRST).to_pylist() if each is not None)
+    if any(_is_changed(each, float(each)) for each in first):
+        return INEXACT
     large = pc.filter(integers, pc.or_(pc.greater(integers, EXACT), pc.less(integers, -EXACT)))
     floats = large.cast(pa.float64(), safe=False)
     changed = pc.not_equal(floats.cast(integers.type, safe=False), large)
