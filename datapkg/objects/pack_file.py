@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path, PurePath
-from typing import IO, BinaryIO, Self, cast
+from typing import BinaryIO, Self, cast
 
 from datapkg.errors import CorruptObject
 from datapkg.format.hashing import hash_stream
 from datapkg.objects.base import not_found
 from datapkg.objects.directory import READ_BUFFER_BYTES, Window
-from datapkg.objects.files import NamedFile, name_file, naming, new_file, seal, write_all
+from datapkg.objects.files import NamedFile, name_file, naming
 from datapkg.objects.progress import CountedReader, Share, ignore_share
 
 MAGIC = b"datapkg1"
@@ -176,60 +176,6 @@ def _damaged(path: PurePath) -> CorruptObject:
     return CorruptObject(
         f"pack {path.name} is damaged: its index cannot be read", hint="datapkg verify", pack=path.stem
     )
-
-
-class PackWriter:
-    """A pack that is being written, in a temporary file."""
-
-    def __init__(self, temp: Path) -> None:
-        self.temp = temp
-        self.file: IO[bytes] = new_file(temp, buffering=0)
-        self.entries: dict[bytes, tuple[int, int]] = {}
-        self.size = 0
-        self._sha256 = hashlib.sha256()
-        try:
-            self._write(MAGIC)
-        except BaseException:
-            self.discard()
-            raise
-
-    def _write(self, data: bytes) -> None:
-        """All of these bytes or, where that fails, none of them: what was written before may still be used."""
-        with naming(self.temp):
-            try:
-                write_all(self.file, data)
-            except BaseException:
-                # A half-written object would shift the offsets of all later ones.
-                self.file.seek(self.size)
-                self.file.truncate()
-                raise
-        self._sha256.update(data)
-        self.size += len(data)
-
-    def discard(self) -> None:
-        """Close and delete the temporary file."""
-        self.file.close()
-        self.temp.unlink(missing_ok=True)
-
-    def add(self, bodies: Mapping[bytes, bytes]) -> None:
-        """Add new objects by the 32 bytes of their hashes, in one write: all of them or, where that fails, none."""
-        at = self.size
-        self._write(b"".join(bodies.values()))
-        for digest, data in bodies.items():
-            self.entries[digest] = at, len(data)
-            at += len(data)
-
-    def finish(self) -> str:
-        """Write the index and close the file; return the pack's hash."""
-        rows = b"".join(
-            digest + offset.to_bytes(8, "little") + size.to_bytes(8, "little")
-            for digest, (offset, size) in sorted(self.entries.items())
-        )
-        self._write(rows + len(self.entries).to_bytes(8, "little") + MAGIC)
-        # No sync here: the batch syncs all its files at once before it names them.
-        seal(self.file)
-        self.file.close()
-        return self._sha256.hexdigest()
 
 
 def open_place(place: PackLocation, start: int = 0, stop: int | None = None) -> BinaryIO:

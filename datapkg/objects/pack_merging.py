@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from datapkg.objects.files import temp_path
-from datapkg.objects.pack_file import Pack, PackWriter
+from datapkg.objects.pack_file import Pack
+from datapkg.objects.pack_writer import PackWriter
 from datapkg.objects.packs import PACK_BYTES, PACK_OBJECTS, PackedObjects
 
 MERGED_AT, MERGED_BYTES, MERGED_OBJECTS = 16, 64 << 20, 1 << 15

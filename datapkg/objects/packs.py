@@ -27,7 +27,8 @@ from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.blobs.folder import FolderBlobs
 from datapkg.objects.directory import ChainedStream, DirectoryObjects, Named, no_notice, read_up_to
 from datapkg.objects.files import rename, sync_folder, sync_path, temp_path
-from datapkg.objects.pack_file import Pack, PackEntries, PackLocation, PackWriter
+from datapkg.objects.pack_file import Pack, PackEntries, PackLocation
+from datapkg.objects.pack_writer import PackWriter
 from datapkg.objects.packed_reads import PackedReads
 from datapkg.objects.recipes import Recipes, clipped
 

@@ -21,7 +21,7 @@ from datapkg.objects.base import Readable, not_found
 from datapkg.objects.blobs.base import Blobs
 from datapkg.objects.chunking import chunks_of_stream
 from datapkg.objects.directory import ChainedStream, read_up_to
-from datapkg.objects.pack_file import PackWriter
+from datapkg.objects.pack_writer import PackWriter
 from datapkg.objects.packs import PACK_BYTES, PACK_OBJECTS, SMALL_BYTES
 from datapkg.objects.recipes import clipped, encode_recipe, joined, with_remainder, worthwhile
 from datapkg.objects.threads import ThreadPool
