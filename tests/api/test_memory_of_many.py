@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.big, pytest.mark.timeout(1800)]
 
 FEW, MORE = MANY + 5_000, 100_000
 BARS = {
-    "build": 1_000,
+    "build": 1_300,
     "verify": 180,
     "gc": 240,
     "du": 240,
