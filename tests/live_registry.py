@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +33,13 @@ class LiveRegistry:
     def add_user(self, name: str) -> str:
         """Add a user and return the token.
 
-        As `datapkg-registry user add` does it, but in this process, which takes a hundredth of the time.
+        As `datapkg-registry user add` does it, but in this process, which takes a hundredth of the time. In a thread,
+        since Playwright leaves an event loop in that of a test, where a registry does not wait for its database.
         """
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(self._add_user, name).result()
+
+    def _add_user(self, name: str) -> str:
         registry = open_registry(read_settings({}, data=self.data))
         try:
             return accounts.add_user(registry, policy.THE_OPERATOR, name)
