@@ -100,7 +100,7 @@ def make_folder(folder: Path) -> None:
         make_folder(folder)
         return
     if is_shared(folder.parent):
-        # The umask took rights away. By a descriptor, so that nobody of the group can put a link in its place.
+        # The umask removed permissions. By descriptor, so that nobody can put a link in its place.
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.fchmod(fd, stat.S_IMODE(os.stat(folder.parent).st_mode))

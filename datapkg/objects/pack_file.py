@@ -34,7 +34,7 @@ TAIL_BYTES = 16
 # Far below the 256 files that macOS allows a process by default, since readers run in several threads.
 MAX_OPEN = 64
 MAX_ENTRIES = 1 << 22
-"""An index elsewhere may have no more entries, or 200 MB: whoever writes there states how many. Ours have far fewer."""
+"""The most entries that the index of a remote pack may have (200 MB), as its writer states it; ours have far fewer."""
 FEW_LOOKUPS = 64
 """For more hashes, one pass over an index takes less time than a binary search for each."""
 # A recipe is mostly ranges of one or two objects and a remainder; each of many open replies may hold so many files.

@@ -97,7 +97,7 @@ class HttpClient(Client):
     def _remove(self, model: type[M], path: str, gone: type[DatapkgError], seen: dict[str, str]) -> M | None:
         """Remove what is at a path; return None where it is gone and an earlier try may have done that.
 
-        `seen` tells it from what somebody may have put there since, which a repeated request must not remove.
+        `seen` identifies what is to be removed: a repeated request must not remove what was created there since.
         """
         may_be_done = False
 

@@ -331,7 +331,7 @@ def test_a_result_that_cannot_be_the_outputs_is_refused(ada: Machine, other: Mac
 
 
 def test_a_result_with_more_than_the_outputs_is_refused(ada: Machine, other: Machine) -> None:
-    """What nobody asked for could be of any size."""
+    """An object that was not requested could have any size."""
     built = ada.build()
     result, data = built.results["clean"], b"another file"
     hash = ada.home.store.objects.put_bytes(data)

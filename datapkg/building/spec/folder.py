@@ -39,7 +39,7 @@ def scan_directory(
 
 
 def _taken_from(files: list[DataFile]) -> Iterator[DataFile]:
-    """Yield files, in order, and forget each: what becomes of a million of them takes enough memory."""
+    """Yield files in order, and release each one: a million of them would need much memory beside their nodes."""
     files.reverse()
     while files:
         yield files.pop()

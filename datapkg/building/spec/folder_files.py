@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datapkg.building.spec.library_folders import installed_by
+from datapkg.building.spec.model import LocatedFile
 from datapkg.errors import InvalidInput
 from datapkg.format.names import MAX_DEPTH
 from datapkg.format.texts import quoted
@@ -27,22 +28,10 @@ LeftOut = Callable[[Sequence[str], bool], str]
 
 
 @dataclass(frozen=True, slots=True)
-class DataFile:
-    """A file below the folder; `parts` are the names in its relative path, `names` the same in Unicode NFC.
+class DataFile(LocatedFile):
+    """A file below the folder; `parts` are the names in its relative path, `names` the same in Unicode NFC."""
 
-    `location` is its path as text, which takes a quarter of the memory of a `Path`.
-    """
-
-    location: str | os.PathLike[str]
     parts: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "location", os.fspath(self.location))
-
-    @property
-    def path(self) -> Path:
-        """Return the path of the file."""
-        return Path(self.location)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -23,19 +23,10 @@ _NOTHING: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class FileSource:
-    """A file and its name in messages and the record: a path relative to the folder that is built, with `/`.
-
-    `location` is its path as text, which takes a quarter of the memory of a `Path`. `file_name` is the original name if
-    that has another one (downloaded, extracted); `record` is added to the record's entry: a URL, an archive member. If
-    `within` is set, the file must be inside this folder, also at the time it is opened.
-    """
+class LocatedFile:
+    """A file; `location` is its path as text, which takes a quarter of the memory of a `Path`."""
 
     location: str | os.PathLike[str]
-    shown: str
-    file_name: str = ""
-    record: dict[str, Any] = field(default_factory=_nothing, hash=False)
-    within: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "location", os.fspath(self.location))
@@ -44,6 +35,21 @@ class FileSource:
     def path(self) -> Path:
         """Return the path of the file."""
         return Path(self.location)
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource(LocatedFile):
+    """A file and its name in messages and the record: a path relative to the folder that is built, with `/`.
+
+    `file_name` is the original name if
+    that has another one (downloaded, extracted); `record` is added to the record's entry: a URL, an archive member. If
+    `within` is set, the file must be inside this folder, also at the time it is opened.
+    """
+
+    shown: str
+    file_name: str = ""
+    record: dict[str, Any] = field(default_factory=_nothing, hash=False)
+    within: Path | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """Conditions on columns of numbers, written such that Arrow compares each value exactly.
 
 Arrow converts both sides to one type: to floats that do not hold large integers, which it then refuses, or to integers,
-which refuses fractions. Numbers above 63 bits are no literals for it at all.
+which refuses fractions. It accepts no literals above 63 bits.
 """
 
 from __future__ import annotations
